@@ -1,0 +1,41 @@
+# Every target does its own set-up; only Python 3.10+ with venv and make are needed,
+# except for driver-test and soak (Debian, root).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint driver-test soak clean
+
+help:
+	@echo "make demo         the daemon against a simulated Hyper-V host"
+	@echo "make test         unit, property and process tests (under a minute)"
+	@echo "make lint         ruff and mypy --strict"
+	@echo "make driver-test  a VM with the kernel's own hv_kvp driver (Debian, root)"
+	@echo "make soak         what takes longer, on the same VM"
+
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[lint]'
+	@touch $@
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+driver-test: $(VENV)/.test
+	$(BIN)/python -m pytest tests/driver --timeout=600
+
+clean:
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache dist build

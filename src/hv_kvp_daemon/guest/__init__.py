@@ -1,0 +1,1 @@
+"""Facts about this guest that the host is told."""

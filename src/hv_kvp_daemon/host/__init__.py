@@ -1,0 +1,1 @@
+"""A simulated Hyper-V host: the conversation a real one holds, without a VM."""

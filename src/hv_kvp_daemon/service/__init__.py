@@ -1,0 +1,1 @@
+"""The resident process: one poll loop around transport, dispatch and pools."""

@@ -1,0 +1,1 @@
+"""Where the driver's messages come from and the replies go."""

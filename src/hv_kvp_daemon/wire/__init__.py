@@ -1,0 +1,1 @@
+"""Bytes to values and back: pure codecs that know no socket, file or clock."""

@@ -1,0 +1,76 @@
+"""The connector's frame around a KVP message: ``nlmsghdr`` and ``cn_msg``.
+
+A datagram of the kernel's KVP driver is 16 bytes of netlink header, 20 bytes of
+connector header and one ``hv_kvp_msg``: 7468 bytes.  The driver checks neither
+the sender nor the length of what arrives, so the daemon's side does: whatever
+is not exactly such a datagram is refused with a reason that can be counted.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from .errors import WireError
+from .message import MESSAGE_SIZE
+from .netlink import NLMSGHDR
+from .uapi import CN_KVP_IDX, CN_KVP_VAL, NLMSG_DONE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: struct cn_msg: id.idx, id.val, seq, ack, len, flags (include/uapi/linux/connector.h).
+CN_MSG: Final = struct.Struct("=IIIIHH")
+
+#: Bytes in front of the KVP message.
+HEADER_SIZE: Final = NLMSGHDR.size + CN_MSG.size
+#: Bytes of a whole datagram.
+FRAME_SIZE: Final = HEADER_SIZE + MESSAGE_SIZE
+
+_BOTH = struct.Struct(NLMSGHDR.format + CN_MSG.format[1:])
+
+
+class FrameError(WireError):
+    """A datagram that is not one of the KVP driver's; ``reason`` is one of `REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+SHORT = "shorter than its headers"
+TYPE = "not of type NLMSG_DONE"
+FOREIGN_ID = "another connector id"
+LENGTH = "not 7432 bytes of KVP message"
+REASONS: Final = (SHORT, TYPE, FOREIGN_ID, LENGTH)
+
+
+def pack_header(seq: int = 0) -> bytes:
+    """The 36 bytes to send in front of a message of 7432 bytes.
+
+    ``nlmsg_len`` is 7468 and ``cn_msg.len`` 7432; the port id is left to the
+    kernel, which knows the sender's.
+    """
+    return NLMSGHDR.pack(FRAME_SIZE, NLMSG_DONE, 0, seq, 0) + CN_MSG.pack(
+        CN_KVP_IDX, CN_KVP_VAL, seq, 0, MESSAGE_SIZE, 0
+    )
+
+
+def unpack(datagram: memoryview) -> memoryview:
+    """The 7432 bytes of KVP message within a datagram, without copying.
+
+    :raises FrameError: it is anything but one whole message of connector {9, 1}.
+    """
+    size = len(datagram)
+    if size < HEADER_SIZE:
+        raise FrameError(SHORT, f"{size} bytes, at least {HEADER_SIZE} expected")
+    nlmsg_len, kind, _, _, _, idx, val, _, _, data_len, _ = _BOTH.unpack_from(datagram)
+    if kind != NLMSG_DONE:
+        raise FrameError(TYPE, f"nlmsg_type {kind}")
+    if idx != CN_KVP_IDX or val != CN_KVP_VAL:
+        raise FrameError(FOREIGN_ID, f"{{{idx}, {val}}}")
+    if size != FRAME_SIZE or nlmsg_len != FRAME_SIZE or data_len != MESSAGE_SIZE:
+        raise FrameError(
+            LENGTH, f"datagram {size}, nlmsg_len {nlmsg_len}, cn_msg.len {data_len} bytes"
+        )
+    return datagram[HEADER_SIZE:]

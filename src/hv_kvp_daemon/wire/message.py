@@ -1,0 +1,246 @@
+"""``struct hv_kvp_msg``: what the driver asks and what the daemon answers.
+
+7432 bytes either way.  The first four are the header of a request (operation,
+pool) and, in the same place, the status of a reply.  Requests are decoded into
+a `Request` and replies made from plain values; the opposite directions are for
+the simulated host.
+
+Texts are ``bytes`` without their NUL.  Sizes in a request count the NUL, and
+the driver sends ``value_size`` 0 for a value whose type it does not know.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from .errors import WireError
+from .text import FIELD_MAX_KEY, FIELD_MAX_VALUE, host_key, host_value
+from .uapi import (
+    HV_KVP_EXCHANGE_MAX_KEY_SIZE,
+    HV_KVP_EXCHANGE_MAX_VALUE_SIZE,
+    HV_S_OK,
+    HV_STATUS_NAMES,
+    KVP_OP_DELETE,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_REGISTER1,
+    KVP_OP_SET,
+    REG_SZ,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    Buffer = bytes | bytearray | memoryview
+
+#: sizeof(struct hv_kvp_msg): 4 bytes of header, 7426 of the largest body, 2 of padding.
+MESSAGE_SIZE: Final = 7432
+
+# Offsets within hv_kvp_msg, include/uapi/linux/hyperv.h.
+BODY: Final = 4
+ENUMERATE_INDEX: Final = 4
+EXCHANGE_KEY_SIZE: Final = 8
+EXCHANGE_VALUE_SIZE: Final = 12
+EXCHANGE_KEY: Final = 16
+EXCHANGE_VALUE: Final = 528
+ENUMERATE_KEY: Final = 20
+#: Also where the driver reads the value of a GET, whatever the header says.
+ENUMERATE_VALUE: Final = 532
+DELETE_KEY_SIZE: Final = 4
+DELETE_KEY: Final = 8
+REGISTER_VERSION: Final = 4
+REGISTER_VERSION_SIZE: Final = 512
+
+_U32 = struct.Struct("=I")
+_HEADER = struct.Struct("=BBxx")
+_EXCHANGE = struct.Struct(
+    f"=BBxxIII{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s{HV_KVP_EXCHANGE_MAX_VALUE_SIZE}s"
+)
+_DELETE = struct.Struct(f"=BBxxI{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s")
+_ENUMERATE = struct.Struct("=BBxxI")
+_REGISTER = struct.Struct(f"=BBxx{REGISTER_VERSION_SIZE}s")
+_REPLY = struct.Struct(
+    f"=IIIII{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s{HV_KVP_EXCHANGE_MAX_VALUE_SIZE}s"
+    f"{MESSAGE_SIZE - ENUMERATE_VALUE - HV_KVP_EXCHANGE_MAX_VALUE_SIZE}x"
+)
+
+
+class FieldError(WireError):
+    """A request whose key or value cannot be used: the host is told HV_E_FAIL."""
+
+
+class Request:
+    """One request of the host, as the driver passes it on.
+
+    ``key`` and ``value`` are UTF-8 without NUL, empty where the operation has
+    none; ``index`` is unsigned and 0 but for ENUMERATE.
+    """
+
+    __slots__ = ("index", "key", "operation", "pool", "value")
+
+    def __init__(
+        self, operation: int, pool: int, key: bytes = b"", value: bytes = b"", index: int = 0
+    ) -> None:
+        self.operation = operation
+        self.pool = pool
+        self.key = key
+        self.value = value
+        self.index = index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and all(
+            getattr(self, name) == getattr(other, name) for name in Request.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value and mutable
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in Request.__slots__)
+        return f"Request({fields})"
+
+
+class Reply:
+    """What the driver reads from a reply: the status, and a pair if that is HV_S_OK."""
+
+    __slots__ = ("key", "status", "value")
+
+    def __init__(self, status: int, key: bytes = b"", value: bytes = b"") -> None:
+        self.status = status
+        self.key = key
+        self.value = value
+
+
+def decode_request(message: Buffer) -> Request:
+    """The request in a message of 7432 bytes.
+
+    An operation that is not one of GET, SET, DELETE and ENUMERATE comes back
+    with its header alone; so does one whose fields nobody knows.
+
+    :raises FieldError: a key is empty or longer than 511 bytes, or a value's
+        size is 0 (a registry type unknown to the driver) or above 2048.
+    :raises WireError: the message has not the size of one.
+    """
+    if len(message) != MESSAGE_SIZE:
+        raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
+    operation = message[0]
+    pool = message[1]
+    if operation == KVP_OP_ENUMERATE:
+        return Request(operation, pool, index=_U32.unpack_from(message, ENUMERATE_INDEX)[0])
+    if operation == KVP_OP_SET:
+        return Request(
+            operation,
+            pool,
+            _key(message, EXCHANGE_KEY_SIZE, EXCHANGE_KEY),
+            _value(message),
+        )
+    if operation == KVP_OP_GET:
+        return Request(operation, pool, _key(message, EXCHANGE_KEY_SIZE, EXCHANGE_KEY))
+    if operation == KVP_OP_DELETE:
+        return Request(operation, pool, _key(message, DELETE_KEY_SIZE, DELETE_KEY))
+    return Request(operation, pool)
+
+
+def _key(message: Buffer, size_at: int, at: int) -> bytes:
+    size = _U32.unpack_from(message, size_at)[0]
+    if size > HV_KVP_EXCHANGE_MAX_KEY_SIZE:
+        raise FieldError(f"key_size {size}, at most {HV_KVP_EXCHANGE_MAX_KEY_SIZE} bytes")
+    key = bytes(message[at : at + size]).partition(b"\0")[0]
+    if not key:
+        raise FieldError("the key is empty")
+    if len(key) > FIELD_MAX_KEY:
+        raise FieldError(f"key of {len(key)} bytes, at most {FIELD_MAX_KEY}")
+    return key
+
+
+def _value(message: Buffer) -> bytes:
+    size = _U32.unpack_from(message, EXCHANGE_VALUE_SIZE)[0]
+    if not size:
+        raise FieldError("value_size 0: the driver does not know the value's registry type")
+    if size > HV_KVP_EXCHANGE_MAX_VALUE_SIZE:
+        raise FieldError(f"value_size {size}, at most {HV_KVP_EXCHANGE_MAX_VALUE_SIZE} bytes")
+    value = bytes(message[EXCHANGE_VALUE : EXCHANGE_VALUE + size]).partition(b"\0")[0]
+    if len(value) > FIELD_MAX_VALUE:
+        raise FieldError(f"value of {len(value)} bytes, at most {FIELD_MAX_VALUE}")
+    return value
+
+
+def encode_request(request: Request) -> bytes:
+    """The message that the driver makes of a host's request; the inverse of decoding."""
+    operation, pool, key = request.operation, request.pool, request.key
+    if operation == KVP_OP_ENUMERATE:
+        body = _ENUMERATE.pack(operation, pool, request.index)
+    elif operation == KVP_OP_SET:
+        # The driver forwards no type: whatever it was is text by now.
+        sizes = len(key) + 1, len(request.value) + 1
+        body = _EXCHANGE.pack(operation, pool, 0, *sizes, key, request.value)
+    elif operation == KVP_OP_GET:
+        body = _EXCHANGE.pack(operation, pool, 0, len(key) + 1, 0, key, b"")
+    elif operation == KVP_OP_DELETE:
+        body = _DELETE.pack(operation, pool, len(key) + 1, key)
+    else:
+        body = _HEADER.pack(operation, pool)
+    return body.ljust(MESSAGE_SIZE, b"\0")
+
+
+def encode_status(status: int) -> bytes:
+    """A reply that carries a status and nothing else."""
+    return _U32.pack(status).ljust(MESSAGE_SIZE, b"\0")
+
+
+def encode_pair(key: bytes, value: bytes, index: int = 0) -> bytes:
+    """HV_S_OK with a pair: the reply to ENUMERATE and to GET.
+
+    Both texts are made fit for the driver (`wire.text`), so the NUL behind each
+    is certain.  A GET's value stands where an ENUMERATE's does: that is where
+    ``hv_kvp.c`` reads it.
+    """
+    key = host_key(key)
+    value = host_value(value)
+    return _REPLY.pack(HV_S_OK, index, REG_SZ, len(key) + 1, len(value) + 1, key, value)
+
+
+def decode_reply(message: Buffer) -> Reply:
+    """A reply as the driver reads it: strings up to their NUL, sizes ignored.
+
+    :raises WireError: the size is wrong, or a string that the driver would read
+        has no NUL (which is a kernel BUG in ``kvp_on_msg``).
+    """
+    if len(message) != MESSAGE_SIZE:
+        raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
+    status = _U32.unpack_from(message)[0]
+    if status != HV_S_OK:
+        return Reply(status)
+    texts = []
+    for at, size in (
+        (ENUMERATE_KEY, HV_KVP_EXCHANGE_MAX_KEY_SIZE),
+        (ENUMERATE_VALUE, HV_KVP_EXCHANGE_MAX_VALUE_SIZE),
+    ):
+        text, nul, _ = bytes(message[at : at + size]).partition(b"\0")
+        if not nul:
+            raise WireError(f"no NUL within the {size} bytes at offset {at}")
+        texts.append(text)
+    return Reply(status, *texts)
+
+
+def encode_register(version: bytes = b"") -> bytes:
+    """REGISTER1: without a version the daemon's registration, with one its answer."""
+    return _REGISTER.pack(KVP_OP_REGISTER1, 0, version).ljust(MESSAGE_SIZE, b"\0")
+
+
+def decode_version(message: Buffer) -> bytes:
+    """The driver's version if this message answers a registration, else ``b""``.
+
+    Only an operation 100 that carries a version is the handshake: a host can
+    send any operation number, but the driver hands its unknown ones on with an
+    empty body.
+    """
+    if message[0] != KVP_OP_REGISTER1:
+        return b""
+    version = bytes(message[REGISTER_VERSION : REGISTER_VERSION + REGISTER_VERSION_SIZE])
+    return version.partition(b"\0")[0]
+
+
+def status_name(status: int) -> str:
+    """The header's name of a status, or its number in hexadecimal."""
+    return HV_STATUS_NAMES.get(status) or f"0x{status:08x}"

@@ -1,0 +1,107 @@
+"""The record of a pool file: a key of 512 bytes, then a value of 2048, both padded with NULs.
+
+In: the 2560 bytes of a record, or a key and a value.  Out: the other.
+Rule: a field ends at its first NUL, whatever stands behind it, and what is made
+here has nothing but NULs there.
+
+Other writers leave rubbish behind the first NUL, and some fill a field to its
+last byte so that it has none: both are read.  Neither is written, since readers
+in C look for the NUL and do not stop at the field's end.
+"""
+
+from __future__ import annotations
+
+from .errors import WireError
+from .text import FIELD_MAX_KEY, FIELD_MAX_VALUE
+from .uapi import HV_KVP_EXCHANGE_MAX_KEY_SIZE, HV_KVP_EXCHANGE_MAX_VALUE_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: Bytes of the two fields (struct kvp_record of the C daemon) and of both.
+KEY_SIZE: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE
+VALUE_SIZE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE
+RECORD_SIZE: Final = KEY_SIZE + VALUE_SIZE
+
+
+class RecordFieldError(WireError):
+    """A key or value that a record cannot hold.
+
+    ``field`` is ``"key"`` or ``"value"``, ``actual`` its bytes, and ``allowed``
+    how many there may be: the field's limit, or those before an embedded NUL.
+    """
+
+    def __init__(self, field: str, actual: int, allowed: int) -> None:
+        self.field = field
+        self.actual = actual
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        if 0 < self.actual <= _LIMITS[self.field]:
+            return f"{self.field} of {self.actual} bytes with a NUL after {self.allowed}"
+        least = 1 if self.field == "key" else 0
+        return f"{self.field} of {self.actual} bytes, {least} to {self.allowed} allowed"
+
+
+_LIMITS: Final = {"key": FIELD_MAX_KEY, "value": FIELD_MAX_VALUE}
+
+
+class Record:
+    """A pair as a pool holds it: bytes before the first NUL, usually UTF-8."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, key: bytes, value: bytes) -> None:
+        self.key = key
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return self.key == other.key and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.value))
+
+    def __repr__(self) -> str:
+        return f"Record(key={self.key!r}, value={self.value!r})"
+
+
+def decode(data: bytes) -> Record:
+    """Return the pair in a record; a field without a NUL counts whole.
+
+    :raises WireError: there are not exactly 2560 bytes.
+    """
+    if len(data) != RECORD_SIZE:
+        raise WireError(f"a record of {len(data)} bytes, {RECORD_SIZE} expected")
+    return Record(data[:KEY_SIZE].partition(b"\0")[0], data[KEY_SIZE:].partition(b"\0")[0])
+
+
+def encode(key: bytes, value: bytes) -> bytes:
+    """Return the 2560 bytes of a record.
+
+    :raises RecordFieldError: as `check_key`, or the value has more than 2047
+        bytes or a NUL.
+    """
+    check_key(key)
+    _check("value", value)
+    return key.ljust(KEY_SIZE, b"\0") + value.ljust(VALUE_SIZE, b"\0")
+
+
+def check_key(key: bytes) -> None:
+    """Refuse what cannot be a key.
+
+    :raises RecordFieldError: the key is empty, has more than 511 bytes, or a NUL.
+    """
+    if not key:
+        raise RecordFieldError("key", 0, FIELD_MAX_KEY)
+    _check("key", key)
+
+
+def _check(field: str, text: bytes) -> None:
+    if len(text) > _LIMITS[field]:
+        raise RecordFieldError(field, len(text), _LIMITS[field])
+    nul = text.find(b"\0")
+    if nul >= 0:
+        raise RecordFieldError(field, len(text), nul)

@@ -1,0 +1,61 @@
+"""Text that may be handed to the driver, whatever a pool file holds.
+
+``hv_kvp.c`` runs ``strlen`` over each field of a reply and turns it from UTF-8
+into UTF-16.  A field without a NUL is a kernel BUG; one invalid byte makes the
+host give up the enumeration, so all records behind it are lost to it; and what
+is longer than the host's field is cut in the middle of an address or a word.
+Hence every reply's text goes through here: valid, whole characters, short
+enough that a NUL follows.
+"""
+
+from __future__ import annotations
+
+from .uapi import HV_KVP_EXCHANGE_MAX_KEY_SIZE, HV_KVP_EXCHANGE_MAX_VALUE_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: UTF-16 units that reach the host: the driver converts at most size / 2 - 2.
+HOST_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE // 2 - 2
+HOST_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE // 2 - 2
+
+#: UTF-8 bytes that fit in front of the NUL.
+FIELD_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE - 1
+FIELD_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE - 1
+
+_BMP_END = 0x10000
+
+
+def host_key(raw: bytes) -> bytes:
+    """A key as the host will see it: at most 254 UTF-16 units and 511 bytes."""
+    return host_text(raw, HOST_MAX_KEY, FIELD_MAX_KEY)
+
+
+def host_value(raw: bytes) -> bytes:
+    """A value as the host will see it: at most 1022 UTF-16 units and 2047 bytes."""
+    return host_text(raw, HOST_MAX_VALUE, FIELD_MAX_VALUE)
+
+
+def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
+    """Valid UTF-8 of at most ``max_units`` UTF-16 units and ``max_bytes`` bytes.
+
+    Bytes that are no UTF-8 become U+FFFD, text ends at the first NUL, and what
+    is too long ends after the last whole character that fits.
+    """
+    if len(raw) <= max_units and raw.isascii() and 0 not in raw:
+        return raw
+    text = raw.partition(b"\0")[0].decode("utf-8", "replace")
+    units = size = 0
+    for position, character in enumerate(text):
+        units += 1 if ord(character) < _BMP_END else 2
+        size += len(character.encode())
+        if units > max_units or size > max_bytes:
+            text = text[:position]
+            break
+    return text.encode()
+
+
+def utf16_units(text: str) -> int:
+    """How many UTF-16 units the host needs for a text."""
+    return len(text) + sum(ord(character) >= _BMP_END for character in text)

@@ -1,0 +1,224 @@
+"""hv_kvp_msg: round trips, sizes, and what no bytes may do."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hv_kvp_daemon.wire import ipinfo, message
+from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_reply, encode_ip_request
+from hv_kvp_daemon.wire.message import (
+    MESSAGE_SIZE,
+    FieldError,
+    Request,
+    decode_reply,
+    decode_request,
+    decode_version,
+    encode_pair,
+    encode_register,
+    encode_request,
+    encode_status,
+    status_name,
+)
+from hv_kvp_daemon.wire.uapi import (
+    HV_S_CONT,
+    HV_S_OK,
+    KVP_OP_DELETE,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_REGISTER1,
+    KVP_OP_SET,
+    REG_SZ,
+)
+
+LAYOUT = Path(__file__).parent / "layout.tsv"
+
+pools = st.integers(0, 255)
+keys = st.binary(min_size=1, max_size=511).filter(lambda key: 0 not in key)
+values = st.binary(max_size=2047).filter(lambda value: 0 not in value)
+
+requests = st.one_of(
+    st.builds(Request, st.just(KVP_OP_SET), pools, keys, values),
+    st.builds(Request, st.sampled_from([KVP_OP_GET, KVP_OP_DELETE]), pools, keys),
+    st.builds(
+        lambda pool, index: Request(KVP_OP_ENUMERATE, pool, index=index),
+        pools,
+        st.integers(0, 2**32 - 1),
+    ),
+    st.builds(Request, st.integers(4, 255), pools),
+)
+
+
+def layout() -> dict[str, list[int]]:
+    """The committed table: name -> numbers (offset and size, or one value)."""
+    table = {}
+    for line in LAYOUT.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, *numbers = line.split("\t")
+            table[name] = [int(number, 0) for number in numbers]
+    return table
+
+
+@given(requests)
+def test_a_request_comes_back_as_it_went(request: Request) -> None:
+    encoded = encode_request(request)
+    assert len(encoded) == MESSAGE_SIZE
+    assert decode_request(encoded) == request
+
+
+@given(st.binary(max_size=600), st.integers(0, 7432))
+def test_arbitrary_bytes_raise_nothing_but_the_codecs_error(noise: bytes, size: int) -> None:
+    for data in (noise, noise.ljust(MESSAGE_SIZE, b"\xff"), (noise * 20)[:size]):
+        for decode in (decode_request, decode_reply, decode_ip):
+            try:
+                decode(data)
+            except WireError:
+                continue
+            assert len(data) == MESSAGE_SIZE
+
+
+@given(keys, values, st.integers(0, 2**32 - 1))
+def test_a_pair_is_read_back_by_the_drivers_rules(key: bytes, value: bytes, index: int) -> None:
+    reply = decode_reply(encode_pair(key, value, index))
+    assert reply.status == HV_S_OK
+    assert reply.key.decode()
+    assert len(reply.key.decode().encode("utf-16-le")) <= 2 * 254
+    assert len(reply.value.decode().encode("utf-16-le")) <= 2 * 1022
+
+
+@pytest.mark.parametrize(
+    ("operation", "size_at", "size"),
+    [
+        (KVP_OP_SET, 8, 0),
+        (KVP_OP_SET, 8, 513),
+        (KVP_OP_SET, 8, 0xFFFFFFFF),
+        (KVP_OP_GET, 8, 513),
+        (KVP_OP_DELETE, 4, 0),
+        (KVP_OP_DELETE, 4, 0xFFFFFFFF),
+        (KVP_OP_SET, 12, 0),
+        (KVP_OP_SET, 12, 2049),
+    ],
+)
+def test_a_size_beyond_its_field_is_refused(operation: int, size_at: int, size: int) -> None:
+    """P7, P8: a key_size of 0 matched the first record, a large one was read past its end."""
+    data = bytearray(encode_request(Request(operation, 1, b"key", b"value")))
+    struct.pack_into("=I", data, size_at, size)
+    with pytest.raises(FieldError):
+        decode_request(data)
+
+
+def test_a_key_without_a_nul_in_its_field_is_refused() -> None:
+    data = bytearray(encode_request(Request(KVP_OP_GET, 1, b"key")))
+    struct.pack_into("=I", data, message.EXCHANGE_KEY_SIZE, 512)
+    data[message.EXCHANGE_KEY : message.EXCHANGE_KEY + 512] = b"k" * 512
+    with pytest.raises(FieldError, match="512 bytes, at most 511"):
+        decode_request(data)
+
+
+def test_a_value_may_be_empty_when_its_size_counts_the_nul() -> None:
+    assert decode_request(encode_request(Request(KVP_OP_SET, 1, b"key"))).value == b""
+
+
+def test_a_reply_whose_string_has_no_nul_would_be_a_kernel_bug() -> None:
+    data = bytearray(encode_pair(b"key", b"value"))
+    data[message.ENUMERATE_VALUE : message.ENUMERATE_VALUE + 2048] = b"v" * 2048
+    with pytest.raises(WireError, match="no NUL within the 2048 bytes at offset 532"):
+        decode_reply(data)
+
+
+def test_a_status_stands_in_place_of_operation_and_pool() -> None:
+    reply = encode_status(HV_S_CONT)
+    assert reply[:4] == bytes.fromhex("03010780")
+    assert decode_reply(reply).status == HV_S_CONT
+    assert status_name(HV_S_CONT) == "HV_S_CONT"
+    assert status_name(0x12345678) == "0x12345678"
+
+
+def test_only_an_operation_100_with_a_version_is_the_handshake() -> None:
+    assert decode_version(encode_register(b"3.1")) == b"3.1"
+    assert decode_version(encode_register()) == b""
+    assert decode_version(encode_request(Request(KVP_OP_SET, 0, b"k", b"v"))) == b""
+
+
+def test_a_version_without_a_nul_ends_with_its_field() -> None:
+    """T15: strlen() ran past the 512 bytes of a version."""
+    assert decode_version(encode_register(b"x" * 600)) == b"x" * 512
+
+
+def test_offsets_and_sizes_are_the_compilers() -> None:
+    table = layout()
+    assert table["hv_kvp_msg"][-1] == MESSAGE_SIZE
+    ours = {
+        "hv_kvp_msg.body.kvp_enum_data.index": message.ENUMERATE_INDEX,
+        "hv_kvp_msg.body.kvp_enum_data.data.key": message.ENUMERATE_KEY,
+        "hv_kvp_msg.body.kvp_enum_data.data.value": message.ENUMERATE_VALUE,
+        "hv_kvp_msg.body.kvp_set.data.key_size": message.EXCHANGE_KEY_SIZE,
+        "hv_kvp_msg.body.kvp_set.data.value_size": message.EXCHANGE_VALUE_SIZE,
+        "hv_kvp_msg.body.kvp_set.data.key": message.EXCHANGE_KEY,
+        "hv_kvp_msg.body.kvp_set.data.value": message.EXCHANGE_VALUE,
+        "hv_kvp_msg.body.kvp_delete.key_size": message.DELETE_KEY_SIZE,
+        "hv_kvp_msg.body.kvp_delete.key": message.DELETE_KEY,
+        "hv_kvp_msg.body.kvp_register.version": message.REGISTER_VERSION,
+    }
+    assert {name: table[name][0] for name in ours} == ours
+    assert table["hv_kvp_ipaddr_value"][-1] == ipinfo.IPADDR_VALUE.size
+
+
+def test_constants_are_the_headers() -> None:
+    from hv_kvp_daemon.wire import uapi
+
+    named = {name: numbers[0] for name, numbers in layout().items() if len(numbers) == 1}
+    known = {name: value for name, value in vars(uapi).items() if name in named}
+    assert known == {name: named[name] for name in known}
+    wanted = {
+        "KVP_OP_SET",
+        "HV_E_FAIL",
+        "CN_KVP_IDX",
+        "KVP_POOL_COUNT",
+        "NLMSG_DONE",
+        "MAX_GATEWAY_SIZE",
+    }
+    assert wanted <= known.keys()
+
+
+def test_the_drivers_view_of_a_pair() -> None:
+    reply = encode_pair(b"name", b"text", 7)
+    assert struct.unpack_from("=IIIII", reply) == (HV_S_OK, 7, REG_SZ, 5, 5)
+    assert reply[20:25] == b"name\0"
+    assert reply[532:537] == b"text\0"
+    assert KVP_OP_REGISTER1 == 100
+
+
+texts = st.binary(max_size=60).filter(lambda text: 0 not in text)
+
+
+@given(
+    st.builds(
+        IpInfo, texts, st.integers(0, 255), st.integers(0, 255), texts, texts, texts, texts
+    )
+)
+def test_an_adapters_configuration_comes_back_as_it_went(info: IpInfo) -> None:
+    encoded = encode_ip_request(info)
+    assert len(encoded) == MESSAGE_SIZE
+    assert decode_ip(encoded) == info
+
+
+@given(
+    st.builds(
+        IpInfo,
+        *[st.binary(max_size=3000)]
+        + [st.integers(0, 255)] * 2
+        + [st.binary(max_size=3000)] * 4,
+    )
+)
+def test_an_ip_reply_can_be_read_by_strlen(info: IpInfo) -> None:
+    reply = encode_ip_reply(info)
+    _, _, _, *texts = ipinfo.IPADDR_VALUE.unpack_from(reply, 4)
+    for text in (reply[4:260], *texts):
+        assert b"\0" in text
+        text.partition(b"\0")[0].decode()
