@@ -1,0 +1,147 @@
+"""The five pools in their directory, by number and by name.
+
+In: the directory.  Out: `PoolFile` objects, each with one descriptor at most.
+Rule: one bad file does not keep the others from being served.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from hv_kvp_daemon.wire.record import RECORD_SIZE
+from hv_kvp_daemon.wire.uapi import (
+    KVP_POOL_AUTO,
+    KVP_POOL_AUTO_EXTERNAL,
+    KVP_POOL_AUTO_INTERNAL,
+    KVP_POOL_COUNT,
+    KVP_POOL_EXTERNAL,
+    KVP_POOL_GUEST,
+)
+
+from .errors import PoolError
+from .locking import LOCK_WAIT
+from .opening import make_directory
+from .pool import PoolFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+#: The name of each pool, by its number: who writes it, or what is in it.
+POOL_NAMES: Final = {
+    KVP_POOL_EXTERNAL: "external",
+    KVP_POOL_GUEST: "guest",
+    KVP_POOL_AUTO: "auto",
+    KVP_POOL_AUTO_EXTERNAL: "host",
+    KVP_POOL_AUTO_INTERNAL: "internal",
+}
+
+_NUMBERS: Final = {
+    text: number for number, name in POOL_NAMES.items() for text in (name, str(number))
+}
+
+
+def parse_pool(text: str | int) -> int:
+    """Return the number of a pool that is given by number or name.
+
+    :raises ValueError: there is none; the text lists those that are.
+    """
+    number = _NUMBERS.get(str(text))
+    if number is None:
+        names = ", ".join(f"{number} {name}" for number, name in POOL_NAMES.items())
+        raise ValueError(f"no pool {text!r}; there are: {names}")
+    return number
+
+
+def pool_path(directory: str, number: int) -> str:
+    """Return the file of a pool: ``.kvp_pool_0`` to ``.kvp_pool_4`` in the directory."""
+    return os.path.join(directory, f".kvp_pool_{number}")
+
+
+class PoolDirectory:
+    """The five pools; ``directory[1]`` is the guest's.
+
+    The arguments besides the path are those of `PoolFile`.
+    """
+
+    __slots__ = ("_pools", "_report", "_sync", "path")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        report: Callable[[str], object],
+        sync: bool = True,
+        pause: Callable[[float], object] = time.sleep,
+        lock_wait: float = LOCK_WAIT,
+    ) -> None:
+        self.path = os.path.abspath(path)
+        self._report = report
+        self._sync = sync
+        self._pools = {
+            number: PoolFile(
+                number,
+                pool_path(self.path, number),
+                report=report,
+                sync=sync,
+                pause=pause,
+                lock_wait=lock_wait,
+            )
+            for number in range(KVP_POOL_COUNT)
+        }
+
+    def __getitem__(self, number: int) -> PoolFile:
+        return self._pools[number]
+
+    def __iter__(self) -> Iterator[PoolFile]:
+        return iter(self._pools.values())
+
+    def open_all(self) -> None:
+        """Open the five files; make what is missing (0644, the directories 0755).
+
+        A file that cannot be opened is reported, and tried again by each request.
+
+        :raises PoolError: the directory cannot be made, or none of its files opened.
+        """
+        try:
+            make_directory(self.path, sync=self._sync)
+        except OSError as error:
+            raise PoolError(None, self.path, error.strerror or str(error)) from error
+        failures = [failure for pool in self if (failure := self._open(pool))]
+        if len(failures) == KVP_POOL_COUNT:
+            reason = f"none of its files can be used: {failures[0].reason}"
+            raise PoolError(None, self.path, reason) from failures[0]
+
+    def counts(self) -> list[int | None]:
+        """Return the number of records of each pool, None where there is no usable file.
+
+        By the files' lengths and without their locks, so it never waits: for a
+        status line.
+        """
+        return [_records(pool.path) for pool in self]
+
+    def close(self) -> None:
+        """Close what is open."""
+        for pool in self:
+            pool.close()
+
+    def _open(self, pool: PoolFile) -> PoolError | None:
+        try:
+            pool.open()
+        except PoolError as error:
+            self._report(str(error))
+            return error
+        return None
+
+
+def _records(path: str) -> int | None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return None
+    return status.st_size // RECORD_SIZE if stat.S_ISREG(status.st_mode) else None
