@@ -1,0 +1,474 @@
+"""Dumps and events of a real kernel, and what becomes of bad answers.
+
+Links are built in a child with a user and a network namespace of its own, so
+that an ordinary user may.  Where the machine does not allow that, the tests fail
+and say so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyroute2 import IPRoute
+
+from hv_kvp_daemon.guest import rtnetlink
+from hv_kvp_daemon.guest.rtnetlink import RtEvents
+from hv_kvp_daemon.wire import netlink, rtattr, uapi
+from hv_kvp_daemon.wire.netlink import Dump, pack
+from hv_kvp_daemon.wire.rtnetlink import (
+    IFADDRMSG,
+    addresses_request,
+    links_request,
+    routes_request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self
+
+    from hv_kvp_daemon.wire.rtnetlink import Route
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+IFA_F_NODAD = 0x02
+NETLINK_GET_STRICT_CHK = 12
+PATIENCE = 10.0
+
+
+def enter_own_network() -> None:
+    """Become root of new user and network namespaces; nothing but lo is there, and down."""
+    uid, gid = os.getuid(), os.getgid()
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(
+            number,
+            f"unshare(CLONE_NEWUSER | CLONE_NEWNET): {os.strerror(number)}; these tests need "
+            "user namespaces: see sysctl user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
+        )
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"0 {uid} 1"),
+        ("gid_map", f"0 {gid} 1"),
+    ):
+        Path("/proc/self", name).write_text(text)
+    # Without addresses that the kernel makes itself, at a time of its own.
+    Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode").write_text("1")
+
+
+def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
+    @functools.wraps(body)
+    def run() -> None:
+        ours, childs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                enter_own_network()
+                body()
+                status = 0
+            except BaseException:  # noqa: BLE001 - the parent raises it
+                os.write(childs, traceback.format_exc().encode())
+            finally:
+                os._exit(status)
+        os.close(childs)
+        try:
+            with open(ours) as report:
+                text = report.read()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+        if status:
+            pytest.fail(text or f"the child ended with wait status {status}", pytrace=False)
+
+    return run
+
+
+def link(ip: IPRoute, name: str, peer: str) -> int:
+    """Make a veth pair and set both ends up; returns the index of the first."""
+    ip.link("add", ifname=name, kind="veth", peer={"ifname": peer})
+    for each in (name, peer):
+        ip.link("set", index=socket.if_nametoindex(each), state="up")
+    return socket.if_nametoindex(name)
+
+
+def readable(events: RtEvents, seconds: float = PATIENCE) -> bool:
+    poll = select.poll()
+    poll.register(events.fileno(), select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+Row = tuple[str, int, int, bytes, int, int]
+
+
+def link_rows() -> list[Row]:
+    return [
+        (each.name, each.index, each.flags, each.address, each.master, each.operstate)
+        for each in rtnetlink.links()
+    ]
+
+
+def link_rows_of_pyroute2(ip: IPRoute) -> list[Row]:
+    states = {"UNKNOWN": 0, "DOWN": 2, "LOWERLAYERDOWN": 3, "UP": 6}
+    return [
+        (
+            each.get("ifname"),
+            each["index"],
+            each["flags"],
+            bytes.fromhex(each.get("address").replace(":", "")),
+            each.get("master") or 0,
+            states[each.get("operstate")],
+        )
+        for each in ip.get_links()
+    ]
+
+
+@in_own_network
+def test_links_are_those_of_another_implementation() -> None:
+    with IPRoute() as ip:
+        index = link(ip, "a0", "b0")
+        ip.link("add", ifname="br0", kind="bridge")
+        bridge = socket.if_nametoindex("br0")
+        ip.link("set", index=index, master=bridge, address="02:00:00:AB:CD:EF")
+        mine: list[Row] = []
+        others = link_rows_of_pyroute2(ip)
+        # Flags and state follow the links for a while after these commands.
+        for _ in range(1000):
+            mine, before, others = link_rows(), others, link_rows_of_pyroute2(ip)
+            if before == others:
+                break
+        assert mine == others
+        (port,) = (each for each in rtnetlink.links() if each.name == "a0")
+        assert (port.master, port.address.hex()) == (bridge, "020000abcdef")
+        assert [each.name for each in rtnetlink.links() if each.loopback] == ["lo"]
+
+
+@in_own_network
+def test_addresses_are_those_of_another_implementation_in_their_order() -> None:
+    with IPRoute() as ip:
+        ip.link("set", index=1, state="up")
+        for name in ("a0", "a1"):
+            index = link(ip, name, f"peer-{name}")
+            ip.addr("add", index=index, address=f"192.0.2.{index}", prefixlen=24)
+            ip.addr("add", index=index, address="203.0.113.1", prefixlen=30, label=f"{name}:1")
+            ip.addr("add", index=index, local="10.0.0.1", address="10.0.0.2", prefixlen=32)
+            ip.addr("add", index=index, address="fd00::1", prefixlen=64, flags=IFA_F_NODAD)
+            ip.addr("add", index=index, address="fe80::1", prefixlen=64, scope=253)
+        mine = rtnetlink.addresses()
+        others = list(ip.get_addr())
+        assert len(mine) == len(others) == 12
+        for found, other in zip(mine, others, strict=True):
+            local = other.get("local") or other.get("address")
+            assert socket.inet_ntop(found.family, found.address) == local
+            assert found.label == (other.get("label") or "")
+            for name in ("family", "prefixlen", "scope", "index"):
+                assert getattr(found, name) == other[name]
+            # Duplicate detection may end between the two dumps.
+            assert (found.flags ^ other.get("flags")) & ~uapi.IFA_F_TENTATIVE == 0
+
+
+def shape(route: Route) -> tuple[int, int, int, list[tuple[int, str]]]:
+    def text(gateway: bytes) -> str:
+        family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
+        return socket.inet_ntop(family, gateway) if gateway else ""
+
+    hops = sorted((hop.index, text(hop.gateway)) for hop in route.hops)
+    return route.family, route.table, route.metric, hops
+
+
+@in_own_network
+def test_default_routes_of_every_kind_are_read() -> None:
+    v4, v6 = socket.AF_INET, socket.AF_INET6
+    with IPRoute() as ip:
+        a, b = link(ip, "a0", "b0"), link(ip, "a1", "b1")
+        for index, net in ((a, 1), (b, 2)):
+            ip.addr("add", index=index, address=f"10.0.{net}.1", prefixlen=24)
+            ip.addr("add", index=index, address=f"fd0{net}::1", prefixlen=64, flags=IFA_F_NODAD)
+        hops = [{"gateway": "10.0.1.2", "oif": a}, {"gateway": "10.0.2.2", "oif": b}]
+        ip.route("add", family=v4, dst="default", multipath=hops)
+        ip.route("add", family=v4, dst="default", oif=a, priority=50)
+        ip.route("add", family=v4, dst="default", gateway="10.0.1.3", priority=4294967295)
+        ip.route("add", family=v4, dst="default", gateway="10.0.1.4", table=1000)
+        via = {"family": v6, "addr": "fd02::2"}
+        ip.route("add", family=v4, dst="default", oif=b, via=via, priority=60)
+        hops = [{"gateway": "fd01::2", "oif": a}, {"gateway": "fd02::2", "oif": b}]
+        ip.route("add", family=v6, dst="default", multipath=hops, priority=70)
+        ip.route("add", family=v6, dst="default", gateway="fd01::3", priority=80)
+
+        found = [shape(each) for each in rtnetlink.routes() if each.dst_len == 0]
+        assert sorted(found) == sorted(
+            [
+                (v4, 254, 0, [(a, "10.0.1.2"), (b, "10.0.2.2")]),
+                (v4, 254, 50, [(a, "")]),
+                (v4, 254, 4294967295, [(a, "10.0.1.3")]),
+                (v4, 1000, 0, [(a, "10.0.1.4")]),
+                (v4, 254, 60, [(b, "fd02::2")]),
+                (v6, 254, 70, [(a, "fd01::2"), (b, "fd02::2")]),
+                (v6, 254, 80, [(a, "fd01::3")]),
+            ]
+        )
+        (near,) = (each for each in rtnetlink.routes() if each.dst == b"\x0a\0\1\0")
+        assert (near.dst_len, near.table, near.default) == (24, 254, False)
+
+
+@in_own_network
+def test_a_dump_of_many_datagrams_is_whole() -> None:
+    with IPRoute() as ip:
+        for number in range(60):
+            link(ip, f"a{number}", f"b{number}")
+        expected = {"lo"} | {f"{side}{number}" for side in "ab" for number in range(60)}
+        names = [each.name for each in rtnetlink.links()]
+        assert len(names) == 121
+        assert set(names) == expected
+
+
+@pytest.mark.parametrize("make", [links_request, addresses_request, routes_request])
+def test_a_kernel_that_checks_strictly_takes_each_request(
+    make: Callable[[int, int], bytes],
+) -> None:
+    with rtnetlink._open() as sock:
+        sock.settimeout(PATIENCE)
+        sock.setsockopt(uapi.SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        port = sock.getsockname()[0]
+        dump = Dump(9, port)
+        sock.sendto(make(9, port), (0, 0))
+        parts = 0
+        while not dump.done:
+            parts += len(dump.feed(sock.recv(65536)))
+        assert parts
+
+
+@in_own_network
+def test_links_and_addresses_wake_the_descriptor_and_routes_when_asked_for() -> None:
+    with IPRoute() as ip:
+        # A veth changes its state by itself for a while after it is up; lo does not.
+        ip.link("set", index=1, state="up")
+        events = RtEvents()
+        assert not events.drain()
+        changes: list[Callable[[], object]] = [
+            lambda: ip.link("add", ifname="a0", kind="veth", peer={"ifname": "b0"}),
+            lambda: ip.addr("add", index=1, address="10.0.0.1", prefixlen=24),
+            lambda: ip.addr("del", index=1, address="10.0.0.1", prefixlen=24),
+            lambda: ip.addr("add", index=1, address="fd00::1", prefixlen=64),
+            lambda: ip.addr("del", index=1, address="fd00::1", prefixlen=64),
+            lambda: ip.link("del", index=socket.if_nametoindex("a0")),
+        ]
+        for change in changes:
+            change()
+            assert readable(events)
+            assert events.drain()
+            assert not events.drain()
+
+        # The kernel sends an event before it answers the command, so none is under way.
+        for family in (socket.AF_INET, socket.AF_INET6):
+            ip.route("add", family=family, dst="default", oif=1)
+            assert not events.drain()
+        events.watch_routes()
+        events.watch_routes()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for command in ("del", "add"):
+                ip.route(command, family=family, dst="default", oif=1)
+                assert readable(events)
+                assert events.drain()
+                assert not events.drain()
+
+
+@in_own_network
+def test_events_that_were_lost_count_as_a_change() -> None:
+    with IPRoute() as ip:
+        events = RtEvents()
+        index = link(ip, "a0", "b0")
+        events.drain()
+        # The smallest buffer that the kernel allows holds but a few events.
+        with socket.socket(fileno=os.dup(events.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        for number in range(1, 100):
+            ip.addr("add", index=index, address=f"10.0.0.{number}", prefixlen=32)
+        poll = select.poll()
+        poll.register(events.fileno(), select.POLLIN)
+        ((_, ready),) = poll.poll(0)
+        assert ready & select.POLLERR
+        assert events.drain()
+        assert not events.drain()
+        ip.addr("del", index=index, address="10.0.0.1", prefixlen=32)
+        assert readable(events)
+        assert events.drain()
+
+
+@in_own_network
+def test_an_answer_that_is_not_the_kernels_is_not_taken() -> None:
+    real_open = rtnetlink._open
+    with IPRoute() as ip, real_open() as forger, pytest.MonkeyPatch.context() as patch:
+        ip.addr("add", index=1, address="10.0.0.1", prefixlen=32)
+
+        def open_() -> socket.socket:
+            sock = real_open()
+            port = sock.getsockname()[0]
+            forger.sendto(answer(forged, pid=port) + done(pid=port), (port, 0))
+            return sock
+
+        forged = rtattr.pack(uapi.IFA_LOCAL, b"\x0a\6\6\6")
+        patch.setattr(rtnetlink, "_open", open_)
+        assert [each.address for each in rtnetlink.addresses()] == [b"\x0a\0\0\1"]
+
+
+# What no kernel can be made to do: a socket that answers as it is told.
+
+PORT, SEQ = 4711, rtnetlink._SEQ
+LOCAL = rtattr.pack(uapi.IFA_LOCAL, b"\x0a\0\0\1")
+
+
+def answer(attributes: bytes = LOCAL, *, flags: int = 0, pid: int = PORT) -> bytes:
+    payload = IFADDRMSG.pack(uapi.AF_INET, 24, 0, 0, 2) + attributes
+    return pack(uapi.RTM_NEWADDR, uapi.NLM_F_MULTI | flags, SEQ, pid, payload)
+
+
+def done(*, flags: int = 0, pid: int = PORT) -> bytes:
+    return pack(uapi.NLMSG_DONE, uapi.NLM_F_MULTI | flags, SEQ, pid, bytes(4))
+
+
+def refused(number: int) -> bytes:
+    request = netlink.NLMSGHDR.pack(24, uapi.RTM_GETADDR, 0x301, SEQ, PORT)
+    return pack(uapi.NLMSG_ERROR, 0, SEQ, PORT, struct.pack("=i", -number) + request)
+
+
+class Answering:
+    """Sockets that answer their question with the next row of a script, again and again."""
+
+    def __init__(self, *script: list[bytes | OSError], sender: int = 0, flags: int = 0) -> None:
+        self._script = iter(script)
+        self._sender = sender
+        self._flags = flags
+        self._answers: Iterator[bytes | OSError] = iter(())
+        self.questions = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def getsockname(self) -> tuple[int, int]:
+        return PORT, 0
+
+    def settimeout(self, seconds: float) -> None:
+        assert 0 < seconds <= rtnetlink.TIMEOUT
+
+    def sendto(self, request: bytes, where: tuple[int, int]) -> None:
+        assert request == addresses_request(SEQ, PORT)
+        assert where == (0, 0)
+        self.questions += 1
+        self._answers = iter(next(self._script))
+
+    def recvmsg_into(
+        self, buffers: list[memoryview]
+    ) -> tuple[int, list[object], int, tuple[int, int]]:
+        now = next(self._answers)
+        if isinstance(now, OSError):
+            raise now
+        buffers[0][: len(now)] = now
+        return len(now), [], self._flags, (self._sender, 0)
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, answering: Answering) -> list[bytes]:
+    monkeypatch.setattr(rtnetlink, "_open", lambda: answering)
+    return [each.address for each in rtnetlink.addresses()]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [answer(flags=uapi.NLM_F_DUMP_INTR), done()],
+        [answer(), done(flags=uapi.NLM_F_DUMP_INTR)],
+        [answer(), pack(uapi.NLMSG_OVERRUN, 0, SEQ, PORT, b"")],
+        [answer(), OSError(errno.ENOBUFS, "lost")],
+    ],
+    ids=["interrupted", "interrupted at its end", "overrun", "ENOBUFS"],
+)
+def test_an_inconsistent_answer_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, bad: list[bytes | OSError]
+) -> None:
+    good: list[bytes | OSError] = [answer(), answer() + done()]
+    answering = Answering(bad, bad, good)
+    assert ask(monkeypatch, answering) == [b"\x0a\0\0\1"] * 2
+    assert answering.questions == 3
+
+
+def test_one_that_never_becomes_consistent_is_an_oserror(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad: list[bytes | OSError] = [answer() + done(flags=uapi.NLM_F_DUMP_INTR)]
+    answering = Answering(*[bad] * 100)
+    with pytest.raises(OSError, match="changes during each of 8 dumps") as caught:
+        ask(monkeypatch, answering)
+    assert caught.value.errno == errno.EAGAIN
+    assert answering.questions == rtnetlink.TRIES == 8
+
+
+@pytest.mark.parametrize(
+    ("row", "number"),
+    [
+        ([refused(errno.EACCES)], errno.EACCES),
+        ([OSError(errno.ENOMEM, "none left")], errno.ENOMEM),
+        ([b"\xff" * 20], errno.EPROTO),
+        ([answer(rtattr.pack(uapi.IFA_LOCAL, bytes(3)))], errno.EPROTO),
+    ],
+    ids=["refused", "out of memory", "no netlink", "malformed address"],
+)
+def test_an_answer_that_cannot_be_used_is_an_oserror(
+    monkeypatch: pytest.MonkeyPatch, row: list[bytes | OSError], number: int
+) -> None:
+    with pytest.raises(OSError, match=re.escape(f"[Errno {number}]")):
+        ask(monkeypatch, Answering(row))
+
+
+def test_an_answer_that_was_cut_off_is_an_oserror(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="more than 65536 bytes") as caught:
+        ask(monkeypatch, Answering([answer() + done()], flags=socket.MSG_TRUNC))
+    assert caught.value.errno == errno.EMSGSIZE
+
+
+def test_other_messages_and_families_are_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    other_type = pack(uapi.RTM_DELADDR, uapi.NLM_F_MULTI, SEQ, PORT, b"?")
+    family = pack(uapi.RTM_NEWADDR, uapi.NLM_F_MULTI, SEQ, PORT, IFADDRMSG.pack(7, 0, 0, 0, 2))
+    assert ask(monkeypatch, Answering([other_type + family + answer() + done()])) == [
+        b"\x0a\0\0\1"
+    ]
+
+
+def test_silence_ends_with_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mute(socket.socket):
+        def sendto(self, *_: object) -> int:
+            return 0
+
+    monkeypatch.setattr(rtnetlink, "TIMEOUT", 0.05)
+    monkeypatch.setattr(
+        rtnetlink, "_open", lambda: Mute(socket.AF_NETLINK, socket.SOCK_RAW, uapi.NETLINK_ROUTE)
+    )
+    with pytest.raises(TimeoutError):
+        rtnetlink.addresses()
+
+
+def test_noise_from_others_does_not_prolong_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Endless(list[bytes | OSError]):
+        def __iter__(self) -> Iterator[bytes | OSError]:
+            while True:
+                yield answer() + done()
+
+    monkeypatch.setattr(rtnetlink, "TIMEOUT", 0.05)
+    with pytest.raises(TimeoutError, match="no end within"):
+        ask(monkeypatch, Answering(Endless(), sender=99))
