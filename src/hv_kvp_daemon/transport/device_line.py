@@ -1,0 +1,134 @@
+"""The line over the character device: opened again for ever, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import select
+
+from . import uevent
+from .chardev import DEVICE, CharDevice
+from .errors import TransportError, TransportLostError
+from .holders import device_holders, named
+from .line import Line, open_uevents, readable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class DeviceLine(Line):
+    """``path`` is opened, registered with, and reopened within 2 s of any failure."""
+
+    name = CharDevice.name
+
+    def __init__(self, report: Callable[[str], None], path: str = DEVICE) -> None:
+        super().__init__(report)
+        self._path = path
+        self._device: CharDevice | None = None
+        self._uevents = open_uevents(report)
+        self._trouble = ""
+
+    def start(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._device = CharDevice(self._path)
+            self._device.register()
+        except TransportError as error:
+            self._complain(error)
+            self.try_later()
+        except TransportLostError as error:
+            self._lost(error)
+        else:
+            self._trouble = ""
+            self.deadline = None
+        self._watch()
+
+    def _complain(self, error: TransportError) -> None:
+        cause = error.__cause__
+        code = cause.errno if isinstance(cause, OSError) else None
+        if code == errno.EBUSY:
+            holders = named(list(device_holders(self._path))) or "another process"
+            self._trouble = f"waiting for {self._path}, held by {holders}"
+        elif code == errno.ENOENT:
+            self._trouble = (
+                f"waiting for {self._path}: the driver hv_utils is not loaded, or this is"
+                " no Hyper-V guest"
+            )
+        else:
+            self._trouble = f"cannot open {error}"
+        self.say(self._trouble)
+
+    def _lost(self, error: TransportLostError) -> None:
+        self.say(f"{self._path} lost ({error}); opening it again")
+        self._trouble = f"lost {self._path}"
+        self.version = b""
+        if self._device is not None:
+            # The driver waits for this close when it is unloaded.
+            self._device.close()
+            self._device = None
+        self._watch()
+        self.try_later()
+
+    def _watch(self) -> None:
+        sources = (self._uevents, self._device)
+        self.watched = tuple(
+            (source.fileno(), select.POLLIN) for source in sources if source is not None
+        )
+
+    def on_event(self, fd: int, events: int) -> memoryview | None:
+        if self._uevents is not None and fd == self._uevents.fileno():
+            if self._uevents.read() == uevent.ADD and self._device is None:
+                self._open()
+            return None
+        if events & (select.POLLERR | select.POLLHUP):
+            self._lost(TransportLostError("the driver has gone"))
+            return None
+        return self._receive()
+
+    def _receive(self) -> memoryview | None:
+        if self._device is None:
+            return None
+        try:
+            request = self._device.receive()
+        except TransportLostError as error:
+            self._lost(error)
+            return None
+        if self._device.version != self.version:
+            self.version = self._device.version
+            version = self.version.decode("ascii", "replace")
+            self.say(f"registered over {self._path}, driver version {version}")
+            self.settled()
+        return request
+
+    def on_deadline(self) -> memoryview | None:
+        self.deadline = None
+        if self._device is None:
+            self._open()
+        return None
+
+    def newer(self) -> memoryview | None:
+        if self._device is not None and readable(self._device.fileno()):
+            return self._receive()
+        return None
+
+    def reply(self, message: bytes) -> None:
+        if self._device is None:
+            return  # lost meanwhile; the driver has told the host HV_E_FAIL
+        try:
+            self._device.send(message)
+        except TransportLostError as error:
+            self._lost(error)
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+        if self._uevents is not None:
+            self._uevents.close()
+
+    def state(self) -> str:
+        if self._trouble:
+            return self._trouble
+        return "serving over the char device" if self.version else "registering"

@@ -1,0 +1,206 @@
+"""A socket in place of the driver: what the simulated host talks to.
+
+The daemon listens on a SOCK_SEQPACKET socket of the UNIX domain; who connects
+plays the driver, one at a time, with the character device's rules: whole
+messages of 7432 bytes, a registration first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import stat
+
+from hv_kvp_daemon.wire.message import MESSAGE_SIZE, decode_version, encode_register
+
+from .errors import TransportError, TransportLostError
+from .line import Line, readable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Listener:
+    """The listening socket at ``path``; the name is removed at close.
+
+    :raises TransportError: the path is taken or cannot be used.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._remove_stale()
+            self._socket.bind(path)
+            # Requests change the pools and replies carry their values.
+            os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+            self._socket.listen(1)
+            self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            raise TransportError(f"loopback:{path}: {error.strerror or error}") from error
+
+    def _remove_stale(self) -> None:
+        """Remove a socket that nobody listens on, left by a killed daemon."""
+        try:
+            if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
+                return
+        except FileNotFoundError:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            try:
+                probe.connect(self._path)
+            except ConnectionRefusedError:
+                os.unlink(self._path)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def accept(self) -> Loopback | None:
+        """The peer that has connected, or None when it has already gone."""
+        try:
+            connection, _ = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return None
+        connection.setblocking(False)
+        return Loopback(connection)
+
+    def close(self) -> None:
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+class Loopback:
+    """The daemon's end of a connected pair."""
+
+    name = "loopback"
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.version = b""
+        self._socket = connection
+        # One byte more than a message, so that a longer one shows.
+        self._buffer = memoryview(bytearray(MESSAGE_SIZE + 1))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def register(self) -> None:
+        """Send REGISTER1.
+
+        :raises TransportLostError: the peer has gone.
+        """
+        self.send(encode_register())
+
+    def receive(self) -> memoryview | None:
+        """Read one message; a request, or None.
+
+        :raises TransportLostError: the peer has gone or sent no message of 7432 bytes.
+        """
+        try:
+            size = self._socket.recv_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            raise TransportLostError(f"read: {error.strerror}") from error
+        if not size:
+            raise TransportLostError("the peer closed the connection")
+        if size != MESSAGE_SIZE:
+            raise TransportLostError(f"read {size} bytes or more, a message has {MESSAGE_SIZE}")
+        message = self._buffer[:MESSAGE_SIZE]
+        version = decode_version(message)
+        if version:
+            self.version = version
+            return None
+        return message
+
+    def send(self, reply: bytes) -> None:
+        """Send one message.
+
+        :raises TransportLostError: the peer has gone or does not read.
+        """
+        try:
+            self._socket.send(reply)
+        except OSError as error:
+            raise TransportLostError(f"write: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class LoopbackLine(Line):
+    """Serves whoever connects, one after the other.
+
+    :raises TransportError: the path is taken or cannot be used.
+    """
+
+    name = Loopback.name
+
+    def __init__(self, report: Callable[[str], None], path: str) -> None:
+        super().__init__(report)
+        self._path = path
+        self._listener = Listener(path)
+        self._peer: Loopback | None = None
+        self._watch()
+
+    def start(self) -> None:
+        self.say(f"waiting for a simulated host on {self._path}")
+
+    def _watch(self) -> None:
+        source = self._listener if self._peer is None else self._peer
+        self.watched = ((source.fileno(), select.POLLIN),)
+
+    def on_event(self, fd: int, events: int) -> memoryview | None:  # noqa: ARG002 - end of file comes with recv
+        if self._peer is not None:
+            return self._receive()
+        self._peer = self._listener.accept()
+        self._watch()
+        if self._peer is not None:
+            try:
+                self._peer.register()
+            except TransportLostError:
+                self._hang_up()
+        return None
+
+    def _receive(self) -> memoryview | None:
+        if self._peer is None:
+            return None
+        try:
+            request = self._peer.receive()
+        except TransportLostError:
+            self._hang_up()
+            return None
+        self.version = self._peer.version
+        return request
+
+    def _hang_up(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+            self._watch()
+        self.version = b""
+
+    def on_deadline(self) -> memoryview | None:
+        return None
+
+    def newer(self) -> memoryview | None:
+        if self._peer is not None and readable(self._peer.fileno()):
+            return self._receive()
+        return None
+
+    def reply(self, message: bytes) -> None:
+        if self._peer is not None:
+            try:
+                self._peer.send(message)
+            except TransportLostError:
+                self._hang_up()
+
+    def close(self) -> None:
+        self._hang_up()
+        self._listener.close()
+
+    def state(self) -> str:
+        return f"serving on {self._path}" if self._peer else f"waiting on {self._path}"

@@ -1,0 +1,196 @@
+"""The line over the netlink connector.
+
+Facts that shape this module (measured on the driver, Linux 6.1):
+
+- The driver answers a registration only in its initial state.  To a restarted
+  daemon it says nothing and serves it all the same; while a request is pending
+  it even takes the registration for the reply, with status 100.
+- Opening and closing the character device sets the driver back, also a pending
+  request (the host gets HV_E_FAIL), so that the answer comes.  Done while
+  another netlink daemon is alive, both would serve: 294 of 300 answers wrong.
+- A driver that is loaded again announces its device a moment before it listens
+  to the connector, so the first registration may be lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
+
+from . import uevent
+from .chardev import DEVICE, CharDevice
+from .connector import SUPERSEDED, Connector
+from .errors import TransportError
+from .holders import device_holders, group_members, named, process_name
+from .line import Line, open_uevents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Registrations go unanswered for this long before another way is looked for.
+PATIENCE = 3.0
+
+_NO_DRIVER = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBADF})
+
+
+class NetlinkLine(Line):
+    """Registers until the driver answers or sends a request.
+
+    Where another way is open (``insist`` is false and the character device is
+    there) it stops at what would spoil the service and says so in `obstacle`.
+
+    :raises TransportError: this kernel, network namespace or user cannot do it.
+    """
+
+    name = Connector.name
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        drop: Callable[[str, str], None],
+        *,
+        insist: bool = True,
+    ) -> None:
+        super().__init__(report)
+        self._drop = drop
+        self._insist = insist
+        self._connector = Connector(drop)
+        self._uevents = open_uevents(report)
+        self.watched = tuple(
+            (source.fileno(), select.POLLIN)
+            for source in (self._uevents, self._connector)
+            if source is not None
+        )
+        self._patience_ends = 0.0
+        #: The driver sent a request, so it knows us even if it never answered.
+        self._served = False
+        self._device_busy = False
+        self._driver_missing = False
+        #: Why netlink cannot serve now, or ``""``.
+        self.obstacle = ""
+
+    def _rivals(self) -> list[tuple[int, str]]:
+        """Other members of group 9: (port id, name of the process of that pid).
+
+        The kernel gives a process's first netlink socket its pid as port id;
+        for others the name is ``?``.
+        """
+        others = group_members(CN_KVP_IDX) - {self._connector.port_id}
+        return [(port, process_name(port)) for port in sorted(others)]
+
+    def start(self) -> None:
+        self.version = self._connector.version = b""
+        self._served = False
+        self._patience_ends = time.monotonic() + PATIENCE
+        self.settled()
+        self.obstacle = ""
+        rivals = self._rivals()
+        if rivals:
+            self.obstacle = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+            if not self._insist and os.path.exists(DEVICE):
+                return
+            self.say(f"{self.obstacle}; two daemons answer each other's requests")
+        elif self._reset_driver():
+            # The host has been told HV_E_FAIL for whatever is still queued.
+            while self._connector.receive() is not None:
+                self._drop(SUPERSEDED, "the driver was set back")
+        self._connector.register()
+        self.try_later()
+
+    def _reset_driver(self) -> bool:
+        """Set the driver back to its initial state; False if that was not possible."""
+        self._device_busy = self._driver_missing = False
+        try:
+            CharDevice().close()
+        except TransportError as error:
+            cause = error.__cause__
+            code = cause.errno if isinstance(cause, OSError) else None
+            if code in _NO_DRIVER:
+                self._driver_missing = True
+                self.say(
+                    f"{DEVICE} is not there: the driver hv_utils is not loaded, or this is"
+                    " no Hyper-V guest; waiting for it"
+                )
+            elif code == errno.EBUSY:
+                self._device_busy = True
+                holders = named(list(device_holders(DEVICE))) or "another process"
+                self.obstacle = f"{DEVICE} is held by {holders}"
+                self.say(f"{self.obstacle}: the driver does not listen to netlink")
+            else:
+                self.say(f"{error}; the driver's version may stay unknown")
+            return False
+        return True
+
+    def on_event(self, fd: int, events: int) -> memoryview | None:  # noqa: ARG002 - a socket error comes with recv
+        if self._uevents is not None and fd == self._uevents.fileno():
+            self._on_uevent(self._uevents.read())
+            return None
+        return self._receive()
+
+    def _on_uevent(self, action: str) -> None:
+        if action == uevent.ADD:
+            self._report("the KVP driver has appeared")
+            self.start()
+        elif action == uevent.REMOVE:
+            self._report("the KVP driver has gone; waiting for it")
+            self.version = self._connector.version = b""
+            self._served = False
+            self._driver_missing = True
+
+    def _receive(self) -> memoryview | None:
+        request = self._connector.receive()
+        if self._connector.version != self.version:
+            self.version = self._connector.version
+            version = self.version.decode("ascii", "replace")
+            self.say(f"registered over netlink, driver version {version}")
+            self.settled()
+        if request is not None and not self._served:
+            self._served = True
+            self.settled()
+        return request
+
+    def on_deadline(self) -> memoryview | None:
+        # A request in the queue says that the driver knows us, and a
+        # registration sent now would be taken for its answer.
+        request = self._receive()
+        if request is not None or self.version:
+            return request
+        if self._device_busy:
+            self.start()
+        elif self._driver_missing and self.unanswered:
+            # The uevent will tell; until then nothing wakes this process.
+            self.deadline = None
+        else:
+            self._connector.register()
+            self.try_later()
+        return None
+
+    @property
+    def unanswered(self) -> bool:
+        """Registered for some seconds, and nobody has answered or asked."""
+        return not self.version and not self._served and time.monotonic() >= self._patience_ends
+
+    def newer(self) -> memoryview | None:
+        return self._receive()
+
+    def reply(self, message: bytes) -> None:
+        self._connector.send(message)
+
+    def close(self) -> None:
+        self._connector.close()
+        if self._uevents is not None:
+            self._uevents.close()
+
+    def state(self) -> str:
+        if self.version or self._served:
+            return "serving over netlink"
+        if self._device_busy:
+            return f"waiting for {DEVICE} to be released"
+        if self._driver_missing:
+            return "waiting for the driver"
+        return "registering over netlink"

@@ -1,0 +1,157 @@
+"""The connector: newest request only, kernel only, one datagram out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.transport.connector import OVERRUN, SUPERSEDED, Connector
+from hv_kvp_daemon.wire.connector import FRAME_SIZE, LENGTH, pack_header, unpack
+from hv_kvp_daemon.wire.message import Request, encode_register, encode_request, encode_status
+
+NAMESPACED = Path(__file__).with_name("inside_namespace.py")
+
+
+def test_in_a_namespace_of_its_own() -> None:
+    """Runs inside_namespace.py as root of a user and network namespace."""
+    done = subprocess.run(
+        [
+            *("unshare", "--user", "--map-root-user", "--net", sys.executable),
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", str(NAMESPACED)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+class KernelSocket:
+    """A socket whose other end plays the kernel: every datagram comes from port id 0."""
+
+    def __init__(self) -> None:
+        self.kernel, self._daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._daemon.setblocking(False)
+        self.errors: list[int] = []
+        self.destinations: list[object] = []
+
+    def recvfrom_into(self, buffer: memoryview) -> tuple[int, tuple[int, int]]:
+        if self.errors:
+            raise OSError(self.errors.pop(0), "injected")
+        return self._daemon.recv_into(buffer), (0, 256)
+
+    def sendto(self, data: bytes, address: object) -> int:
+        if self.errors:
+            raise OSError(self.errors.pop(0), "injected")
+        self.destinations.append(address)
+        return self._daemon.send(data)
+
+    def fileno(self) -> int:
+        return self._daemon.fileno()
+
+    def close(self) -> None:
+        self.kernel.close()
+        self._daemon.close()
+
+
+class Under:
+    def __init__(self) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.socket = KernelSocket()
+        self.connector = Connector(self.drop, self.socket)  # type: ignore[arg-type]
+
+    def drop(self, reason: str, detail: str) -> None:
+        self.dropped[reason] += 1
+
+    def ask(self, message: bytes) -> None:
+        self.socket.kernel.send(pack_header() + message)
+
+
+@pytest.fixture
+def under() -> Iterator[Under]:
+    under = Under()
+    yield under
+    under.connector.close()
+
+
+def enumerate_request(index: int) -> bytes:
+    return encode_request(Request(3, 1, index=index))
+
+
+def test_only_the_newest_request_counts(under: Under) -> None:
+    """T11: after a stall the host got key 7 for index 8."""
+    for index in (6, 7, 8):
+        under.ask(enumerate_request(index))
+    request = under.connector.receive()
+    assert request is not None
+    assert bytes(request) == enumerate_request(8)
+    assert under.dropped == {SUPERSEDED: 2}
+    assert under.connector.receive() is None
+
+
+def test_a_handshake_among_requests_is_taken_and_hides_none(under: Under) -> None:
+    under.ask(enumerate_request(1))
+    under.ask(encode_register(b"3.1"))
+    request = under.connector.receive()
+    assert under.connector.version == b"3.1"
+    assert request is not None
+    assert bytes(request) == enumerate_request(1)
+    assert not under.dropped
+
+
+def test_an_operation_100_without_a_version_is_a_request(under: Under) -> None:
+    under.ask(encode_register())
+    request = under.connector.receive()
+    assert request is not None
+    assert request[0] == 100
+
+
+def test_rubbish_does_not_hide_a_request(under: Under) -> None:
+    under.ask(enumerate_request(1))
+    under.socket.kernel.send((pack_header() + enumerate_request(2))[:-1])
+    request = under.connector.receive()
+    assert request is not None
+    assert bytes(request) == enumerate_request(1)
+    assert under.dropped == {LENGTH: 1}
+
+
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.ENOMEM, errno.EINTR])
+def test_a_transient_error_does_not_end_it(under: Under, code: int) -> None:
+    """T6."""
+    under.socket.errors = [code]
+    under.ask(enumerate_request(1))
+    request = under.connector.receive()
+    assert request is not None
+    assert under.dropped == {OVERRUN: 1}
+
+
+def test_a_reply_is_one_datagram_of_7468_bytes_to_the_kernel_alone(under: Under) -> None:
+    """T4, T5: replies went to groups, 16 bytes too long."""
+    under.connector.send(encode_status(0))
+    datagram = under.socket.kernel.recv(20000)
+    assert len(datagram) == FRAME_SIZE
+    assert bytes(unpack(memoryview(datagram))) == encode_status(0)
+    assert under.socket.destinations == [(0, 0)]
+
+
+def test_a_registration_is_a_whole_message_of_zeros_behind_its_number(under: Under) -> None:
+    """T5: 7468 bytes were sent of an array of 4096."""
+    under.connector.register()
+    message = bytes(unpack(memoryview(under.socket.kernel.recv(20000))))
+    assert message == b"\x64" + bytes(7431)
+
+
+def test_a_reply_that_cannot_be_sent_is_counted(under: Under) -> None:
+    under.socket.errors = [errno.ENOBUFS]
+    under.connector.send(encode_status(0))
+    assert under.dropped == {"reply not sent": 1}
