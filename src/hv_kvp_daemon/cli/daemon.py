@@ -1,0 +1,197 @@
+"""``hv-kvp-daemon``: options, detaching, and the exit status.
+
+0 after SIGTERM or SIGINT, 1 when it could not serve (one line says why), 2 for
+a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from hv_kvp_daemon import __version__
+from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
+from hv_kvp_daemon.guest.intrinsic import Intrinsic
+from hv_kvp_daemon.pools.directory import PoolDirectory
+from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.service import log as logs
+from hv_kvp_daemon.service.daemon import Daemon
+from hv_kvp_daemon.service.instance import AlreadyRunningError, take
+from hv_kvp_daemon.service.signals import Signals
+from hv_kvp_daemon.transport.choose import Chooser, is_loopback
+from hv_kvp_daemon.transport.errors import TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hv_kvp_daemon.guest.intrinsic import AddressSource
+
+# What test suites and agents look for with pgrep (the C daemon's file name).
+PROCESS_NAME = "hv_kvp_daemon"
+
+POOL_DIRECTORY = "/var/opt/hyperv"
+
+EXIT_FAILURE = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; also the source of the man page and the completions."""
+    parser = argparse.ArgumentParser(
+        prog="hv-kvp-daemon",
+        description="Serve the key/value pairs that a Hyper-V host exchanges with this guest.",
+        epilog="Without an option it detaches, logs to syslog, and returns when it serves.",
+    )
+    attached = parser.add_mutually_exclusive_group()
+    attached.add_argument(
+        "--foreground",
+        action="store_true",
+        help="stay attached and write a line for each exchange",
+    )
+    attached.add_argument(
+        "-n",
+        "--no-daemon",
+        action="store_true",
+        help="stay attached and quiet, as a service manager wants it",
+    )
+    parser.add_argument(
+        "--transport",
+        default="auto",
+        type=_transport,
+        metavar="auto|netlink|chardev|loopback:PATH",
+        help="how to reach the driver (default: %(default)s); loopback serves a simulated host",
+    )
+    parser.add_argument(
+        "--pool-dir",
+        default=POOL_DIRECTORY,
+        metavar="DIR",
+        help="directory of the pool files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--addresses",
+        choices=("rtnetlink", "getifaddrs"),
+        default="rtnetlink",
+        help="where the guest's addresses come from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-sync",
+        action="store_true",
+        help="do not wait for the disk before a change is acknowledged",
+    )
+    parser.add_argument(
+        "-d",
+        "--debug",
+        action="store_true",
+        help="log decoded fields and netlink headers; values only of world-readable pools",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=tuple(logs.LEVELS),
+        default="info",
+        metavar="LEVEL",
+        help="error, warning, notice, info or debug (default: %(default)s)",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def _transport(text: str) -> str:
+    if text in {"auto", "netlink", "chardev"} or is_loopback(text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"no transport {text!r}: auto, netlink, chardev or loopback:PATH"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; the exit status."""
+    options = build_parser().parse_args(arguments)
+    level = logs.DEBUG if options.debug else logs.LEVELS[options.log_level]
+    attached = options.foreground or options.no_daemon
+    write = logs.to_journal if logs.stderr_is_journal() else logs.to_terminal
+    log = logs.Log(write, level)
+    if attached:
+        return _serve(options, log, ready=lambda: None)
+    # Detached, it runs in another directory.
+    options.pool_dir = os.path.abspath(options.pool_dir)
+    return _detach(lambda ready: _serve(options, log, ready=ready), log)
+
+
+def _serve(options: argparse.Namespace, log: logs.Log, ready: Callable[[], None]) -> int:
+    logs.log_uncaught(log)
+    _set_process_name()
+    try:
+        # Held until the process ends.  A simulated host's daemon stands in
+        # nobody's way, and needs no root.
+        lock = None if is_loopback(options.transport) else take()
+        signals = Signals()
+        pools = PoolDirectory(
+            options.pool_dir,
+            sync=not options.no_sync,
+            report=log.warning,
+            pause=signals.pause,
+        )
+        pools.open_all()
+        intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
+        chooser = Chooser(options.transport, log.notice, log.dropped)
+        trace = bool(options.foreground or options.debug)
+        daemon = Daemon(pools, intrinsic, chooser, signals, log, trace=trace)
+        log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
+        daemon.run(ready)
+        daemon.close()
+        pools.close()
+        signals.close()
+    except (AlreadyRunningError, PoolError, TransportError) as error:
+        log.error(str(error))
+        return EXIT_FAILURE
+    except OSError as error:
+        log.error(f"cannot serve: {error}")
+        return EXIT_FAILURE
+    if lock is not None:
+        os.close(lock)
+    return 0
+
+
+def _address_source(name: str) -> AddressSource:
+    return GetifaddrsAddresses() if name == "getifaddrs" else RtnetlinkAddresses()
+
+
+def _set_process_name() -> None:
+    """Give the process the C daemon's name; without /proc it keeps its own."""
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as comm:
+            comm.write(PROCESS_NAME)
+    except OSError as error:
+        print(f"process name not set: {error}", file=sys.stderr)
+
+
+def _detach(serve: Callable[[Callable[[], None]], int], log: logs.Log) -> int:
+    """Serve in a child of its own session; return its success, or its exit status.
+
+    The child keeps this process's standard error until it serves, so that what
+    goes wrong at the start is read by whoever started it.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        serving = os.read(read, 1)
+        os.close(read)
+        if serving:
+            return 0
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or EXIT_FAILURE
+    os.close(read)
+    os.setsid()
+    os.chdir("/")
+
+    def ready() -> None:
+        log.redirect(logs.to_syslog(PROCESS_NAME))
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
+        os.close(null)
+        os.write(write, b"1")
+        os.close(write)
+
+    return serve(ready)

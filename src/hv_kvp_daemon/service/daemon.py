@@ -1,0 +1,243 @@
+"""The resident process: register, serve, take signals, tell systemd, end.
+
+Everything happens between two calls of `poll`: a request is read, answered and
+forgotten.  What may take long (a resolver) is a child with a pipe in the same
+loop; what may hang (another program's lock) is bounded by its own room.
+
+*Requests that the host has given up.*  The driver answers the host itself,
+HV_E_FAIL, when it has waited 30 s, and nothing tells the daemon.  A request
+that waited unread that long, because this process was stopped or kept busy,
+must not be carried out: the host believes that it failed.  Neither netlink nor
+the device stamps its messages, but a request that arrives at an idle daemon
+wakes it at once, so one can be old only if this process was away: stopped
+(SIGCONT says so) or busy since it last looked.  Then what would change a pool
+is refused, and what only reads is answered; the driver throws the reply away if
+nobody waits for it.  A reply that took long is held back if a newer request has
+come: the driver would take it for the newer one's answer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+
+from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.wire.uapi import HV_UTIL_TIMEOUT, KVP_OP_NAMES, KVP_POOL_AUTO
+
+from .dispatch import CHANGING, FAIL, Dispatch
+from .log import DEBUG
+from .loop import Loop
+from .notify import Notifier
+from .trace import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hv_kvp_daemon.guest.intrinsic import Intrinsic
+    from hv_kvp_daemon.pools.directory import PoolDirectory
+    from hv_kvp_daemon.transport.choose import Chooser
+
+    from .log import Log
+    from .signals import Signals
+
+# Away for so long, a request may be as old as the driver's timeout; 5 s of it
+# are left for answering.
+_AWAY = HV_UTIL_TIMEOUT - 5.0
+
+# Serving a request took so long that the driver may have given it up.  Looking
+# for a newer one costs a system call, so it is done only then.
+_SLOW = 1.0
+
+# Seconds of quiet after a request before systemd is told the new numbers.
+_STATUS_DELAY = 5.0
+
+_SIGHUP = 1  # the same on every Linux architecture; the byte in the wake-up pipe
+
+
+class Daemon:
+    """Serves until SIGTERM or SIGINT.
+
+    ``pools`` are open, ``chooser`` is made but not started.  With ``trace`` a
+    line is logged for each exchange.
+    """
+
+    def __init__(
+        self,
+        pools: PoolDirectory,
+        intrinsic: Intrinsic,
+        chooser: Chooser,
+        signals: Signals,
+        log: Log,
+        *,
+        trace: bool = False,
+    ) -> None:
+        self._pools = pools
+        self._intrinsic = intrinsic
+        self._chooser = chooser
+        self._signals = signals
+        self._log = log
+        self._trace = trace
+        self._dispatch = Dispatch(pools, intrinsic, log.limited)
+        self._notifier = Notifier()
+        self._loop = Loop()
+        self._line_watched: tuple[tuple[int, int], ...] = ()
+        self._status_due: float | None = None
+        self._woke = time.monotonic()
+        self._away = False
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Register and serve; ``ready`` is called once, when that was tried.
+
+        :raises TransportError: the transport that was asked for cannot work here.
+        """
+        self._loop.watch("signals", [(self._signals.fileno(), select.POLLIN)], self._on_signal)
+        self._chooser.start()
+        self._intrinsic.start()
+        self._watch_guest()
+        self._watch_line()
+        self._notifier.ready(self._status())
+        ready()
+        while not self._signals.stopping:
+            self._turn()
+        self._notifier.stopping()
+        self._log.info("stopped by signal")
+
+    def close(self) -> None:
+        """Close the transport and the guest's sources; the pools are the caller's."""
+        self._chooser.line.close()
+        self._intrinsic.close()
+
+    def _turn(self) -> None:
+        busy = time.monotonic() - self._woke
+        away = self._signals.take_continued() or self._away or busy >= _AWAY
+        # After an absence the line is looked at once without waiting: what is
+        # there now came meanwhile, what comes later is new.
+        ready = self._loop.wait((0.0,) if away else self._deadlines())
+        self._woke = time.monotonic()
+        again = self._signals.take_continued()
+        self._away = away or again
+        self._loop.call(ready)
+        self._check_deadlines()
+        self._away = again
+
+    def _deadlines(self) -> tuple[float | None, ...]:
+        return self._chooser.line.deadline, self._intrinsic.deadline(), self._status_due
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        deadline = self._chooser.line.deadline
+        if deadline is not None and now >= deadline:
+            self._serve(self._chooser.on_deadline())
+        deadline = self._intrinsic.deadline()
+        if deadline is not None and now >= deadline:
+            self._intrinsic.expire()
+            self._watch_guest()
+        if self._status_due is not None and now >= self._status_due:
+            self._status_due = None
+            self._notifier.status(self._status())
+
+    # -- the line to the driver
+
+    def _on_line(self, fd: int, events: int) -> None:
+        self._serve(self._chooser.on_event(fd, events))
+
+    def _serve(self, message: memoryview | None) -> None:
+        """Answer a request and whatever came while it was answered."""
+        old = self._away
+        while message is not None:
+            started = time.monotonic()
+            old = old or self._signals.continued
+            if old and message[0] in CHANGING:
+                reply = self._refuse(message)
+            else:
+                reply = self._dispatch.answer(message)
+            if self._trace:
+                self._log_exchange(message, reply)
+            finished = time.monotonic()
+            newer = None
+            if old or finished - started >= _SLOW:
+                newer = self._chooser.line.newer()
+            if newer is None:
+                self._chooser.line.reply(reply)
+            else:
+                self._log.warning("a reply came too late; the driver has asked anew")
+                # The newer one came at least the driver's timeout after the former.
+                old = finished - started >= HV_UTIL_TIMEOUT + _AWAY
+            message = newer
+            self._request_served(finished)
+        if self._chooser.line.watched is not self._line_watched:
+            self._watch_line()
+        version = self._chooser.line.version
+        if version and version != self._intrinsic.driver_version:
+            self._intrinsic.driver_version = version
+            self._notifier.status(self._status())
+
+    def _refuse(self, message: memoryview) -> bytes:
+        self._log.warning(
+            f"{KVP_OP_NAMES[message[0]]} refused: it may have waited longer than the"
+            f" {HV_UTIL_TIMEOUT} s after which the host was told that it failed"
+        )
+        return FAIL
+
+    def _request_served(self, now: float) -> None:
+        if self._notifier and self._status_due is None:
+            self._status_due = now + _STATUS_DELAY
+
+    def _watch_line(self) -> None:
+        self._line_watched = self._chooser.line.watched
+        self._loop.watch("line", self._line_watched, self._on_line)
+        self._notifier.status(self._status())
+
+    def _log_exchange(self, message: memoryview, reply: bytes) -> None:
+        may_show = self._world_readable if self._log.level >= DEBUG else None
+        self._log.info(describe(message, reply, may_show))
+
+    def _world_readable(self, pool: int) -> bool:
+        """Whether everybody may read a pool's values; the auto pool is no secret."""
+        if pool == KVP_POOL_AUTO:
+            return True
+        try:
+            return bool(os.stat(self._pools[pool].path).st_mode & stat.S_IROTH)
+        except (KeyError, OSError):
+            return False
+
+    # -- the guest
+
+    def _on_guest(self, fd: int, events: int) -> None:
+        del events
+        self._intrinsic.on_event(fd)
+        self._watch_guest()
+
+    def _watch_guest(self) -> None:
+        self._loop.watch("guest", self._intrinsic.watched(), self._on_guest)
+
+    # -- signals and systemd
+
+    def _on_signal(self, fd: int, events: int) -> None:
+        del fd, events
+        if _SIGHUP in self._signals.read():
+            self._log.info("SIGHUP: reading os-release, host name and addresses again")
+            self._notifier.reloading()
+            self._intrinsic.reload()
+            self._watch_guest()
+            self._notifier.ready(self._status())
+
+    def _status(self) -> str:
+        """One line for ``systemctl status``."""
+        line = self._chooser.line
+        version = line.version.decode("ascii", "replace") or "unknown"
+        requests = sum(self._dispatch.requests.values())
+        drops = sum(self._log.drops.values())
+        dropped = f", {drops} messages dropped" if drops else ""
+        counts = " ".join(
+            f"{POOL_NAMES[number]}={'unusable' if count is None else count}"
+            for number, count in enumerate(self._pools.counts())
+            if number != KVP_POOL_AUTO
+        )
+        return (
+            f"{line.state()}; driver version {version};"
+            f" {requests} requests{dropped}; records {counts}"
+        )

@@ -1,0 +1,134 @@
+"""A request goes in, the reply comes out: what each operation means.
+
+No socket and no loop here.  An operation is looked up in a table; what a pool
+cannot do and what a request should not hold become a status, never an end:
+
+=====================================================  ======================
+a missing key, the end of a list, an index beyond it   HV_S_CONT
+ENUMERATE of a pool above 4                            HV_S_CONT
+other operations on a pool above 4                     HV_E_FAIL
+SET or DELETE on the auto pool                         HV_E_FAIL
+an empty or oversized key, a value of unknown type     HV_E_FAIL
+a pool file that cannot be used, a full disk           HV_E_FAIL
+an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
+=====================================================  ======================
+"""
+
+from __future__ import annotations
+
+from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.wire.message import FieldError, decode_request, encode_pair, encode_status
+from hv_kvp_daemon.wire.uapi import (
+    HV_E_FAIL,
+    HV_ERROR_NOT_SUPPORTED,
+    HV_S_CONT,
+    HV_S_OK,
+    KVP_OP_DELETE,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_SET,
+    KVP_POOL_AUTO,
+    KVP_POOL_COUNT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hv_kvp_daemon.guest.intrinsic import Intrinsic
+    from hv_kvp_daemon.pools.directory import PoolDirectory
+    from hv_kvp_daemon.wire.message import Buffer, Request
+
+#: Operations that change a pool: never carried out for a host that has given up.
+CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
+
+OK = encode_status(HV_S_OK)
+FAIL = encode_status(HV_E_FAIL)
+NO_MORE = encode_status(HV_S_CONT)
+NOT_SUPPORTED = encode_status(HV_ERROR_NOT_SUPPORTED)
+
+
+class Dispatch:
+    """Answers requests from the pools and the auto pool.
+
+    ``limited(reason, message)`` is told what failed; see `service.log.Log.limited`.
+    """
+
+    def __init__(
+        self,
+        pools: PoolDirectory,
+        intrinsic: Intrinsic,
+        limited: Callable[[str, str], None],
+    ) -> None:
+        self._pools = pools
+        self._intrinsic = intrinsic
+        self._limited = limited
+        self._operations: dict[int, Callable[[Request], bytes]] = {
+            KVP_OP_GET: self._get,
+            KVP_OP_SET: self._set,
+            KVP_OP_DELETE: self._delete,
+            KVP_OP_ENUMERATE: self._enumerate,
+        }
+        #: Requests answered, by operation number.
+        self.requests: dict[int, int] = {}
+        self._prepared: dict[int, bytes] = {}
+        self._prepared_for = -1
+
+    def answer(self, message: Buffer) -> bytes:
+        """The reply of 7432 bytes to a message of 7432 bytes."""
+        kind = message[0]
+        self.requests[kind] = self.requests.get(kind, 0) + 1
+        operation = self._operations.get(kind)
+        if operation is None:
+            self._limited(f"operation {kind}", f"operation {kind} is not supported")
+            return NOT_SUPPORTED
+        try:
+            return operation(decode_request(message))
+        except FieldError as error:
+            self._limited("field", f"unusable request for pool {message[1]}: {error}")
+        except PoolError as error:
+            self._limited(f"{error.pool}: {error.reason}", str(error))
+        return FAIL
+
+    def _enumerate(self, request: Request) -> bytes:
+        if request.pool == KVP_POOL_AUTO:
+            return self._enumerate_auto(request.index)
+        if request.pool >= KVP_POOL_COUNT:
+            return NO_MORE
+        record = self._pools[request.pool].read(request.index)
+        if record is None:
+            return NO_MORE
+        return encode_pair(record.key, record.value, request.index)
+
+    def _enumerate_auto(self, index: int) -> bytes:
+        """Reply from what was prepared; made anew after anything about the guest changed."""
+        if self._prepared_for != self._intrinsic.generation:
+            self._prepared.clear()
+            self._prepared_for = self._intrinsic.generation
+        reply = self._prepared.get(index)
+        if reply is None:
+            item = self._intrinsic.item(index)
+            if item is None:
+                return NO_MORE
+            reply = self._prepared[index] = encode_pair(*item, index)
+        return reply
+
+    def _get(self, request: Request) -> bytes:
+        if request.pool >= KVP_POOL_COUNT:
+            return FAIL
+        if request.pool == KVP_POOL_AUTO:
+            value = self._intrinsic.find(request.key)
+        else:
+            value = self._pools[request.pool].find(request.key)
+        return NO_MORE if value is None else encode_pair(request.key, value)
+
+    def _set(self, request: Request) -> bytes:
+        if request.pool >= KVP_POOL_COUNT or request.pool == KVP_POOL_AUTO:
+            return FAIL
+        self._pools[request.pool].store(request.key, request.value)
+        return OK
+
+    def _delete(self, request: Request) -> bytes:
+        if request.pool >= KVP_POOL_COUNT or request.pool == KVP_POOL_AUTO:
+            return FAIL
+        return OK if self._pools[request.pool].delete(request.key) else NO_MORE

@@ -1,0 +1,66 @@
+"""A line for each exchange, as ``--foreground`` and ``--debug`` write it.
+
+Values are shown only with ``--debug``, and never those of a pool that not
+everybody may read: a log is read by more people than the pool is.
+"""
+
+from __future__ import annotations
+
+from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.message import decode_reply, decode_request, status_name
+from hv_kvp_daemon.wire.uapi import (
+    HV_S_OK,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_NAMES,
+    KVP_OP_SET,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hv_kvp_daemon.wire.message import Buffer, Request
+
+
+def describe(
+    message: Buffer,
+    reply: Buffer,
+    may_show: Callable[[int], bool] | None = None,
+) -> str:
+    """One line: operation, pool, key or index, the status and what came back.
+
+    ``may_show`` says whether a pool's values may be shown; without it none are.
+    """
+    operation, pool = message[0], message[1]
+    name = KVP_OP_NAMES.get(operation, f"operation {operation}")
+    where = POOL_NAMES.get(pool, f"pool {pool}")
+    show = may_show is not None and may_show(pool)
+    try:
+        request = decode_request(message)
+        answer = decode_reply(reply)
+    except WireError as error:
+        status = int.from_bytes(reply[:4], "little")
+        return f"{name} {where} ({error}) -> {status_name(status)}"
+    line = f"{name} {where}{_asked(request, show=show)} -> {status_name(answer.status)}"
+    if answer.status == HV_S_OK and operation in (KVP_OP_ENUMERATE, KVP_OP_GET):
+        key = f" {_text(answer.key)}" if operation == KVP_OP_ENUMERATE else ""
+        line += f"{key} = {_value(answer.value, show=show)}"
+    return line
+
+
+def _asked(request: Request, *, show: bool) -> str:
+    if request.operation == KVP_OP_ENUMERATE:
+        return f" [{request.index}]"
+    if request.operation == KVP_OP_SET:
+        return f" {_text(request.key)} = {_value(request.value, show=show)}"
+    return f" {_text(request.key)}" if request.key else ""
+
+
+def _value(value: bytes, *, show: bool) -> str:
+    return _text(value) if show else f"({len(value)} bytes)"
+
+
+def _text(raw: bytes) -> str:
+    return repr(raw.decode("utf-8", "backslashreplace"))

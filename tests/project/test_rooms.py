@@ -1,0 +1,79 @@
+"""Imports go one way, and the resident daemon stays lean."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src" / "hv_kvp_daemon"
+
+#: What a room may know besides itself.
+KNOWS = {
+    "wire": set(),
+    "transport": {"wire"},
+    "pools": {"wire"},
+    "guest": {"wire"},
+    "netconfig": {"wire", "guest"},
+    "service": {"wire", "transport", "pools", "guest", "netconfig"},
+    "host": {"wire", "pools"},
+    "cli": {"wire", "transport", "pools", "guest", "netconfig", "service", "host"},
+}
+
+#: Each costs every guest memory or start-up time, or is forbidden by name.
+TOO_DEAR = {
+    *("asyncio", "psutil", "pyroute2", "netifaces", "logging", "dataclasses", "typing"),
+    *("subprocess", "pathlib", "json", "tempfile", "threading", "ctypes", "ipaddress"),
+}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The package's modules that a module imports, as dotted names below the package."""
+    here = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = here[: len(here) - node.level]
+                found.add(".".join([*base, *(node.module or "").split(".")]).strip("."))
+            elif (node.module or "").startswith("hv_kvp_daemon"):
+                found.add((node.module or "").removeprefix("hv_kvp_daemon").strip("."))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_knows_only_the_rooms_to_its_right(path: Path) -> None:
+    parts = path.relative_to(PACKAGE).parts
+    if len(parts) == 1:
+        return  # the package's own face
+    allowed = KNOWS[parts[0]] | {parts[0], ""}
+    assert {name.split(".")[0] for name in imported(path)} <= allowed
+
+
+def test_every_room_is_listed() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= KNOWS.keys()
+
+
+def test_the_resident_daemon_imports_nothing_dear() -> None:
+    code = "import sys, hv_kvp_daemon.cli.daemon; print(*sys.modules)"
+    # -S: a site-packages with .pth files imports on its own account.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {code}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    roots = {name.split(".")[0] for name in done.stdout.split()}
+    assert roots & TOO_DEAR == set()
+    assert "hv_kvp_daemon" in roots

@@ -1,0 +1,115 @@
+"""One line a message, whatever is in it, and no flood."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hv_kvp_daemon.service import log as logs
+from hv_kvp_daemon.service.log import DEBUG, ERR, INFO, WARNING, Log, printable
+
+
+class Lines(list[tuple[int, str]]):
+    def write(self, priority: int, line: str) -> None:
+        self.append((priority, line))
+
+
+def test_messages_above_the_level_are_not_written() -> None:
+    lines = Lines()
+    log = Log(lines.write, WARNING)
+    log.error("error")
+    log.warning("warning")
+    log.info("info")
+    log.debug("debug")
+    assert lines == [(ERR, "error"), (WARNING, "warning")]
+
+
+def test_a_reason_is_logged_once_and_counted() -> None:
+    lines = Lines()
+    log = Log(lines.write)
+    for number in range(100):
+        log.dropped("foreign sender", f"port {number}")
+    log.dropped("short", "3 bytes")
+    assert lines == [
+        (WARNING, "dropped: foreign sender (port 0)"),
+        (WARNING, "dropped: short (3 bytes)"),
+    ]
+    assert log.drops == {"foreign sender": 100, "short": 1}
+
+
+def test_after_a_minute_the_log_says_how_many_were_held_back() -> None:
+    lines = Lines()
+    log = Log(lines.write)
+    log.limited("reason", "first")
+    log.limited("reason", "second")
+    last, held_back = log._seen["reason"]
+    log._seen["reason"] = (last - logs.INTERVAL, held_back)
+    log.limited("reason", "third")
+    assert [line for _, line in lines] == ["first", "third (1 more like this before)"]
+
+
+@given(st.text())
+def test_a_message_is_one_line_that_drives_no_terminal(text: str) -> None:
+    line = printable(text)
+    assert line.isprintable() or not line
+    if text.isprintable():
+        assert line == text
+
+
+def test_a_forged_priority_or_line_stays_within_its_line() -> None:
+    assert printable("key\n<0>forged \x1b[2J") == "key\\n<0>forged \\x1b[2J"
+
+
+def test_the_journals_priorities_and_the_terminals_marks() -> None:
+    code = (
+        "from hv_kvp_daemon.service.log import *\n"
+        "to_journal(4, 'w'); to_terminal(3, 'e'); to_terminal(6, 'caf\\udce9')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b"<4>w\nerror: e\ncaf\\udce9\n"
+
+
+def test_the_journal_is_known_by_its_stream() -> None:
+    read, write = os.pipe()
+    status = os.fstat(write)
+    code = "from hv_kvp_daemon.service.log import *; print(stderr_is_journal())"
+    for stream, expected in ((f"{status.st_dev}:{status.st_ino}", "True"), ("1:2", "False")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=write,
+            env={**os.environ, "JOURNAL_STREAM": stream},
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+    os.close(read)
+    os.close(write)
+
+
+def test_what_nobody_reads_does_not_end_the_writer() -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGPIPE, signal.SIG_IGN)\n"
+        "from hv_kvp_daemon.service.log import *\n"
+        "to_terminal(6, 'x'); print('alive')"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=write,
+        text=True,
+        check=True,
+    )
+    os.close(write)
+    assert done.stdout == "alive\n"
+
+
+def test_debug_is_the_highest_level() -> None:
+    assert max(logs.LEVELS.values()) == DEBUG
+    assert logs.LEVELS["info"] == INFO

@@ -1,0 +1,76 @@
+"""What systemd is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.service.notify import Notifier
+
+
+class Manager:
+    """The service manager's end."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.socket.settimeout(5)
+
+    def heard(self) -> str:
+        return self.socket.recv(4096).decode()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "path" else f"@kvp-test-{os.getpid()}"
+
+
+@pytest.fixture
+def manager(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    manager = Manager(address)
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    yield manager
+    manager.socket.close()
+
+
+def test_each_state_is_one_datagram(manager: Manager) -> None:
+    notifier = Notifier()
+    assert notifier
+    notifier.ready("serving")
+    assert manager.heard() == "READY=1\nSTATUS=serving"
+    notifier.status("busy")
+    assert manager.heard() == "STATUS=busy"
+    notifier.stopping()
+    assert manager.heard() == "STOPPING=1"
+
+
+def test_reloading_carries_the_moment(manager: Manager) -> None:
+    before = time.monotonic_ns() // 1000
+    Notifier().reloading()
+    state, moment = manager.heard().split("\n")
+    assert state == "RELOADING=1"
+    assert before <= int(moment.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+
+
+def test_children_cannot_speak_for_the_daemon(manager: Manager) -> None:
+    Notifier()
+    assert "NOTIFY_SOCKET" not in os.environ
+
+
+def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notifier = Notifier()
+    assert not notifier
+    notifier.ready("serving")
+
+
+def test_a_manager_that_has_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    Notifier().ready("serving")
