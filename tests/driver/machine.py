@@ -1,0 +1,251 @@
+"""From the outside: build the lab, pack a scenario, run it in the VM, judge it.
+
+In: a file of ``scenarios/``.  Out: an ``Outcome`` with the guest's whole
+console.  The rule: a scenario passes when the VM's status is 0 and exactly
+the checks that its file defines were reported ``ok``, so that one that ends
+early, or runs nothing, fails.
+
+A scenario's constants, read here without importing it (plain literals):
+
+    APPEND = "hvlab.manual"     kernel arguments (hvlab.manual, hvlab.systemd)
+    SECONDS = 120               bound on the whole VM, boot included
+    CHECK_SECONDS = 60          bound on one check, in the guest
+    DISK_MIB = 64               an empty disk; `modprobe virtio_pci virtio_blk`, /dev/vda
+    VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, …}
+                                one VM for each, with these environment variables
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+SCENARIOS = os.path.join(HERE, "scenarios")
+LAB = os.environ.get("HVLAB_DIR") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "hv-kvp-driver-lab"
+)
+LAUNCHER = """\
+#!/usr/bin/python3 -I
+import sys
+sys.path[:0] = ["/payload/src", "/payload/site"]
+from {module} import main
+raise SystemExit(main())
+"""
+COMMANDS = {"hv-kvp-daemon": "hv_kvp_daemon.cli.daemon"}
+RUN = """\
+for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done
+set -a; . ./environment; set +a
+exec python3 -u -m tests.driver.runner {name}
+"""
+
+VM = subprocess.Popen[str]
+
+
+class LabError(Exception):
+    """The lab could not be built; carries what the build said."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario file with one set of environment variables."""
+
+    name: str
+    variant: str = ""
+    append: str = ""
+    seconds: int = 120
+    disk_mib: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run; ``problems`` is empty when it passed."""
+
+    scenario: Scenario
+    status: int
+    console: str
+
+    @property
+    def problems(self) -> list[str]:
+        found = [] if self.status == 0 else [f"the VM ended with status {self.status}"]
+        found += re.findall(r"^FAIL .+$", self.console, re.MULTILINE)
+        passed = re.findall(r"^ok (check_\w+)", self.console, re.MULTILINE)
+        if sorted(passed) != sorted(self.scenario.checks):
+            missing = sorted(set(self.scenario.checks) - set(passed))
+            found.append(
+                f"{len(passed)} checks passed of {len(self.scenario.checks)} defined; "
+                f"not reported ok: {', '.join(missing) or 'none, but one was reported twice'}"
+            )
+        if not self.scenario.checks:
+            found.append("the scenario defines no check")
+        return found
+
+    def report(self) -> str:
+        head = [f"{self.scenario.id}:", *self.problems, "--- console of the guest"]
+        return "\n".join([*head, self.console])
+
+
+def scenarios() -> list[Scenario]:
+    """Every scenario there is, with all its variants, by name."""
+    names = sorted(name[:-3] for name in os.listdir(SCENARIOS) if name.endswith(".py"))
+    return [scenario for name in names for scenario in read_scenario(name)]
+
+
+def read_scenario(name: str) -> Iterator[Scenario]:
+    """Read a scenario's constants and the names of its checks from its text."""
+    path = os.path.join(SCENARIOS, name + ".py")
+    with open(path, encoding="utf-8") as file:
+        tree = ast.parse(file.read(), path)
+    constants: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            key = node.targets[0].id
+            if key in {"APPEND", "SECONDS", "DISK_MIB", "VARIANTS"}:
+                constants[key] = ast.literal_eval(node.value)
+    checks = tuple(
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")
+    )
+    for variant, environment in constants.get("VARIANTS", {"": {}}).items():
+        yield Scenario(
+            name=name,
+            variant=variant,
+            append=constants.get("APPEND", ""),
+            seconds=constants.get("SECONDS", 120),
+            disk_mib=constants.get("DISK_MIB", 0),
+            environment=environment,
+            checks=checks,
+        )
+
+
+def build() -> None:
+    """Build the lab, or find that all of it is there.  Needs root."""
+    _say_what_failed([os.path.join(HERE, "lab", "setup"), LAB])
+    _install_requirements()
+
+
+def _install_requirements() -> None:
+    """Unpack for the guest's Python 3.11 what `pip install` brings with the project."""
+    with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
+        match = re.search(r"^dependencies = (\[.*?\])", file.read(), re.MULTILINE | re.DOTALL)
+    if not match:
+        raise LabError("pyproject.toml: no list of dependencies found")
+    requirements: list[str] = ast.literal_eval(match[1])
+    site, stamp = os.path.join(LAB, "site"), os.path.join(LAB, "site.stamp")
+    wanted = "\n".join(requirements)
+    if os.path.exists(stamp):
+        with open(stamp, encoding="utf-8") as file:
+            if file.read() == wanted:
+                return
+    shutil.rmtree(site, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", site]
+    target = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]
+    _say_what_failed([*pip, *target, *requirements])
+    with open(stamp, "w", encoding="utf-8") as file:
+        file.write(wanted)
+
+
+def _say_what_failed(argv: list[str]) -> None:
+    done = subprocess.run(
+        argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        raise LabError(f"status {done.returncode}: {shlex.join(argv)}\n{done.stdout}")
+
+
+def pack(scenario: Scenario, payload: str) -> None:
+    """Fill a directory with what the guest gets as /payload."""
+    skip = shutil.ignore_patterns("__pycache__")
+    driver = os.path.join(payload, "tests", "driver")
+    os.makedirs(os.path.join(driver, "lab"))
+    for name in ("guest.py", "runner.py", "lab/hvhost.py"):
+        shutil.copy(os.path.join(HERE, name), os.path.join(driver, name))
+    shutil.copytree(SCENARIOS, os.path.join(driver, "scenarios"), ignore=skip)
+    shutil.copytree(os.path.join(ROOT, "src"), os.path.join(payload, "src"), ignore=skip)
+    shutil.copytree(os.path.join(LAB, "site"), os.path.join(payload, "site"))
+    if os.path.isdir(units := os.path.join(ROOT, "systemd")):
+        shutil.copytree(units, os.path.join(payload, "systemd"))
+    os.mkdir(os.path.join(payload, "bin"))
+    for command, module in COMMANDS.items():
+        path = os.path.join(payload, "bin", command)
+        _write(path, LAUNCHER.format(module=module))
+        os.chmod(path, 0o755)
+    environment = (f"{k}={shlex.quote(v)}\n" for k, v in scenario.environment.items())
+    _write(os.path.join(payload, "environment"), "".join(environment))
+    _write(os.path.join(payload, "run"), RUN.format(name=scenario.name))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def run(
+    scenario: Scenario,
+    on_line: Callable[[str], None] = lambda line: None,
+    on_start: Callable[[VM], None] = lambda vm: None,
+) -> Outcome:
+    """Run a scenario in a VM of its own; ``on_line`` sees the console as it comes.
+
+    ``on_start`` is given what ``stop`` takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="hvlab-") as work:
+        payload = os.path.join(work, "payload")
+        pack(scenario, payload)
+        environment = {
+            **os.environ,
+            "HVLAB_DIR": LAB,
+            "APPEND": scenario.append,
+            "TMPDIR": work,
+        }
+        if scenario.disk_mib:
+            disk = os.path.join(work, "disk")
+            _write(disk, "")
+            os.truncate(disk, scenario.disk_mib << 20)
+            environment["QEMU_EXTRA"] = f"-drive file={disk},if=virtio,format=raw"
+        vm = subprocess.Popen(
+            [os.path.join(HERE, "lab", "vm"), payload, str(scenario.seconds)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+        on_start(vm)
+        lines = []
+        with vm:
+            try:
+                for line in vm.stdout or ():
+                    lines.append(line)
+                    on_line(line)
+                status = vm.wait()
+            finally:
+                stop(vm)
+        return Outcome(scenario, status, "".join(lines))
+
+
+def stop(vm: VM) -> None:
+    """End a VM that still runs, with all its helpers: it leads a process group."""
+    if vm.poll() is None:
+        os.killpg(vm.pid, signal.SIGKILL)
+        vm.wait()

@@ -1,0 +1,97 @@
+"""Runs one scenario inside the VM: ``python3 -m tests.driver.runner NAME``.
+
+In: a module of ``tests.driver.scenarios`` with functions ``check_…`` and, if
+it likes, ``setup`` and ``teardown`` (once each, around all checks); CHECKS in
+the environment names some checks to run instead of all.  Out: a line ``ok
+NAME`` or ``FAIL NAME`` and a traceback for each, and the exit status.  A fault
+in the kernel log fails the scenario.  The outside compares the names with
+those in the file (``machine.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType, ModuleType
+
+from tests.driver import guest
+
+
+def main(name: str) -> int:
+    scenario = importlib.import_module(f"tests.driver.scenarios.{name}")
+    seconds: int = getattr(scenario, "CHECK_SECONDS", 60)
+    chosen = os.environ.get("CHECKS", "").split()
+    checks = [check for check in defined(scenario) if not chosen or check.__name__ in chosen]
+    signal.signal(signal.SIGALRM, _out_of_time)
+
+    failed = 0
+    setup: Callable[[], None] | None = getattr(scenario, "setup", None)
+    teardown: Callable[[], None] | None = getattr(scenario, "teardown", None)
+    if setup and not attempt("setup", setup, seconds):
+        return 1
+    for check in checks:
+        failed += not _attempt_alone(check, seconds)
+    if teardown:
+        failed += not attempt("teardown", teardown, seconds)
+    faults = guest.kernel_faults()
+    if faults:
+        print(f"FAIL kernel: {faults[0]}\n{guest.kernel_log()}", flush=True)
+    print(f"{len(checks)} checks, {failed} failed", flush=True)
+    return 1 if failed or faults or not checks else 0
+
+
+def defined(scenario: ModuleType) -> list[Callable[[], None]]:
+    """The scenario's own checks, in the order of the file."""
+    return [
+        value
+        for key, value in vars(scenario).items()
+        if key.startswith("check_") and getattr(value, "__module__", "") == scenario.__name__
+    ]
+
+
+def attempt(name: str, function: Callable[[], None], seconds: int) -> bool:
+    """Run one function within ``seconds`` and report it."""
+    start = time.monotonic()
+    signal.alarm(seconds)
+    try:
+        function()
+    # Whatever a check raises is its failure; the next one still runs.
+    except Exception:  # noqa: BLE001
+        signal.alarm(0)
+        print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+        for process in guest.Process.alive:
+            print(f"-- {process}\n{process.stdout}{process.stderr}", flush=True)
+        print("-- end of the kernel log", *guest.kernel_log().splitlines()[-10:], sep="\n")
+        return False
+    finally:
+        signal.alarm(0)
+    print(f"ok {name} ({time.monotonic() - start:.1f} s)", flush=True)
+    return True
+
+
+def _attempt_alone(check: Callable[[], None], seconds: int) -> bool:
+    """Run a check and leave behind no process that it started."""
+    kept = list(guest.Process.alive)
+    daemons = guest.pids()
+    passed = attempt(check.__name__, check, seconds)
+    for process in [p for p in guest.Process.alive if p not in kept]:
+        process.send(signal.SIGCONT)
+        process.stop(signal.SIGKILL)
+    for pid in guest.pids() - daemons:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return passed
+
+
+def _out_of_time(_signal: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("the check ran out of its time (CHECK_SECONDS)")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,108 @@
+"""The daemon is there before the driver, under each choice of transport."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+
+from tests.driver import guest
+from tests.driver.guest import Process, wait_for
+from tests.driver.lab.hvhost import AUTO, EXTERNAL, S_OK, Host
+
+APPEND = "hvlab.manual"
+
+
+def start(transport: str) -> Process:
+    return guest.daemon("-n", "--transport", transport, "--pool-dir", guest.POOL_DIR)
+
+
+def is_served(daemon: Process) -> None:
+    """A host is served within 10 s of the driver's load."""
+    started = time.monotonic()
+    with Host(watch=daemon.must_run) as host:
+        assert host.negotiate() == S_OK
+        wait_for("service", lambda: host.set(EXTERNAL, "key", "value") == S_OK)
+        assert time.monotonic() - started < 10
+        assert host.enumerate(AUTO, 1)[2] == "3.1"
+
+
+def check_a_late_driver_is_served() -> None:
+    for transport in ("netlink", "chardev", "auto"):
+        daemon = start(transport)
+        wait_for(
+            "a line that says what is missing", functools.partial(_asks_for_driver, daemon)
+        )
+        guest.load_driver()
+        is_served(daemon)
+        assert daemon.stop() == 0
+        guest.unload_driver()
+
+
+def check_a_second_daemon_is_refused_and_names_the_first() -> None:
+    guest.load_driver()
+    first = start("auto")
+    wait_for("registration", lambda: "driver version 3.1" in first.stderr)
+    second = start("chardev")
+    assert second.wait() == 1
+    assert f"pid {first.pid}" in second.stderr
+    assert first.stop() == 0
+    guest.unload_driver()
+
+
+def check_auto_waits_for_a_device_that_another_holds_and_names_it() -> None:
+    guest.load_driver()
+    other = guest.c_daemon()
+    wait_for("the C daemon's registration", lambda: _holds(other))
+    daemon = start("auto")
+    wait_for("the holder's name", lambda: f"hv_kvp_daemon (pid {other.pid})" in daemon.stderr)
+    other.stop()
+    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
+    is_served(daemon)
+    assert daemon.stop() == 0
+    guest.unload_driver()
+
+
+def check_auto_silences_another_netlink_daemon_by_the_device() -> None:
+    guest.load_driver()
+    rival = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+    rival.bind((0, 1 << 8))
+    daemon = start("auto")
+    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
+    assert "another member" in daemon.stderr
+    assert os.readlink(f"/proc/{daemon.pid}/fd/{_device_fd(daemon)}") == guest.DEVICE
+    is_served(daemon)
+    rival.close()
+    assert daemon.stop() == 0
+    guest.unload_driver()
+
+
+def check_auto_takes_the_device_in_another_network_namespace() -> None:
+    guest.load_driver()
+    daemon = Process(
+        [
+            *("unshare", "--net", "hv-kvp-daemon", "-n", "--transport", "auto"),
+            *("--pool-dir", guest.POOL_DIR),
+        ]
+    )
+    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
+    assert "taking the char device" in daemon.stderr
+    is_served(daemon)
+    assert daemon.stop() == 0
+
+
+def _asks_for_driver(daemon: Process) -> bool:
+    return "hv_utils is not loaded" in daemon.stderr
+
+
+def _holds(process: Process) -> bool:
+    return _device_fd(process) >= 0
+
+
+def _device_fd(process: Process) -> int:
+    directory = f"/proc/{process.pid}/fd"
+    for fd in os.listdir(directory):
+        if os.readlink(f"{directory}/{fd}") == guest.DEVICE:
+            return int(fd)
+    return -1

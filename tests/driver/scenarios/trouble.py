@@ -1,0 +1,274 @@
+"""What must not end the daemon, nor lose what a host was told is there."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from tests.driver import guest
+from tests.driver.guest import Process, wait_for
+from tests.driver.lab.hvhost import (
+    AUTO,
+    E_FAIL,
+    ENUMERATE,
+    EXTERNAL,
+    GUEST,
+    S_CONT,
+    S_OK,
+    SET,
+    Host,
+    value_body,
+    wide,
+)
+
+VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, "chardev": {"TRANSPORT": "chardev"}}
+SECONDS = 420
+CHECK_SECONDS = 120
+
+STALL = 35.0
+NETLINK = os.environ.get("TRANSPORT") == "netlink"
+
+
+def start() -> Process:
+    daemon = guest.daemon(
+        "-n", "--transport", os.environ["TRANSPORT"], "--pool-dir", guest.POOL_DIR
+    )
+    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr or daemon.status)
+    return daemon
+
+
+def fresh() -> tuple[Process, Host]:
+    shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
+    daemon = start()
+    host = Host(watch=daemon.must_run)
+    assert host.negotiate() == S_OK
+    return daemon, host
+
+
+def pool(number: int) -> str:
+    return os.path.join(guest.POOL_DIR, f".kvp_pool_{number}")
+
+
+def freeze(daemon: Process) -> None:
+    """Stop it, and see it stopped: a request sent before that would be served in time."""
+    daemon.send(signal.SIGSTOP)
+
+    def stopped() -> bool:
+        with open(f"/proc/{daemon.pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "T"
+
+    wait_for("the stop", stopped)
+
+
+def index(number: int) -> bytes:
+    return struct.pack("<I", number)
+
+
+def served(host: Host) -> bool:
+    return host.enumerate(AUTO, 9)[:2] == (S_OK, "ProcessorArchitecture")
+
+
+def check_an_expired_request_is_not_applied_and_answers_no_other() -> None:
+    """T10, T11: after 35 s of silence the host got key 7 for index 8."""
+    daemon, host = fresh()
+    for number in range(10):
+        assert host.set(GUEST, f"key {number}", f"value {number}") == S_OK
+    with open(pool(EXTERNAL), "rb") as file:
+        before = file.read()
+
+    # One request waits until the driver gives it up, and another one behind it.
+    freeze(daemon)
+    expired = host.post(SET, EXTERNAL, value_body(wide("late"), wide("never")))
+    assert host.receive(expired)[0] == E_FAIL
+    newer = host.post(ENUMERATE, GUEST, index(8))
+    daemon.send(signal.SIGCONT)
+    status, body = host.receive(newer)
+    if status == S_OK:
+        assert "key 8".encode("utf-16-le") in body[: 20 + 512]
+    started = time.monotonic()
+    wait_for("service", functools.partial(served, host))
+    assert time.monotonic() - started < 10
+    with open(pool(EXTERNAL), "rb") as file:
+        assert file.read() == before
+    assert [host.enumerate(GUEST, n)[1] for n in range(10)] == [f"key {n}" for n in range(10)]
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_a_stall_of_35_seconds_is_followed_by_service() -> None:
+    daemon, host = fresh()
+    freeze(daemon)
+    # The only request in the queue expires there.
+    expired = host.post(SET, EXTERNAL, value_body(wide("late"), wide("never")))
+    stalled = time.monotonic()
+    assert host.receive(expired)[0] == E_FAIL
+    wait_for("35 s", lambda: time.monotonic() - stalled >= STALL, 40)
+    daemon.send(signal.SIGCONT)
+    started = time.monotonic()
+    wait_for("service", functools.partial(served, host))
+    assert time.monotonic() - started < 10
+    assert host.get(EXTERNAL, "late")[0] == S_CONT
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_a_driver_that_goes_and_comes_is_served_again() -> None:
+    """T10: the daemon never registered again."""
+    daemon, host = fresh()
+    for _ in range(3):
+        if NETLINK:
+            host.close()
+            guest.unload_driver()
+            guest.load_driver()
+            host = Host(watch=daemon.must_run)
+        else:
+            guest.unbind()
+            guest.control("bind")
+        started = time.monotonic()
+        assert host.negotiate() == S_OK
+        wait_for("service", functools.partial(served, host))
+        assert time.monotonic() - started < 10
+        assert host.enumerate(AUTO, 1)[2] == "3.1"
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_a_hibernation_is_survived() -> None:
+    daemon, host = fresh()
+    guest.control("suspend")
+    guest.control("resume")
+    assert host.negotiate() == S_OK
+    wait_for("service", functools.partial(served, host))
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_foreign_messages_end_nothing_and_change_nothing() -> None:
+    """T1, T2, T3: process events and any local user's messages were carried out."""
+    daemon, host = fresh()
+    assert host.set(GUEST, "kept", "value") == S_OK
+    if NETLINK:
+        port = _port_of(daemon)
+        foreign = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+        foreign.bind((0, 0))
+        body = bytes([2, 1, 0, 0]) + struct.pack("<I", 5) + b"kept\0"
+        for size in (0, 1, 15, 16, 35, 36, 40, 76, 7467, 7468, 7469, 16384):
+            frame = struct.pack("=IHHIIIIIIHH", size, 3, 0, 0, 0, 9, 1, 0, 0, 7432, 0)
+            data = (frame + body).ljust(16384, b"\0")[:size]
+            if data:
+                foreign.sendto(data, (port, 0))
+                foreign.sendto(data, (0, 1 << 8))
+        foreign.close()
+        # Process events: group 1 of the same protocol, told to send by a listener.
+        events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+        events.bind((0, 1))
+        events.send(struct.pack("=IHHIIIIIIHHI", 40, 3, 0, 0, 0, 1, 1, 0, 0, 4, 0, 1))
+        for _ in range(5):
+            subprocess.run(["true"], check=True)
+        assert events.recv(4096)
+        events.close()
+    assert host.get(GUEST, "kept") == (S_OK, "value")
+    assert list(host.items(GUEST)) == [("kept", "value")]
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_pool_files_in_trouble_are_answered_and_mended() -> None:
+    """P22: the C daemon ends at each of these."""
+    daemon, host = fresh()
+    path = pool(EXTERNAL)
+    assert host.set(EXTERNAL, "a", "1") == S_OK
+    os.unlink(path)
+    assert host.enumerate(EXTERNAL, 0)[0] == S_CONT
+    assert host.set(EXTERNAL, "b", "2") == S_OK
+    assert guest.records(path) == [("b", "2")]
+    os.rename(path, path + ".moved")
+    shutil.copy(path + ".moved", path)
+    assert host.set(EXTERNAL, "c", "3") == S_OK
+    assert guest.records(path) == [("b", "2"), ("c", "3")]
+    assert guest.records(path + ".moved") == [("b", "2")]
+    for spoil in (os.mkdir, os.mkfifo, lambda at: os.symlink("/etc/passwd", at)):
+        os.unlink(path)
+        spoil(path)
+        assert host.enumerate(EXTERNAL, 0)[0] == E_FAIL
+        assert host.set(EXTERNAL, "d", "4") == E_FAIL
+        assert host.set(GUEST, "elsewhere", "fine") == S_OK
+        (os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.unlink)(path)
+        assert host.set(EXTERNAL, "d", "4") == S_OK
+        assert guest.records(path) == [("d", "4")]
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_a_full_disk_fails_the_request_and_keeps_the_rest() -> None:
+    """P11: the pool was emptied before it was written."""
+    shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
+    os.makedirs(guest.POOL_DIR)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", guest.POOL_DIR], check=True
+    )
+    try:
+        daemon = start()
+        with Host(watch=daemon.must_run) as host:
+            assert host.negotiate() == S_OK
+            stored = 0
+            while host.set(EXTERNAL, f"key {stored}", "x" * 1000) == S_OK:
+                stored += 1
+                assert stored < 100
+            assert stored > 5
+            assert len(list(host.items(EXTERNAL))) == stored
+            assert host.set(EXTERNAL, "key 0", "changed in place") == S_OK
+            assert host.delete(EXTERNAL, "key 1") == S_OK
+            assert host.set(EXTERNAL, "fits again", "y") == S_OK
+        assert daemon.stop() == 0
+    finally:
+        subprocess.run(["umount", guest.POOL_DIR], check=True)
+
+
+def check_a_lock_held_by_somebody_else_delays_by_seconds_only() -> None:
+    """P15, P16: F_SETLKW waited for ever."""
+    daemon, host = fresh()
+    assert host.set(GUEST, "key", "before") == S_OK
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, pool(GUEST)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    started = time.monotonic()
+    assert host.set(GUEST, "key", "changed") == S_OK
+    assert time.monotonic() - started < 8
+    started = time.monotonic()
+    assert host.enumerate(GUEST, 0) == (S_OK, "key", "changed")
+    assert host.set(GUEST, "key", "again") == S_OK
+    assert time.monotonic() - started < 2
+    assert str(holder.pid) in daemon.stderr
+    holder.kill()
+    holder.wait()
+    assert host.set(GUEST, "key", "after") == S_OK
+    host.close()
+    assert daemon.stop() == 0
+
+
+HOLDER = f"""
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(fd, {fcntl.LOCK_EX})
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def _port_of(daemon: Process) -> int:
+    """The daemon's port id: the member of group 9."""
+    with open("/proc/net/netlink", encoding="ascii") as table:
+        rows = [line.split() for line in table]
+    (port,) = [int(row[2]) for row in rows if row[1] == "11" and row[3] == "00000100"]
+    return port

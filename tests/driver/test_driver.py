@@ -1,0 +1,18 @@
+"""Each scenario in a VM of its own, with the kernel's own driver."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from tests.driver import machine
+
+
+@pytest.mark.parametrize("scenario", machine.scenarios(), ids=lambda scenario: scenario.id)
+def test_driver(
+    scenario: machine.Scenario, outcomes: dict[str, Future[machine.Outcome]]
+) -> None:
+    outcome = outcomes[scenario.id].result()
+    if outcome.problems:
+        pytest.fail(outcome.report(), pytrace=False)

@@ -1,0 +1,48 @@
+"""The committed table of sizes, offsets and numbers is what the headers say now."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.wire import uapi
+from tests.driver import machine
+
+TABLE = Path(machine.ROOT, "tests", "wire", "layout.tsv")
+# In headers that user space is not given.  The lab's setup holds the first
+# against the kernel's source.
+KERNEL_ONLY = {"HV_UTIL_TIMEOUT", "MAX_ADDR_LEN"}
+
+
+@pytest.fixture(scope="module")
+def compiled(lab: None, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What layout.c prints when it is compiled against this machine's headers."""
+    program = tmp_path_factory.mktemp("layout") / "layout"
+    source = os.path.join(machine.HERE, "layout.c")
+    subprocess.run(["gcc", "-Wall", "-Werror", "-o", program, source], check=True)
+    printed = subprocess.run([program], check=True, stdout=subprocess.PIPE, text=True)
+    return printed.stdout.splitlines()
+
+
+def test_the_committed_table_is_what_a_compiler_sees(compiled: list[str]) -> None:
+    committed = TABLE.read_text(encoding="utf-8").splitlines()
+    difference = list(
+        difflib.unified_diff(committed, compiled, str(TABLE), "layout.c", lineterm="")
+    )
+    assert not difference, "\n".join(difference)
+
+
+def test_every_number_of_the_project_is_the_headers_number(compiled: list[str]) -> None:
+    rows = [row.split("\t") for row in compiled]
+    headers = {row[0]: int(row[1]) for row in rows if len(row) == 2}
+    ours = {
+        name: value
+        for name, value in vars(uapi).items()
+        if isinstance(value, int) and name not in KERNEL_ONLY
+    }
+    assert ours
+    assert ours == {name: headers.get(name) for name in ours}

@@ -1,0 +1,61 @@
+"""A scenario that did not do all that it says cannot pass."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.driver import machine
+
+TWO_CHECKS = machine.Scenario("example", checks=("check_a", "check_b"))
+
+
+def test_a_scenario_passes_when_each_check_was_reported_ok() -> None:
+    console = "said by the scenario\nok check_a (0.1 s)\nok check_b (0.1 s)\n2 checks\n"
+    assert machine.Outcome(TWO_CHECKS, 0, console).problems == []
+
+
+@pytest.mark.parametrize(
+    ("status", "console"),
+    [
+        (0, ""),
+        (0, "ok check_a (0.1 s)\n"),
+        (0, "ok check_a (0.1 s)\nok check_a (0.1 s)\n"),
+        (0, "ok check_a (0.1 s)\nok check_b (0.1 s)\nok check_b (0.1 s)\n"),
+        (0, "ok check_a (0.1 s)\nok check_b (0.1 s)\nFAIL kernel: BUG\n"),
+        (1, "ok check_a (0.1 s)\nok check_b (0.1 s)\n"),
+        (124, "ok check_a (0.1 s)\nok check_b (0.1 s)\n"),
+    ],
+)
+def test_it_fails_otherwise(status: int, console: str) -> None:
+    outcome = machine.Outcome(TWO_CHECKS, status, console)
+    assert outcome.problems
+    assert console in outcome.report()
+
+
+def test_it_fails_without_any_check() -> None:
+    assert machine.Outcome(machine.Scenario("example"), 0, "").problems
+
+
+def test_constants_and_checks_are_read_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "SCENARIOS", os.fspath(tmp_path))
+    (tmp_path / "example.py").write_text(
+        'APPEND = "hvlab.manual"\nSECONDS = 99\nDISK_MIB = 64\n'
+        'VARIANTS = {"x": {"A": "1"}, "y": {"A": "2"}}\n'
+        "def setup(): ...\ndef check_one(): ...\ndef check_two(): ...\n"
+    )
+    first, second = machine.scenarios()
+    assert (first.id, second.id) == ("example@x", "example@y")
+    assert second.environment == {"A": "2"}
+    assert (second.append, second.seconds, second.disk_mib) == ("hvlab.manual", 99, 64)
+    assert second.checks == ("check_one", "check_two")
+
+
+def test_a_lab_that_cannot_be_built_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "LAB", "/dev/null/lab")
+    with pytest.raises(machine.LabError, match="Not a directory"):
+        machine.build()
