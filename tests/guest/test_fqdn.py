@@ -56,6 +56,18 @@ def hang(_: bytes) -> bytes:
     return b"woken"
 
 
+def own_name(_: bytes) -> bytes:
+    return Path("/proc/self/comm").read_bytes().rstrip()
+
+
+def test_a_child_does_not_bear_the_daemons_name() -> None:
+    """Test suites and agents count the processes called hv_kvp_daemon."""
+    lookup = FqdnLookup(own_name)
+    answered(lookup)
+    assert lookup.name == "hv_kvp_fqdn"
+    assert Path("/proc/self/comm").read_text() != "hv_kvp_fqdn\n"
+
+
 def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
     """Run a script as root of new user, mount and UTS namespaces; returns its output lines."""
     unshare = ("unshare", "--user", "--map-root-user", "--mount", "--uts")
