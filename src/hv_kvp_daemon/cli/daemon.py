@@ -19,6 +19,7 @@ from hv_kvp_daemon.service import log as logs
 from hv_kvp_daemon.service.daemon import Daemon
 from hv_kvp_daemon.service.instance import AlreadyRunningError, take
 from hv_kvp_daemon.service.signals import Signals
+from hv_kvp_daemon.service.trace import netlink
 from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
 
@@ -134,8 +135,15 @@ def _serve(options: argparse.Namespace, log: logs.Log, ready: Callable[[], None]
         )
         pools.open_all()
         intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
-        chooser = Chooser(options.transport, log.notice, log.dropped)
-        trace = bool(options.foreground or options.debug)
+        chooser = Chooser(
+            options.transport,
+            log.notice,
+            log.dropped,
+            trace=(lambda *seen: log.debug(netlink(*seen)))
+            if log.level == logs.DEBUG
+            else None,
+        )
+        trace = options.foreground or log.level == logs.DEBUG
         daemon = Daemon(pools, intrinsic, chooser, signals, log, trace=trace)
         log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
         daemon.run(ready)
@@ -146,7 +154,8 @@ def _serve(options: argparse.Namespace, log: logs.Log, ready: Callable[[], None]
         log.error(str(error))
         return EXIT_FAILURE
     except OSError as error:
-        log.error(f"cannot serve: {error}")
+        hint = "; the driver is root's, so run it as root" if os.geteuid() else ""
+        log.error(f"cannot serve: {error}{hint}")
         return EXIT_FAILURE
     if lock is not None:
         os.close(lock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.message import decode_reply, decode_request, status_name
+from hv_kvp_daemon.wire.netlink import describe as describe_datagram
 from hv_kvp_daemon.wire.uapi import (
     HV_S_OK,
     KVP_OP_ENUMERATE,
@@ -48,6 +49,12 @@ def describe(
         key = f" {_text(answer.key)}" if operation == KVP_OP_ENUMERATE else ""
         line += f"{key} = {_value(answer.value, show=show)}"
     return line
+
+
+def netlink(sender: int | None, datagram: memoryview) -> str:
+    """One line for a datagram: whence, and its headers; never what it carries."""
+    direction = "to the kernel" if sender is None else f"from port id {sender}"
+    return f"netlink {direction}: {describe_datagram(datagram)}"
 
 
 def _asked(request: Request, *, show: bool) -> str:

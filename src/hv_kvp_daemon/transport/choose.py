@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .connector import Trace
     from .line import Line
 
     Report = Callable[[str], None]
@@ -41,18 +42,20 @@ class Chooser:
     :raises ValueError: there is no such transport.
     """
 
-    def __init__(self, transport: str, report: Report, drop: Drop) -> None:
+    def __init__(
+        self, transport: str, report: Report, drop: Drop, trace: Trace | None = None
+    ) -> None:
         self._report = report
         self._auto = transport == "auto"
         self.line: Line
         if self._auto:
             try:
-                self.line = NetlinkLine(report, drop, insist=False)
+                self.line = NetlinkLine(report, drop, insist=False, trace=trace)
             except TransportError as error:
                 report(f"{error}; taking the char device")
                 self.line = DeviceLine(report)
         elif transport == "netlink":
-            self.line = NetlinkLine(report, drop)
+            self.line = NetlinkLine(report, drop, trace=trace)
         elif transport == "chardev":
             self.line = DeviceLine(report)
         elif is_loopback(transport):

@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Trace = Callable[[int | None, memoryview], None]
+
 KERNEL = (0, 0)
 
 # A whole frame and some more, so that a longer datagram, cut by the kernel to
@@ -53,7 +55,8 @@ class Connector:
 
     ``drop`` is told the reason and a detail of every datagram that is not
     served.  ``version`` is what the driver answered to the registration.  ``sock``
-    takes the place of the socket that is opened otherwise.
+    takes the place of the socket that is opened otherwise.  ``trace``, where
+    given, gets the sender's port id (None for our own) and each datagram.
 
     :raises TransportError: this kernel, network namespace or user cannot do it.
     """
@@ -61,9 +64,13 @@ class Connector:
     name = "netlink"
 
     def __init__(
-        self, drop: Callable[[str, str], None], sock: socket.socket | None = None
+        self,
+        drop: Callable[[str, str], None],
+        sock: socket.socket | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._drop = drop
+        self._trace = trace
         self._header = frame.pack_header()
         self._spare = memoryview(bytearray(_BUFFER_SIZE))
         self._newest = memoryview(bytearray(_BUFFER_SIZE))
@@ -108,6 +115,8 @@ class Connector:
                     raise
                 self._drop(OVERRUN, os.strerror(error.errno))
                 continue
+            if self._trace is not None:
+                self._trace(sender[0], self._spare[:size])
             if sender[0] != 0:
                 self._drop(FOREIGN_SENDER, f"{size} bytes from port id {sender[0]}")
                 continue
@@ -139,9 +148,12 @@ class Connector:
     def _send(self, message: bytes) -> None:
         if len(message) != MESSAGE_SIZE:
             raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
+        datagram = self._header + message
+        if self._trace is not None:
+            self._trace(None, memoryview(datagram))
         while True:
             try:
-                self._socket.sendto(self._header + message, KERNEL)
+                self._socket.sendto(datagram, KERNEL)
             except InterruptedError:
                 continue
             return

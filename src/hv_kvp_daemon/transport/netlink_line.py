@@ -32,6 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .connector import Trace
+
 # Registrations go unanswered for this long before another way is looked for.
 PATIENCE = 3.0
 
@@ -55,11 +57,12 @@ class NetlinkLine(Line):
         drop: Callable[[str, str], None],
         *,
         insist: bool = True,
+        trace: Trace | None = None,
     ) -> None:
         super().__init__(report)
         self._drop = drop
         self._insist = insist
-        self._connector = Connector(drop)
+        self._connector = Connector(drop, trace=trace)
         self._uevents = open_uevents(report)
         self.watched = tuple(
             (source.fileno(), select.POLLIN)
