@@ -18,8 +18,9 @@ import os
 import socket
 import struct
 
-from ..wire.text import HOST_MAX_VALUE
-from ..wire.uapi import IFF_LOOPBACK, SIOCGIFFLAGS
+from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
+from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK, SIOCGIFFLAGS
+
 from . import rtnetlink
 
 TYPE_CHECKING = False
@@ -89,17 +90,19 @@ class AddressSource:
 
     def _value(self, family: int) -> bytes:
         if family not in self._kept:
-            found = self._read()
-            self._kept = {key: self._fit(pairs) for key, pairs in found.items()}
+            self._kept = self._values()
         return self._kept[family]
 
-    def _fit(self, pairs: list[tuple[int, str]]) -> bytes:
-        value = ";".join(text for _, text in pairs)
-        if len(value) > HOST_MAX_VALUE:
+    def _values(self) -> dict[int, bytes]:
+        found = self._read()
+        values = {key: ";".join(text for _, text in pairs) for key, pairs in found.items()}
+        long = [key for key, value in values.items() if len(value) > HOST_MAX_VALUE]
+        if long:
             # From here on routes decide as well, so a change of one is an event, too.
             self._events.watch_routes()
-            value = cut(pairs, default_interfaces())
-        return value.encode("ascii")
+            first = default_interfaces()
+            values.update((key, cut(found[key], first)) for key in long)
+        return {key: value.encode("ascii") for key, value in values.items()}
 
 
 class RtnetlinkAddresses(AddressSource):
@@ -164,6 +167,7 @@ class GetifaddrsAddresses(AddressSource):
         return names
 
     def _is_loopback(self, name: str) -> bool:
+        # A socket of any family answers this, so the one for events does.
         request = _IFREQ_FLAGS.pack(os.fsencode(name), 0)
         try:
             _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(self, SIOCGIFFLAGS, request))

@@ -2,7 +2,9 @@
 
 In: rtnetlink dumps and multicast events.  Out: lists of `Link`, `Address` and
 `Route` in the kernel's order; a descriptor that is readable after a change.
-Rule: an answer is whole and belongs to one question, or it is an OSError.
+Rule: an answer is whole and belongs to one question, or it is an OSError: what
+the kernel answered; EAGAIN when its tables changed during each of `TRIES` dumps;
+EMSGSIZE or EPROTO for what cannot be read; TimeoutError after `TIMEOUT` seconds.
 
 Every question has a socket of its own (6 us), so nothing that an interrupted one
 left behind can meet the next.  Any user may ask.
@@ -20,9 +22,9 @@ import os
 import socket
 import time
 
-from ..wire.errors import WireError
-from ..wire.netlink import Dump, RefusedError
-from ..wire.rtnetlink import (
+from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.netlink import Dump, RefusedError
+from hv_kvp_daemon.wire.rtnetlink import (
     addresses_request,
     decode_address,
     decode_link,
@@ -30,7 +32,7 @@ from ..wire.rtnetlink import (
     links_request,
     routes_request,
 )
-from ..wire.uapi import (
+from hv_kvp_daemon.wire.uapi import (
     NETLINK_ADD_MEMBERSHIP,
     NETLINK_ROUTE,
     RTM_NEWADDR,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
 
-    from ..wire.rtnetlink import Address, Link, Route
+    from hv_kvp_daemon.wire.rtnetlink import Address, Link, Route
 
     Value = TypeVar("Value")
 
@@ -67,7 +69,7 @@ _SEQ = 1
 def links() -> list[Link]:
     """Return all interfaces by index.
 
-    :raises OSError: see `_ask`.
+    :raises OSError: as above.
     """
     return _ask(links_request, RTM_NEWLINK, decode_link)
 
@@ -75,7 +77,7 @@ def links() -> list[Link]:
 def addresses() -> list[Address]:
     """Return all IPv4 addresses by interface index, then all IPv6 ones.
 
-    :raises OSError: see `_ask`.
+    :raises OSError: as above.
     """
     return _ask(addresses_request, RTM_NEWADDR, decode_address)
 
@@ -83,7 +85,7 @@ def addresses() -> list[Address]:
 def routes() -> list[Route]:
     """Return the IPv4 and the IPv6 routes of all tables.
 
-    :raises OSError: see `_ask`.
+    :raises OSError: as above.
     """
     return _ask(routes_request, RTM_NEWROUTE, decode_route)
 
@@ -160,12 +162,7 @@ def _ask(
     type_: int,
     decode: Callable[[bytes | memoryview], Value | None],
 ) -> list[Value]:
-    """Ask until an answer is consistent; decode its messages of one type.
-
-    :raises OSError: what the kernel answered; EAGAIN after `TRIES` dumps during each
-        of which its tables changed; EMSGSIZE or EPROTO for an answer that cannot
-        be read; TimeoutError after `TIMEOUT` seconds.
-    """
+    """Ask until an answer is consistent; decode its messages of one type."""
     deadline = time.monotonic() + TIMEOUT
     for _ in range(TRIES):
         try:

@@ -55,14 +55,7 @@ class Link:
     __slots__ = ("address", "flags", "index", "master", "name", "operstate")
 
     def __init__(
-        self,
-        *,
-        index: int,
-        flags: int,
-        name: str,
-        address: bytes,
-        master: int,
-        operstate: int,
+        self, *, index: int, flags: int, name: str, address: bytes, master: int, operstate: int
     ) -> None:
         self.index = index
         self.flags = flags
