@@ -1,0 +1,292 @@
+"""The daemon as a process: signals, systemd, detaching, stalls, descriptors."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hv_kvp_daemon.wire.message import Request, decode_reply, encode_request
+from hv_kvp_daemon.wire.uapi import (
+    HV_E_FAIL,
+    HV_S_OK,
+    KVP_OP_DELETE,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_SET,
+)
+from tests.support.daemon import RunningDaemon, wait_for
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
+    with RunningDaemon(tmp_path) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_status_0_within_a_second(
+    daemon: RunningDaemon, number: int
+) -> None:
+    daemon.connect().close()
+    assert daemon.stop(number, 1.0) == 0
+    assert not os.path.exists(daemon.socket_path)
+
+
+def test_it_bears_the_c_daemons_name(daemon: RunningDaemon) -> None:
+    daemon.connect()
+    assert Path(f"/proc/{daemon.pid}/comm").read_text() == "hv_kvp_daemon\n"
+
+
+def test_a_request_ends_before_the_signal_counts(daemon: RunningDaemon) -> None:
+    peer = daemon.connect()
+    peer.ask(KVP_OP_SET, 1, "key", "value")
+    assert daemon.stop() == 0
+    assert daemon.pool(1).read_bytes()[:5] == b"key\0\0"
+
+
+def test_a_change_asked_of_a_stopped_daemon_is_refused_and_a_question_answered(
+    daemon: RunningDaemon,
+) -> None:
+    """T11: the host may have given it up; it was told HV_E_FAIL."""
+    peer = daemon.connect()
+    assert peer.ask(KVP_OP_SET, 1, "key", "before").status == HV_S_OK
+    for operation in (KVP_OP_SET, KVP_OP_DELETE):
+        _stop(daemon)
+        peer.socket.send(encode_request(Request(operation, 1, b"key", b"late")))
+        daemon.process.send_signal(signal.SIGCONT)
+        assert decode_reply(peer.socket.recv(9000)).status == HV_E_FAIL
+    _stop(daemon)
+    peer.socket.send(encode_request(Request(KVP_OP_GET, 1, b"key")))
+    daemon.process.send_signal(signal.SIGCONT)
+    assert decode_reply(peer.socket.recv(9000)).value == b"before"
+    assert "refused: it may have waited longer than the 30 s" in daemon.stderr
+    assert peer.ask(KVP_OP_SET, 1, "key", "after").status == HV_S_OK
+
+
+def test_a_stop_without_a_request_costs_the_next_one_nothing(daemon: RunningDaemon) -> None:
+    peer = daemon.connect()
+    for _ in range(5):
+        _stop(daemon)
+        daemon.process.send_signal(signal.SIGCONT)
+        # A question is answered after the stop has been noticed.
+        assert peer.ask(KVP_OP_GET, 2, "OSName").status == HV_S_OK
+        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+
+
+def _stop(daemon: RunningDaemon) -> None:
+    daemon.process.send_signal(signal.SIGSTOP)
+    wait_for("the stop", lambda: _stopped(daemon))
+
+
+def _stopped(daemon: RunningDaemon) -> bool:
+    return psutil.Process(daemon.pid).status() == "stopped"
+
+
+def _switches(daemon: RunningDaemon) -> int:
+    return psutil.Process(daemon.pid).num_ctx_switches().voluntary
+
+
+def test_an_idle_daemon_does_not_wake(daemon: RunningDaemon) -> None:
+    peer = daemon.connect()
+    # The look-up of the name ends first.
+    wait_for("no child", lambda: not psutil.Process(daemon.pid).children())
+    peer.ask(KVP_OP_ENUMERATE, 2)
+    wait_for("the poll", lambda: psutil.Process(daemon.pid).status() == "sleeping")
+    before = _switches(daemon)
+    readable, _, _ = select.select([peer.socket], [], [], 1.0)
+    assert not readable
+    assert _switches(daemon) - before <= 1
+
+
+def test_two_thousand_requests_keep_the_descriptors(daemon: RunningDaemon) -> None:
+    """P1: one descriptor was leaked by each request."""
+    peer = daemon.connect()
+    wait_for("no child", lambda: not psutil.Process(daemon.pid).children())
+    peer.ask(KVP_OP_SET, 1, "key", "value")
+    before = psutil.Process(daemon.pid).num_fds()
+    for index in range(500):
+        peer.ask(KVP_OP_SET, 1, f"key {index % 7}", "value")
+        peer.ask(KVP_OP_ENUMERATE, index % 6, index=index % 12)
+        peer.ask(KVP_OP_GET, 2, "NetworkAddressIPv4")
+        peer.ask(KVP_OP_DELETE, 1, f"key {index % 5}")
+    assert psutil.Process(daemon.pid).num_fds() == before
+
+
+class Manager:
+    """The service manager: what the daemon tells it."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = str(path)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.socket.settimeout(10)
+
+    def next(self, start: str, part: str = "") -> str:
+        """The next datagram that starts so and has that part."""
+        while True:
+            heard = self.socket.recv(4096).decode()
+            if heard.startswith(start) and part in heard:
+                return heard
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(tmp_path / "notify")
+    yield manager
+    manager.socket.close()
+
+
+def test_systemd_is_told_ready_reloading_status_and_stopping(
+    tmp_path: Path, manager: Manager
+) -> None:
+    with RunningDaemon(tmp_path, env={"NOTIFY_SOCKET": manager.address}) as daemon:
+        ready = manager.next("READY=1")
+        assert "waiting on" in ready
+        assert "external=0 guest=0 host=0 internal=0" in ready
+        assert daemon.pool(4).exists()
+        daemon.connect()
+        manager.next("STATUS=serving", "driver version 3.1")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in manager.next("RELOADING=1")
+        assert "driver version 3.1" in manager.next("READY=1")
+        daemon.process.send_signal(signal.SIGTERM)
+        manager.next("STOPPING=1")
+        assert daemon.process.wait(5) == 0
+
+
+def test_ready_does_not_wait_for_a_host(tmp_path: Path, manager: Manager) -> None:
+    with RunningDaemon(tmp_path, env={"NOTIFY_SOCKET": manager.address}):
+        manager.next("READY=1")
+
+
+def test_sighup_reads_the_release_files_again(daemon: RunningDaemon) -> None:
+    peer = daemon.connect()
+    before = peer.ask(KVP_OP_GET, 2, "OSName").value
+    for _ in range(3):
+        daemon.process.send_signal(signal.SIGHUP)
+        assert peer.ask(KVP_OP_GET, 2, "OSName").value == before
+    wait_for("the log", lambda: daemon.stderr.count("SIGHUP") >= 1)
+
+
+def test_detached_it_returns_when_it_serves(tmp_path: Path) -> None:
+    """T16: the result of daemon() was ignored."""
+    with RunningDaemon(tmp_path, attached="") as parent:
+        assert parent.process.wait(10) == 0
+        peer = parent.connect()
+        children = [
+            process
+            for process in psutil.process_iter(["cmdline", "pid"])
+            if parent.socket_path in " ".join(process.info["cmdline"] or [])
+        ]
+        served = [child for child in children if child.name() == "hv_kvp_daemon"]
+        assert len(served) == 1
+        (child,) = served
+        assert os.getsid(child.pid) == child.pid
+        assert child.cwd() == "/"
+        assert {os.readlink(f"/proc/{child.pid}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}
+        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+        child.terminate()
+        # It was adopted by another process, so its end is seen by its absence.
+        wait_for("the end", lambda: not child.is_running() or child.status() == "zombie")
+
+
+def test_detached_it_reports_why_it_cannot_serve(tmp_path: Path) -> None:
+    (tmp_path / "pools").write_text("no directory")
+    with RunningDaemon(tmp_path, attached="") as parent:
+        assert parent.process.wait(10) == 1
+        lines = parent.stderr.splitlines()
+        assert len(lines) == 1
+        assert str(tmp_path / "pools") in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--version"], 0, "hv-kvp-daemon 0."),
+        (["-h"], 0, "--transport"),
+        (["--help"], 0, "--pool-dir"),
+        (["--transport", "carrier-pigeon"], 2, "no transport 'carrier-pigeon'"),
+        (["--transport", "loopback:"], 2, "no transport"),
+        (["--frobnicate"], 2, "unrecognized"),
+        (["-n", "--foreground"], 2, "not allowed with"),
+    ],
+)
+def test_the_command_line(arguments: list[str], status: int, text: str) -> None:
+    """T17: -h ended with 1, errors with 255."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hv_kvp_daemon", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
+
+
+def test_foreground_writes_a_line_for_each_exchange_and_no_values(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, attached="--foreground") as daemon:
+        peer = daemon.connect()
+        peer.ask(KVP_OP_SET, 1, "secret\x1b[2J", "hunter2")
+        peer.ask(KVP_OP_GET, 1, "secret\x1b[2J")
+        peer.ask(KVP_OP_ENUMERATE, 1, index=7)
+        assert "SET guest 'secret\\x1b[2J' = (7 bytes) -> HV_S_OK" in daemon.stderr
+        assert "ENUMERATE guest [7] -> HV_S_CONT" in daemon.stderr
+        assert "hunter2" not in daemon.stderr
+
+
+def test_debug_shows_values_of_world_readable_pools_only(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, "--debug") as daemon:
+        peer = daemon.connect()
+        daemon.pool(0).chmod(0o600)
+        peer.ask(KVP_OP_SET, 0, "key", "of-a-private-pool")
+        peer.ask(KVP_OP_SET, 1, "key", "of-a-public-pool")
+        assert "of-a-public-pool" in daemon.stderr
+        assert "of-a-private-pool" not in daemon.stderr
+
+
+def test_a_lock_that_is_held_does_not_delay_the_end(daemon: RunningDaemon) -> None:
+    """P15: F_SETLKW waited for ever."""
+    peer = daemon.connect()
+    peer.ask(KVP_OP_SET, 1, "key", "value")
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'rb+'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(daemon.pool(1))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        peer.socket.send(encode_request(Request(KVP_OP_SET, 1, b"key", b"late")))
+        before = time.monotonic()
+        assert daemon.stop(signal.SIGTERM, 2.0) == 0
+        assert time.monotonic() - before < 1.5
+        holder.communicate("")
+
+
+def test_an_uncaught_error_is_logged_whole_and_ends_with_1(tmp_path: Path) -> None:
+    code = (
+        "from hv_kvp_daemon.service import log as logs\n"
+        "logs.log_uncaught(logs.Log(logs.to_terminal))\n"
+        "raise RuntimeError('two\\nlines')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert "error: RuntimeError: two" in lines
