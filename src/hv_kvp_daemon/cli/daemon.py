@@ -6,7 +6,6 @@ a wrong command line.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -23,91 +22,33 @@ from hv_kvp_daemon.service.trace import netlink
 from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
 
+from .options import PROGRAM, UsageError, help_text, parse, usage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hv_kvp_daemon.guest.intrinsic import AddressSource
 
+    from .options import Options
+
 # What test suites and agents look for with pgrep (the C daemon's file name).
 PROCESS_NAME = "hv_kvp_daemon"
 
-POOL_DIRECTORY = "/var/opt/hyperv"
-
 EXIT_FAILURE = 1
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line; also the source of the man page and the completions."""
-    parser = argparse.ArgumentParser(
-        prog="hv-kvp-daemon",
-        description="Serve the key/value pairs that a Hyper-V host exchanges with this guest.",
-        epilog="Without an option it detaches, logs to syslog, and returns when it serves.",
-    )
-    attached = parser.add_mutually_exclusive_group()
-    attached.add_argument(
-        "--foreground",
-        action="store_true",
-        help="stay attached and write a line for each exchange",
-    )
-    attached.add_argument(
-        "-n",
-        "--no-daemon",
-        action="store_true",
-        help="stay attached and quiet, as a service manager wants it",
-    )
-    parser.add_argument(
-        "--transport",
-        default="auto",
-        type=_transport,
-        metavar="auto|netlink|chardev|loopback:PATH",
-        help="how to reach the driver (default: %(default)s); loopback serves a simulated host",
-    )
-    parser.add_argument(
-        "--pool-dir",
-        default=POOL_DIRECTORY,
-        metavar="DIR",
-        help="directory of the pool files (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--addresses",
-        choices=("rtnetlink", "getifaddrs"),
-        default="rtnetlink",
-        help="where the guest's addresses come from (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-sync",
-        action="store_true",
-        help="do not wait for the disk before a change is acknowledged",
-    )
-    parser.add_argument(
-        "-d",
-        "--debug",
-        action="store_true",
-        help="log decoded fields and netlink headers; values only of world-readable pools",
-    )
-    parser.add_argument(
-        "--log-level",
-        choices=tuple(logs.LEVELS),
-        default="info",
-        metavar="LEVEL",
-        help="error, warning, notice, info or debug (default: %(default)s)",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser
-
-
-def _transport(text: str) -> str:
-    if text in {"auto", "netlink", "chardev"} or is_loopback(text):
-        return text
-    raise argparse.ArgumentTypeError(
-        f"no transport {text!r}: auto, netlink, chardev or loopback:PATH"
-    )
+EXIT_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit status."""
-    options = build_parser().parse_args(arguments)
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except UsageError as error:
+        print(f"{PROGRAM}: {error}\n{usage()}", file=sys.stderr)
+        return EXIT_USAGE
+    if options.help or options.version:
+        print(help_text() if options.help else f"{PROGRAM} {__version__}")
+        return 0
     level = logs.DEBUG if options.debug else logs.LEVELS[options.log_level]
     attached = options.foreground or options.no_daemon
     write = logs.to_journal if logs.stderr_is_journal() else logs.to_terminal
@@ -119,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _detach(lambda ready: _serve(options, log, ready=ready), log)
 
 
-def _serve(options: argparse.Namespace, log: logs.Log, ready: Callable[[], None]) -> int:
+def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     logs.log_uncaught(log)
     _set_process_name()
     try:

@@ -1,0 +1,174 @@
+"""The daemon's command line: a table, and the reader of it.
+
+argparse would cost every guest 1 MiB and 5 ms at each start (with the ``re``
+and ``gettext`` that it imports), half of all that the daemon imports.  The
+table is also what the manual page and the completions are made of.
+"""
+
+from __future__ import annotations
+
+from hv_kvp_daemon.service.log import LEVELS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
+
+PROGRAM: Final = "hv-kvp-daemon"
+
+POOL_DIRECTORY: Final = "/var/opt/hyperv"
+
+DESCRIPTION: Final = "Serve the key/value pairs that a Hyper-V host exchanges with this guest."
+EPILOG: Final = "Without an option it detaches, logs to syslog, and returns when it serves."
+
+_HELP_COLUMN = 27
+_TRANSPORTS = ("auto", "netlink", "chardev")
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood; the text says what is wrong."""
+
+
+class Options:
+    """What the command line asks for, with the defaults for what it leaves out."""
+
+    __slots__ = (
+        "addresses",
+        "debug",
+        "foreground",
+        "help",
+        "log_level",
+        "no_daemon",
+        "no_sync",
+        "pool_dir",
+        "transport",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.foreground = False
+        self.no_daemon = False
+        self.transport = "auto"
+        self.pool_dir = POOL_DIRECTORY
+        self.addresses = "rtnetlink"
+        self.no_sync = False
+        self.debug = False
+        self.log_level = "info"
+        self.version = False
+        self.help = False
+
+
+class Option:
+    """One row: its spellings, what it sets, and its line in the help.
+
+    ``metavar`` is empty for a flag; ``choices`` are all the values, where they
+    can be listed.
+    """
+
+    __slots__ = ("choices", "metavar", "name", "spellings", "text")
+
+    def __init__(
+        self, spellings: str, text: str, metavar: str = "", choices: Sequence[str] = ()
+    ) -> None:
+        self.spellings = spellings.split()
+        self.name = self.spellings[-1].lstrip("-").replace("-", "_")
+        self.metavar = metavar
+        self.choices = choices
+        self.text = text
+
+
+OPTIONS: Final = (
+    Option("--foreground", "stay attached and write a line for each exchange"),
+    Option("-n --no-daemon", "stay attached and quiet, as a service manager wants it"),
+    Option(
+        "--transport",
+        "how to reach the driver: auto (the default), netlink, chardev;\n"
+        "loopback:PATH serves a simulated host",
+        "TRANSPORT",
+    ),
+    Option("--pool-dir", f"directory of the pool files (default {POOL_DIRECTORY})", "DIR"),
+    Option(
+        "--addresses",
+        "where the guest's addresses come from: rtnetlink (the default)\nor getifaddrs",
+        "SOURCE",
+        ("rtnetlink", "getifaddrs"),
+    ),
+    Option("--no-sync", "do not wait for the disk before a change is acknowledged"),
+    Option(
+        "-d --debug",
+        "log decoded fields and netlink headers; values only of pools\nthat everybody may read",
+    ),
+    Option(
+        "--log-level",
+        "error, warning, notice, info (the default) or debug",
+        "LEVEL",
+        tuple(LEVELS),
+    ),
+    Option("--version", "say which version this is and end"),
+    Option("-h --help", "say this and end"),
+)
+
+_BY_SPELLING = {spelling: option for option in OPTIONS for spelling in option.spellings}
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read a command line: ``--name VALUE``, ``--name=VALUE``, ``-n``, ``-nd``.
+
+    :raises UsageError: an option, a value or a combination is not known.
+    """
+    options = Options()
+    words = iter(_split(arguments))
+    for word in words:
+        spelling, equals, value = word.partition("=")
+        option = _BY_SPELLING.get(spelling)
+        if option is None:
+            raise UsageError(f"unrecognized argument {word!r}")
+        if not option.metavar:
+            if equals:
+                raise UsageError(f"{spelling} takes no value")
+            setattr(options, option.name, True)
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise UsageError(f"{spelling} needs a value: {option.metavar}")
+        if option.choices and value not in option.choices:
+            raise UsageError(f"{spelling}: {value!r} is none of {', '.join(option.choices)}")
+        setattr(options, option.name, value)
+    _check(options)
+    return options
+
+
+def _split(arguments: Sequence[str]) -> Iterator[str]:
+    """Take short options that were written together apart."""
+    for word in arguments:
+        if len(word) > 2 and word[0] == "-" and word[1] != "-":
+            yield from (f"-{letter}" for letter in word[1:])
+        else:
+            yield word
+
+
+def _check(options: Options) -> None:
+    if options.foreground and options.no_daemon:
+        raise UsageError("--foreground is not allowed with --no-daemon")
+    kind, colon, path = options.transport.partition(":")
+    if options.transport not in _TRANSPORTS and not (kind == "loopback" and colon and path):
+        raise UsageError(
+            f"no transport {options.transport!r}: auto, netlink, chardev or loopback:PATH"
+        )
+
+
+def usage() -> str:
+    """One line, for a mistake."""
+    return f"usage: {PROGRAM} [OPTION]...   ({PROGRAM} --help lists them)"
+
+
+def help_text() -> str:
+    """What ``--help`` prints: at most 96 columns wide."""
+    lines = [f"usage: {PROGRAM} [OPTION]...", "", DESCRIPTION, EPILOG, ""]
+    for option in OPTIONS:
+        left = "  " + ", ".join(option.spellings)
+        left += f" {option.metavar}" if option.metavar else ""
+        first, *more = option.text.split("\n")
+        lines.append(f"{left:<{_HELP_COLUMN}} {first}")
+        lines += [" " * (_HELP_COLUMN + 1) + line for line in more]
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""The daemon's command line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hv_kvp_daemon.cli.options import OPTIONS, Options, UsageError, help_text, parse
+
+
+def values(options: Options) -> dict[str, object]:
+    return {name: getattr(options, name) for name in Options.__slots__}
+
+
+def test_every_row_sets_something_that_has_a_default() -> None:
+    assert sorted(option.name for option in OPTIONS) == sorted(Options.__slots__)
+
+
+def test_nothing_asks_for_the_defaults() -> None:
+    assert values(parse([])) == values(Options())
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ("-n", {"no_daemon": True}),
+        ("-nd", {"no_daemon": True, "debug": True}),
+        ("--transport chardev", {"transport": "chardev"}),
+        ("--transport=chardev", {"transport": "chardev"}),
+        ("--transport loopback:/a:b=c", {"transport": "loopback:/a:b=c"}),
+        ("--pool-dir /x --no-sync", {"pool_dir": "/x", "no_sync": True}),
+        ("--addresses=getifaddrs", {"addresses": "getifaddrs"}),
+        ("--log-level debug --log-level error", {"log_level": "error"}),
+    ],
+)
+def test_what_is_asked_for(words: str, changed: dict[str, object]) -> None:
+    assert values(parse(words.split())) == values(Options()) | changed
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--frobnicate", "unrecognized argument '--frobnicate'"),
+        ("serve", "unrecognized argument 'serve'"),
+        ("-nx", "unrecognized argument '-x'"),
+        ("--no-sync=yes", "--no-sync takes no value"),
+        ("--pool-dir", "--pool-dir needs a value: DIR"),
+        ("--pool-dir=", "--pool-dir needs a value: DIR"),
+        ("--log-level loud", "'loud' is none of error, warning, notice, info, debug"),
+        ("--transport tcp", "no transport 'tcp'"),
+        ("--transport loopback:", "no transport 'loopback:'"),
+        ("-n --foreground", "--foreground is not allowed with --no-daemon"),
+    ],
+)
+def test_what_is_not_understood_is_said(words: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        parse(words.split())
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_no_command_line_raises_anything_else(words: list[str]) -> None:
+    try:
+        parse(words)
+    except UsageError as error:
+        assert str(error)
+
+
+def test_the_help_names_each_option_within_96_columns() -> None:
+    text = help_text()
+    for option in OPTIONS:
+        for spelling in option.spellings:
+            assert spelling in text
+    assert max(map(len, text.splitlines())) <= 96
