@@ -24,7 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
-from tests.support.daemon import RunningDaemon, wait_for
+from tests.support.process import RunningDaemon, wait_for
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ class Daemon:
         self._loop.watch("signals", [(self._signals.fileno(), select.POLLIN)], self._on_signal)
         self._chooser.start()
         self._intrinsic.start()
+        # In this order: an address that came with a request belongs in its answer.
         self._watch_guest()
         self._watch_line()
         self._notifier.ready(self._status())

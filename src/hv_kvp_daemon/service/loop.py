@@ -21,19 +21,26 @@ class Loop:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, Handler] = {}
+        self._ranks: dict[int, int] = {}
         self._groups: dict[str, tuple[tuple[int, int], ...]] = {}
 
     def watch(
         self, group: str, descriptors: Iterable[tuple[int, int]], handler: Handler
     ) -> None:
-        """Watch these (descriptor, poll events) under a name, in place of its former ones."""
+        """Watch these (descriptor, poll events) under a name, in place of its former ones.
+
+        Of what is ready together, the group that was first watched first is
+        called first.
+        """
         for fd, _ in self._groups.get(group, ()):
             self._poll.unregister(fd)
             del self._handlers[fd]
         self._groups[group] = tuple(descriptors)
+        rank = list(self._groups).index(group)
         for fd, events in self._groups[group]:
             self._poll.register(fd, events)
             self._handlers[fd] = handler
+            self._ranks[fd] = rank
 
     def wait(self, deadlines: Iterable[float | None]) -> list[tuple[int, int]]:
         """What is ready, after something happened or the earliest deadline has passed.
@@ -48,6 +55,8 @@ class Loop:
 
     def call(self, ready: list[tuple[int, int]]) -> None:
         """Call the handler of each; one that another handler has dropped is not called."""
+        if len(ready) > 1:
+            ready.sort(key=lambda event: self._ranks[event[0]])
         for fd, events in ready:
             handler = self._handlers.get(fd)
             if handler is not None:

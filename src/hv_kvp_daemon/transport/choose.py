@@ -110,11 +110,11 @@ class Chooser:
     def _consider(self) -> None:
         """Under auto, leave a netlink line that does not serve, if there is another way."""
         line = self.line
-        if self._auto and isinstance(line, NetlinkLine) and os.path.exists(DEVICE):
-            if line.obstacle:
-                self._take_device(line.obstacle)
-            elif line.unanswered:
-                self._take_device("no answer over netlink")
+        if not self._auto or not isinstance(line, NetlinkLine):
+            return
+        why = line.obstacle or ("no answer over netlink" if line.unanswered else "")
+        if why and os.path.exists(DEVICE):
+            self._take_device(why)
 
     def _take_device(self, why: str) -> None:
         self._report(f"{why}; taking the char device")

@@ -87,10 +87,13 @@ class NetlinkLine(Line):
         return [(port, process_name(port)) for port in sorted(others)]
 
     def start(self) -> None:
+        self.settled()
+        self._begin()
+
+    def _begin(self) -> None:
         self.version = self._connector.version = b""
         self._served = False
         self._patience_ends = time.monotonic() + PATIENCE
-        self.settled()
         self.obstacle = ""
         rivals = self._rivals()
         if rivals:
@@ -164,7 +167,7 @@ class NetlinkLine(Line):
         if request is not None or self.version:
             return request
         if self._device_busy:
-            self.start()
+            self._begin()
         elif self._driver_missing and self.unanswered:
             # The uevent will tell; until then nothing wakes this process.
             self.deadline = None
