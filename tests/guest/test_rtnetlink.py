@@ -7,6 +7,8 @@ and say so.
 
 from __future__ import annotations
 
+import _socket
+import contextlib
 import ctypes
 import errno
 import functools
@@ -36,8 +38,6 @@ from hv_kvp_daemon.wire.rtnetlink import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from typing_extensions import Self
 
     from hv_kvp_daemon.wire.rtnetlink import Route
 
@@ -238,7 +238,7 @@ def test_a_dump_of_many_datagrams_is_whole() -> None:
 def test_a_kernel_that_checks_strictly_takes_each_request(
     make: Callable[[int, int], bytes],
 ) -> None:
-    with rtnetlink._open() as sock:
+    with contextlib.closing(rtnetlink._open()) as sock:
         sock.settimeout(PATIENCE)
         sock.setsockopt(uapi.SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         port = sock.getsockname()[0]
@@ -310,10 +310,14 @@ def test_events_that_were_lost_count_as_a_change() -> None:
 @in_own_network
 def test_an_answer_that_is_not_the_kernels_is_not_taken() -> None:
     real_open = rtnetlink._open
-    with IPRoute() as ip, real_open() as forger, pytest.MonkeyPatch.context() as patch:
+    with (
+        IPRoute() as ip,
+        contextlib.closing(real_open()) as forger,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         ip.addr("add", index=1, address="10.0.0.1", prefixlen=32)
 
-        def open_() -> socket.socket:
+        def open_() -> _socket.socket:
             sock = real_open()
             port = sock.getsockname()[0]
             forger.sendto(answer(forged, pid=port) + done(pid=port), (port, 0))
@@ -354,11 +358,8 @@ class Answering:
         self._answers: Iterator[bytes | OSError] = iter(())
         self.questions = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def close(self) -> None:
+        self._answers = iter(())
 
     def getsockname(self) -> tuple[int, int]:
         return PORT, 0

@@ -12,10 +12,10 @@ A value is read once and kept until the kernel says that something changed.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
-import socket
 import struct
 
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
@@ -71,14 +71,14 @@ class AddressSource:
         :raises OSError: they cannot be read now; nothing is kept, so the next
             call tries again.
         """
-        return self._value(socket.AF_INET)
+        return self._value(_socket.AF_INET)
 
     def ipv6(self) -> bytes:
         """Return all IPv6 addresses, link-local ones as well; otherwise as `ipv4`.
 
         :raises OSError: as `ipv4`.
         """
-        return self._value(socket.AF_INET6)
+        return self._value(_socket.AF_INET6)
 
     def invalidate(self) -> None:
         """Forget what was kept."""
@@ -139,7 +139,7 @@ class GetifaddrsAddresses(AddressSource):
         super().__init__(self._read_getifaddrs)
 
     def _read_getifaddrs(self) -> Found:
-        found: Found = {socket.AF_INET: [], socket.AF_INET6: []}
+        found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
         for index, name in self._names():
             try:
                 rows = self._ifaddresses(name)
@@ -160,7 +160,7 @@ class GetifaddrsAddresses(AddressSource):
         for address in rtnetlink.addresses():
             labels.setdefault(address.index, {})[address.label] = None
         names = []
-        for index, name in socket.if_nameindex():
+        for index, name in _socket.if_nameindex():
             if not self._is_loopback(name):
                 aliases = [label for label in labels.get(index, ()) if label not in ("", name)]
                 names += [(index, each) for each in (name, *aliases)]
@@ -180,10 +180,10 @@ class GetifaddrsAddresses(AddressSource):
 
 def _read_rtnetlink() -> Found:
     loopback = {link.index for link in rtnetlink.links() if link.loopback}
-    found: Found = {socket.AF_INET: [], socket.AF_INET6: []}
+    found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
     for address in rtnetlink.addresses():
         if address.usable and address.index not in loopback:
-            text = socket.inet_ntop(address.family, address.address)
+            text = _socket.inet_ntop(address.family, address.address)
             found[address.family].append((address.index, text))
     return found
 

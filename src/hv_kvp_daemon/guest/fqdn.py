@@ -13,16 +13,18 @@ they are now.  It costs the daemon 0.5 ms to start and 0.3 ms to reap (measured)
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import signal
-import socket
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import NoReturn
+else:
+    import _signal as signal
 
 # A DNS name is at most 253 bytes and glibc's resolver gives at most 1024.
 # More than this is no name that an administrator would know a guest by.
@@ -52,15 +54,15 @@ def canonical_name(host: bytes) -> bytes:
     neither an IPv4 nor an IPv6 address, UnicodeError where the answer is no UTF-8.
     """
     try:
-        found = _address_info(host, socket.AF_INET)
-    except socket.gaierror:
-        found = _address_info(host, socket.AF_INET6)
+        found = _address_info(host, _socket.AF_INET)
+    except _socket.gaierror:
+        found = _address_info(host, _socket.AF_INET6)
     return found.encode()
 
 
 def _address_info(host: bytes, family: int) -> str:
-    answers = socket.getaddrinfo(
-        host, None, family, socket.SOCK_STREAM, flags=socket.AI_CANONNAME
+    answers = _socket.getaddrinfo(
+        host, None, family, _socket.SOCK_STREAM, flags=_socket.AI_CANONNAME
     )
     return answers[0][3]
 

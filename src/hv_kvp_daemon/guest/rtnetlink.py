@@ -17,9 +17,9 @@ interrupts (EINTR) is taken up again by Python itself.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
 import time
 
 from hv_kvp_daemon.wire.errors import WireError
@@ -99,7 +99,7 @@ class RtEvents:
     __slots__ = ("_socket",)
 
     def __init__(self) -> None:
-        self._socket = _open(socket.SOCK_NONBLOCK)
+        self._socket = _open(_socket.SOCK_NONBLOCK)
         try:
             self._join(RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
         except OSError:
@@ -145,9 +145,9 @@ class RtEvents:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
 
 
-def _open(flags: int = 0) -> socket.socket:
-    sock = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags, NETLINK_ROUTE
+def _open(flags: int = 0) -> _socket.socket:
+    sock = _socket.socket(
+        _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | flags, NETLINK_ROUTE
     )
     try:
         sock.bind((0, 0))
@@ -183,30 +183,43 @@ def _try(
     deadline: float,
 ) -> list[Value] | None:
     """Ask once; None if parts of the answer are missing or do not belong together."""
+    sock = _open()
+    try:
+        return _collect(sock, make, type_, decode, deadline)
+    finally:
+        sock.close()
+
+
+def _collect(
+    sock: _socket.socket,
+    make: Callable[[int, int], bytes],
+    type_: int,
+    decode: Callable[[bytes | memoryview], Value | None],
+    deadline: float,
+) -> list[Value] | None:
     buffer = memoryview(bytearray(_BUFFER_SIZE))
     found = []
-    with _open() as sock:
-        port = sock.getsockname()[0]
-        dump = Dump(_SEQ, port)
-        sock.sendto(make(_SEQ, port), (0, 0))
-        while not dump.done:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(errno.ETIMEDOUT, f"rtnetlink: no end within {TIMEOUT} s")
-            sock.settimeout(left)
-            try:
-                size, _, flags, sender = sock.recvmsg_into([buffer])
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                return None
-            # Whoever has CAP_NET_ADMIN can write to this socket; the kernel has port id 0.
-            if sender[0] != 0:
-                continue
-            if flags & socket.MSG_TRUNC:
-                raise OSError(errno.EMSGSIZE, f"rtnetlink: more than {_BUFFER_SIZE} bytes")
-            for part in dump.feed(buffer[:size]):
-                value = decode(part.payload) if part.type == type_ else None
-                if value is not None:
-                    found.append(value)
+    port = sock.getsockname()[0]
+    dump = Dump(_SEQ, port)
+    sock.sendto(make(_SEQ, port), (0, 0))
+    while not dump.done:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, f"rtnetlink: no end within {TIMEOUT} s")
+        sock.settimeout(left)
+        try:
+            size, _, flags, sender = sock.recvmsg_into([buffer])
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            return None
+        # Whoever has CAP_NET_ADMIN can write to this socket; the kernel has port id 0.
+        if sender[0] != 0:
+            continue
+        if flags & _socket.MSG_TRUNC:
+            raise OSError(errno.EMSGSIZE, f"rtnetlink: more than {_BUFFER_SIZE} bytes")
+        for part in dump.feed(buffer[:size]):
+            value = decode(part.payload) if part.type == type_ else None
+            if value is not None:
+                found.append(value)
     return None if dump.inconsistent else found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import time
 
 
@@ -42,10 +42,12 @@ class Notifier:
     def _send(self, state: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-            try:
-                out.sendto(state.encode(), socket.MSG_DONTWAIT, self._address)
-            except OSError:
-                # The service manager is restarting or its queue is full; it is
-                # told again with the next change, and the host comes first.
-                return
+        out = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            out.sendto(state.encode(), _socket.MSG_DONTWAIT, self._address)
+        except OSError:
+            # The service manager is restarting or its queue is full; it is told
+            # again with the next change, and the host comes first.
+            return
+        finally:
+            out.close()

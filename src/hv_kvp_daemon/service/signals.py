@@ -8,8 +8,13 @@ is not taken.
 from __future__ import annotations
 
 import os
-import signal
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
 
 _READ_SIZE = 64
 

@@ -15,9 +15,9 @@ Facts that shape this module (``hv_utils_transport.c``, ``connector.c``):
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
 
 from hv_kvp_daemon.wire import connector as frame
 from hv_kvp_daemon.wire.errors import WireError
@@ -66,7 +66,7 @@ class Connector:
     def __init__(
         self,
         drop: Callable[[str, str], None],
-        sock: socket.socket | None = None,
+        sock: _socket.socket | None = None,
         trace: Trace | None = None,
     ) -> None:
         self._drop = drop
@@ -162,11 +162,11 @@ class Connector:
         self._socket.close()
 
 
-def _joined_socket() -> socket.socket:
+def _joined_socket() -> _socket.socket:
     try:
-        joined = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+        joined = _socket.socket(
+            _socket.AF_NETLINK,
+            _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC,
             NETLINK_CONNECTOR,
         )
     except OSError as error:

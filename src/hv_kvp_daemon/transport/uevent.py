@@ -8,8 +8,8 @@ driver's device on NETLINK_KOBJECT_UEVENT, group 1:
 
 from __future__ import annotations
 
+import _socket
 import errno
-import socket
 
 from hv_kvp_daemon.wire.uapi import NETLINK_ADD_MEMBERSHIP, NETLINK_KOBJECT_UEVENT, SOL_NETLINK
 
@@ -32,9 +32,9 @@ class Uevents:
 
     def __init__(self) -> None:
         self._buffer = bytearray(_BUFFER_SIZE)
-        self._socket = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+        self._socket = _socket.socket(
+            _socket.AF_NETLINK,
+            _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC,
             NETLINK_KOBJECT_UEVENT,
         )
         try:
