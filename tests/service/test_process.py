@@ -24,7 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
-from tests.support.process import RunningDaemon, wait_for
+from tests.support.process import Peer, RunningDaemon, wait_for
 
 
 @pytest.fixture
@@ -198,6 +198,37 @@ def test_detached_it_returns_when_it_serves(tmp_path: Path) -> None:
         child.terminate()
         # It was adopted by another process, so its end is seen by its absence.
         wait_for("the end", lambda: not child.is_running() or child.status() == "zombie")
+
+
+@pytest.mark.parametrize("attached", ["-n", ""])
+def test_closed_standard_descriptors_are_not_given_to_a_pool(
+    tmp_path: Path, attached: str
+) -> None:
+    """The pipe of the signals got number 0, and detaching put /dev/null in its place."""
+    command = [
+        *(sys.executable, "-m", "hv_kvp_daemon", *([attached] if attached else [])),
+        *("--transport", f"loopback:{tmp_path}/host", "--pool-dir", f"{tmp_path}/pools"),
+    ]
+    with subprocess.Popen(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]):
+        wait_for("the socket", (tmp_path / "host").exists)
+        (served,) = [
+            process
+            for process in psutil.process_iter(["cmdline", "status"])
+            if f"loopback:{tmp_path}/host" in (process.info["cmdline"] or [])
+            and process.info["status"] != "zombie"
+            and process.name() == "hv_kvp_daemon"
+        ]
+        for standard in (0, 1, 2):
+            assert os.readlink(f"/proc/{served.pid}/fd/{standard}") == "/dev/null"
+        peer = Peer(f"{tmp_path}/host")
+        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+        peer.close()
+        wait_for("the end of the look-up", lambda: not served.children())
+        before = served.cpu_times()
+        assert not select.select([], [], [], 0.3)[0]
+        assert served.cpu_times().user - before.user < 0.1
+        served.terminate()
+        wait_for("the end", lambda: not served.is_running() or served.status() == "zombie")
 
 
 def test_detached_it_reports_why_it_cannot_serve(tmp_path: Path) -> None:

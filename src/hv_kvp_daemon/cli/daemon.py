@@ -41,6 +41,7 @@ EXIT_USAGE = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit status."""
+    _open_standard_descriptors()
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
     except UsageError as error:
@@ -114,6 +115,20 @@ def _set_process_name() -> None:
             comm.write(PROCESS_NAME)
     except OSError as error:
         print(f"process name not set: {error}", file=sys.stderr)
+
+
+def _open_standard_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2.
+
+    Otherwise the next pool or pipe gets that number, and what is written to
+    standard error or put in its place at detaching hits it.
+    """
+    for standard in (0, 1, 2):
+        try:
+            os.fstat(standard)
+        except OSError:  # noqa: PERF203 - three times, at the start
+            # The lowest number that is free, so this one.
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _detach(serve: Callable[[Callable[[], None]], int], log: logs.Log) -> int:
