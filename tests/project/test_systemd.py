@@ -1,0 +1,178 @@
+"""The files in systemd/ agree with the program and with each other.
+
+That systemd takes them, and how they behave, is seen in tests/driver.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.cli.options import POOL_DIRECTORY
+from hv_kvp_daemon.cli.options import parse as parse_options
+from hv_kvp_daemon.service.instance import RUN_DIRECTORY
+from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.uevent import DEVPATH
+
+FOLDER = Path(__file__).parents[2] / "systemd"
+UNIT = "hv-kvp-daemon.service"
+DROP_IN = "chardev.conf"
+RULES = "90-hv-kvp-daemon.rules"
+TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
+LINK = "/var/lib/hyperv"
+
+Sections = dict[str, dict[str, list[str]]]
+
+
+def lines(name: str) -> list[str]:
+    """What is neither a comment nor empty."""
+    text = (FOLDER / name).read_text(encoding="ascii")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def parse(name: str) -> Sections:
+    """Sections and keys of a unit file; a key that is given again adds a value."""
+    sections: Sections = {}
+    for line in lines(name):
+        if match := re.fullmatch(r"\[(\w+)\]", line):
+            section = sections.setdefault(match[1], {})
+        else:
+            match = re.fullmatch(r"([A-Z]\w+)=(.*\S)?", line)
+            assert match, line
+            section.setdefault(match[1], []).append(match[2] or "")
+    return sections
+
+
+@pytest.fixture
+def unit() -> Sections:
+    return parse(UNIT)
+
+
+def test_these_are_the_files() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {UNIT, DROP_IN, RULES, TMPFILES}
+
+
+def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
+    assert list(unit) == ["Unit", "Service", "Install"]
+    assert list(parse(DROP_IN)) == ["Service"]
+
+
+def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
+    program, *options = shlex.split(unit["Service"]["ExecStart"][0])
+    assert program == "/usr/bin/hv-kvp-daemon"
+    parsed = parse_options(options)
+    assert parsed.no_daemon
+    assert parsed.pool_dir == POOL_DIRECTORY
+    assert parsed.transport == "auto"
+
+
+def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:
+    service = parse(DROP_IN)["Service"]
+    cleared, command = service["ExecStart"]
+    assert cleared == ""
+    assert command == unit["Service"]["ExecStart"][0] + " --transport chardev"
+    assert parse_options(shlex.split(command)[1:]).transport == "chardev"
+    assert service.keys() == {"ExecStart", "CapabilityBoundingSet"}
+
+
+def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
+    # A directory in ReadWritePaths= that nobody makes fails the unit.
+    assert unit["Service"]["ReadWritePaths"] == [POOL_DIRECTORY]
+    assert unit["Unit"]["RequiresMountsFor"] == [POOL_DIRECTORY]
+    assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
+    made, link = (line.split() for line in lines(TMPFILES))
+    assert made == ["d", POOL_DIRECTORY, "0755", "root", "root", "-"]
+    # Without "+": what is there stays.
+    assert link == ["L", LINK, "-", "-", "-", "-", POOL_DIRECTORY]
+
+
+def test_the_lock_stays_in_a_directory_that_only_root_can_enter(unit: Sections) -> None:
+    service = unit["Service"]
+    assert [f"/run/{name}" for name in service["RuntimeDirectory"]] == [RUN_DIRECTORY]
+    assert service["RuntimeDirectoryMode"] == ["0700"]
+    assert service["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_udev_alone_starts_the_unit(unit: Sections) -> None:
+    (rule,) = lines(RULES)
+    parts = dict(re.findall(r'([A-Z_{}]+(?:==|!=|\+=|=))"([^"]*)"', rule))
+    assert len(parts) == len(rule.split(", "))
+    assert parts["SUBSYSTEM=="] == "misc"
+    assert "/dev/" + parts["KERNEL=="] == DEVICE
+    assert parts["KERNEL=="].replace("/", "!") == DEVPATH.decode().rpartition("/")[2]
+    assert parts["ACTION!="] == "remove"
+    assert parts["TAG+="] == "systemd"
+    # "=": the distributions' rules, which are read before, want their daemon.
+    assert parts["ENV{SYSTEMD_WANTS}="] == UNIT
+    assert RULES > "70-hypervkvp.rules"
+    assert unit["Install"] == {"Alias": ["hv_kvp_daemon.service"]}
+
+
+def test_early_services_find_the_pools(unit: Sections) -> None:
+    before = " ".join(unit["Unit"]["Before"]).split()
+    assert {"cloud-init-local.service", "azure-init.service", "walinuxagent.service"} <= {
+        *before
+    }
+    assert unit["Unit"]["DefaultDependencies"] == ["no"]
+    # What DefaultDependencies=no takes away has to be said: it ends at shutdown.
+    assert "shutdown.target" in before
+    conflicts = unit["Unit"]["Conflicts"][0].split()
+    assert {"shutdown.target", "hypervkvpd.service"} <= {*conflicts}
+    # Its own names, which the distributions' units have as well.
+    assert not {UNIT, *unit["Install"]["Alias"]} & {*conflicts}
+
+
+def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:
+    assert unit["Service"]["DevicePolicy"] == ["closed"]
+    assert unit["Service"]["DeviceAllow"] == ["char-misc rw"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "notify"),
+        ("ExecReload", "kill -HUP $MAINPID"),
+        ("Restart", "on-failure"),
+        ("ProtectSystem", "strict"),
+        ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
+        ("NoNewPrivileges", "yes"),
+        ("RestrictAddressFamilies", "AF_NETLINK AF_UNIX AF_INET AF_INET6"),
+        ("SystemCallArchitectures", "native"),
+        ("SystemCallErrorNumber", "EPERM"),
+    ],
+)
+def test_the_service_says(unit: Sections, key: str, value: str) -> None:
+    assert unit["Service"][key] == [value]
+
+
+def test_system_calls_are_an_allow_list(unit: Sections) -> None:
+    first, *others = unit["Service"]["SystemCallFilter"]
+    assert first == "@system-service"
+    assert all(line.startswith("~") for line in others)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "IPAddressDeny",  # cuts off DNS
+        "PrivateDevices",  # hides the device
+        "PrivateNetwork",  # no driver behind the connector
+        "PrivateUsers",  # no right to join its group before Linux 6.6
+        "ProcSubset",  # hides changes of the host name and the group's other members
+        "ProtectHostname",  # freezes the host name
+        "ProtectProc",  # hides who holds the device
+    ],
+)
+def test_what_would_break_the_daemon_is_left_out(unit: Sections, key: str) -> None:
+    assert key not in unit["Service"]
+
+
+@pytest.mark.parametrize("key", ["BindsTo", "Requires", "Requisite", "WantedBy"])
+def test_nothing_ties_the_unit_to_a_device_or_a_boot(key: str) -> None:
+    keys = {
+        found for name in (UNIT, DROP_IN) for part in parse(name).values() for found in part
+    }
+    assert key not in keys
