@@ -1,16 +1,17 @@
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
-# except for driver-test and soak (Debian, root).
+# except for driver-test, bench and soak (Debian, root).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint driver-test soak clean
+.PHONY: help demo test lint driver-test bench soak clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
 	@echo "make test         unit, property and process tests (under a minute)"
 	@echo "make lint         ruff and mypy --strict"
 	@echo "make driver-test  a VM with the kernel's own hv_kvp driver (Debian, root)"
+	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
 
 $(VENV)/.run: pyproject.toml
@@ -26,6 +27,9 @@ $(VENV)/.lint: $(VENV)/.test pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
 	@touch $@
 
+demo: $(VENV)/.run
+	@$(BIN)/python -m hv_kvp_daemon.host.demo
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
@@ -36,6 +40,10 @@ lint: $(VENV)/.lint
 
 driver-test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/driver --timeout=600
+
+# ARGS=--quick for one short round, --native or --vm for one of the two places.
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache dist build

@@ -1,0 +1,102 @@
+"""``make bench``: this daemon beside Debian's C daemon, on the same machine, in the same run.
+
+In: options.  Out: a table on standard output, everything as JSON, and a chart.
+The exit status is 0 when all was measured, whatever the targets say: times on
+another machine are no test.
+
+    make bench                                  five rounds, here and in the VM
+    make bench ARGS='--quick'                   one short round, to see that all works
+    make bench ARGS='--native --rounds 9'       without the VM
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from benchmarks import vm
+from benchmarks.chart import Series, draw
+from benchmarks.measure import Figure
+from benchmarks.native import C_DAEMON
+from benchmarks.report import dump, summary, text
+from benchmarks.targets import Table
+
+ROUNDS = 5
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_THEIRS, _OURS = "#b35900", "#0969da"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short round of each")
+    parser.add_argument("--native", action="store_true", help="on this machine only")
+    parser.add_argument("--vm", action="store_true", help="in the driver VM only")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="at least 5 for figures")
+    parser.add_argument("--json", default="build/bench.json", help="default: %(default)s")
+    parser.add_argument("--svg", default="build/bench.svg", help="default: %(default)s")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds = 1
+    if os.geteuid() != 0:
+        print("make bench needs root: mount namespaces, and the C daemon", file=sys.stderr)
+        return 1
+    _install_c_daemon()
+    figures = []
+    if options.native or not options.vm:
+        figures += _native(options.rounds, quick=options.quick)
+    if options.vm or not options.native:
+        figures += vm.figures(options.rounds, quick=options.quick)
+    table = Table(figures)
+    rows = table.rows()
+    _write(options.json, dump(figures, rows, vars(options)))
+    if options.native or not options.vm:
+        _write(options.svg, _chart(table))
+    print(text(rows))
+    print(summary(rows))
+    return 0
+
+
+def _install_c_daemon() -> None:
+    if not os.path.exists(C_DAEMON):
+        # Its unit would start it where there is a device.
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", "hyperv-daemons"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        subprocess.run(install, check=True, env=environment, stdout=sys.stderr)
+
+
+def _native(rounds: int, *, quick: bool) -> list[Figure]:
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m"]
+    command += ["benchmarks.native", "--rounds", str(rounds), *(["--quick"] if quick else [])]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return [Figure(**fields) for fields in json.loads(done.stdout)]
+
+
+def _chart(table: Table) -> str:
+    lines = [
+        Series(f"{name}, {workload}", points, colour, dashed=workload == "modify")
+        for workload in ("enumerate", "modify")
+        for name, daemon, colour in (
+            ("C daemon", "C", _THEIRS),
+            ("hv-kvp-daemon", "ours", _OURS),
+        )
+        if (points := table.series("native", daemon, workload))
+    ]
+    return draw(
+        "CPU time of one request",
+        "Both daemons on one machine, in one run; medians. Both axes are logarithmic.",
+        lines,
+    )
+
+
+def _write(path: str, content: str) -> None:
+    path = os.path.join(ROOT, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(content)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

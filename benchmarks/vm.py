@@ -1,0 +1,70 @@
+"""Boots the driver VM with the benchmark in it and collects its figures.
+
+In: how many rounds.  Out: figures.  Needs root, as the VM's build does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from benchmarks.guest import MARK
+from benchmarks.measure import Figure
+from tests.driver import machine
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+#: Bound on the VM: its boot, and one round of the three daemons.
+BOOT_SECONDS, ROUND_SECONDS = 120, 400
+RUN = """\
+for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done
+export PYTHONPATH=/payload/src:/payload
+python3 -m compileall -q /payload/src /payload/site
+exec python3 -u -m benchmarks.guest {arguments}
+"""
+
+
+def figures(rounds: int, *, quick: bool) -> list[Figure]:
+    """Run all rounds in one VM.
+
+    :raises machine.LabError: the VM could not be built, or did not finish.
+    """
+    machine.build()
+    found = []
+    with tempfile.TemporaryDirectory(prefix="hvlab-") as work:
+        payload = os.path.join(work, "payload")
+        machine.pack(machine.Scenario(name="bench"), payload)
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(HERE, os.path.join(payload, "benchmarks"), ignore=skip)
+        arguments = f"{rounds} quick" if quick else str(rounds)
+        with open(os.path.join(payload, "run"), "w", encoding="utf-8") as file:
+            file.write(RUN.format(arguments=arguments))
+        vm = subprocess.Popen(
+            [
+                os.path.join(machine.HERE, "lab", "vm"),
+                payload,
+                str(BOOT_SECONDS + ROUND_SECONDS * rounds),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "HVLAB_DIR": machine.LAB, "TMPDIR": work},
+            start_new_session=True,
+        )
+        with vm:
+            try:
+                for line in vm.stdout or ():
+                    if line.startswith(MARK):
+                        found.append(Figure(**json.loads(line.removeprefix(MARK))))
+                    else:
+                        print(f"vm: {line}", end="", file=sys.stderr, flush=True)
+                status = vm.wait()
+            finally:
+                machine.stop(vm)
+    if status:
+        raise machine.LabError(f"the VM ended with status {status}")
+    return found

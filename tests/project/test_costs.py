@@ -1,0 +1,170 @@
+"""What a request and an idle daemon cost, as far as no clock is needed to tell.
+
+A daemon serves over a SOCK_SEQPACKET pair in place of the device, and writes
+down which C functions it called between two polls.  The bounds are a guard
+against a cost that comes back unnoticed; `make bench` has the times.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.wire.message import MESSAGE_SIZE, Request, encode_register, encode_request
+from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from hv_kvp_daemon.wire.uapi import (
+    HV_S_OK,
+    KVP_OP_ENUMERATE,
+    KVP_OP_SET,
+    KVP_POOL_AUTO,
+    KVP_POOL_GUEST,
+)
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+#: Beside what a bare interpreter has.  Each is a C module or a thin face of one.
+ALLOWED = {
+    *("__future__", "_socket", "_struct", "errno", "fcntl", "select", "struct"),
+    "encodings.ascii",  # how /proc is read
+}
+
+#: No room that only commands and tests need.
+NOT_RESIDENT = ("host", "cli.operator", "transport.loopback")
+
+#: C functions that are one system call each.
+SYSTEM_CALLS = {
+    *("read", "readv", "pread", "preadv", "recv", "recv_into", "recvfrom_into", "recvmsg_into"),
+    *("write", "writev", "pwrite", "pwritev", "send", "sendto", "sendmsg"),
+    *("poll", "open", "close", "stat", "lstat", "fstat", "flock", "fcntl", "ioctl"),
+    *("ftruncate", "fsync", "fdatasync", "unlink", "rename"),
+}
+
+DAEMON = """
+import sys
+import os
+bare = set(sys.modules)
+sys.path.insert(0, sys.argv[1])
+fd = int(sys.argv[2])
+from hv_kvp_daemon.cli import daemon
+from hv_kvp_daemon.transport.chardev import DEVICE
+
+real_open = os.open
+os.open = lambda path, *rest: os.dup(fd) if path == DEVICE else real_open(path, *rest)
+daemon.take = lambda: None
+turns = []
+
+def on_event(frame, event, function):
+    if event == "c_call":
+        if function.__name__ == "poll":
+            turns.append([])
+        if turns:
+            turns[-1].append(function.__name__)
+
+sys.setprofile(on_event)
+status = daemon.main(["-n", "--transport", "chardev", "--no-sync", "--pool-dir", sys.argv[3]])
+sys.setprofile(None)
+modules = sorted(set(sys.modules) - bare)
+import json
+print(json.dumps({"status": status, "modules": modules, "turns": turns}))
+"""
+
+
+class Served:
+    """A daemon under observation: ``ask``, then ``end`` for what it wrote down."""
+
+    def __init__(self, pools: Path) -> None:
+        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._end.settimeout(30)
+        # -S: a site-packages with .pth files imports on its own account.
+        argv = [sys.executable, "-S", "-c", DAEMON, SOURCE, theirs.fileno(), pools]
+        self._process = subprocess.Popen(
+            [str(word) for word in argv],
+            pass_fds=[theirs.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        theirs.close()
+        assert self._end.recv(MESSAGE_SIZE) == encode_register()
+        self._end.send(encode_register(b"3.1"))
+
+    def ask(self, request: Request) -> None:
+        self._end.send(encode_request(request))
+        assert int.from_bytes(self._end.recv(MESSAGE_SIZE)[:4], "little") == HV_S_OK
+
+    def written(self) -> int:
+        """Bytes that it has given to write, pwrite and the like so far."""
+        text = Path(f"/proc/{self._process.pid}/io").read_text(encoding="ascii")
+        return int(dict(line.split(": ") for line in text.splitlines())["wchar"])
+
+    def end(self) -> tuple[set[str], list[list[str]]]:
+        """Modules beside a bare interpreter's, and the C functions of each turn."""
+        self._process.terminate()
+        out, errors = self._process.communicate(timeout=30)
+        self._end.close()
+        told = json.loads(out)
+        assert told["status"] == 0, errors
+        return set(told["modules"]), told["turns"]
+
+
+def served(tmp_path: Path, records: int = 50) -> Served:
+    pool = tmp_path / f".kvp_pool_{KVP_POOL_GUEST}"
+    pool.write_bytes(b"".join(encode(b"key %d" % n, b"value") for n in range(records)))
+    return Served(tmp_path)
+
+
+def system_calls(turns: list[list[str]], reply: str = "write") -> list[int]:
+    """How many system calls each turn made that ended with a reply."""
+    called = [[name for name in turn if name in SYSTEM_CALLS] for turn in turns]
+    return [len(names) for names in called if names and names[-1] == reply]
+
+
+def test_the_serving_daemon_has_imported_nothing_else(tmp_path: Path) -> None:
+    daemon = served(tmp_path)
+    daemon.ask(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=2))
+    daemon.ask(Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=2))
+    daemon.ask(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key", b"value"))
+    modules, _ = daemon.end()
+    ours = {name for name in modules if name.startswith("hv_kvp_daemon")}
+    assert modules - ours <= ALLOWED
+    below = {name.removeprefix("hv_kvp_daemon.") for name in ours}
+    assert not {name for name in below if name.startswith(NOT_RESIDENT)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "bound"),
+    [
+        # poll, read, write.
+        (Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=5), 3),
+        # And two locks, the check of the path, the record, and both unlocked.
+        (Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=5), 9),
+    ],
+    ids=["auto key", "one record"],
+)
+def test_a_read_makes_no_more_system_calls_than_it_must(
+    tmp_path: Path, request_: Request, bound: int
+) -> None:
+    daemon = served(tmp_path)
+    for _ in range(9):
+        daemon.ask(request_)
+    _, turns = daemon.end()
+    # In between, the look-up of the name ends, and costs some of its own.
+    assert statistics.median(system_calls(turns)) <= bound, turns
+
+
+@pytest.mark.parametrize("records", [50, 2000])
+def test_a_modify_writes_no_more_than_some_records(tmp_path: Path, records: int) -> None:
+    daemon = served(tmp_path, records)
+    daemon.ask(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key 7", b"first"))
+    before = daemon.written()
+    daemon.ask(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key 40", b"second"))
+    written = daemon.written() - before
+    daemon.end()
+    # The reply, and the value: twice, with their headers, where a journal has it first.
+    assert MESSAGE_SIZE < written <= MESSAGE_SIZE + 3 * RECORD_SIZE
