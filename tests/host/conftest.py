@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.pools.directory import pool_path
+from tests.host.fake import FakeDaemon
+from tests.support.daemon import RunningDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hv_kvp_daemon.host.host import Host
+
+
+@pytest.fixture
+def daemon() -> Iterator[RunningDaemon]:
+    """A daemon of the test's own, to be ended or harmed."""
+    with RunningDaemon() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_daemon() -> Iterator[RunningDaemon]:
+    with RunningDaemon("--no-sync") as running:
+        yield running
+
+
+@pytest.fixture
+def common(module_daemon: RunningDaemon) -> RunningDaemon:
+    """A daemon that serves all tests of a module, with empty pools."""
+    for number in range(5):
+        os.truncate(pool_path(module_daemon.pool_dir, number), 0)
+    return module_daemon
+
+
+@pytest.fixture
+def host(common: RunningDaemon) -> Iterator[Host]:
+    """A host of the common daemon."""
+    with common.host() as host:
+        yield host
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a socket can be."""
+    return str(tmp_path / "host")
+
+
+@pytest.fixture
+def fake(path: str) -> Iterator[FakeDaemon]:
+    with ThreadPoolExecutor(1) as pool:
+        fake = FakeDaemon(path, pool)
+        yield fake
+        fake.close()

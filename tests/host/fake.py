@@ -1,0 +1,66 @@
+"""A daemon whose side of the conversation the test plays."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from hv_kvp_daemon.host.driver import Driver
+from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+# What comes for certain is waited for as long as that, in seconds.
+LONG = 10.0
+
+
+class FakeDaemon:
+    """A listener whose side of the connection the test plays; the driver runs in a thread."""
+
+    def __init__(self, path: str, pool: ThreadPoolExecutor) -> None:
+        self.path = path
+        self._pool = pool
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(path)
+        self._listener.listen(1)
+        self._listener.settimeout(LONG)
+        self.connection: socket.socket | None = None
+
+    def accept(self, registration: bytes, timeout: float = LONG) -> Future[Driver]:
+        """Let a driver connect and send it what should be a registration."""
+        future = self._pool.submit(Driver, self.path, timeout)
+        self.connection, _ = self._listener.accept()
+        self.connection.settimeout(LONG)
+        self.connection.send(registration)
+        return future
+
+    def registered(self, timeout: float = LONG) -> Driver:
+        driver = self.accept(encode_register(), timeout).result(LONG)
+        assert self.receive() == encode_register(b"3.1")
+        return driver
+
+    def run(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        """Call something that waits for this daemon, in the thread."""
+        return self._pool.submit(call, *arguments, **options)
+
+    def receive(self) -> bytes:
+        assert self.connection is not None
+        return self.connection.recv(2 * MESSAGE_SIZE)
+
+    def send(self, message: bytes) -> None:
+        assert self.connection is not None
+        self.connection.send(message)
+
+    def hang_up(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+    def close(self) -> None:
+        self.hang_up()
+        self._listener.close()

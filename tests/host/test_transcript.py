@@ -1,0 +1,76 @@
+"""Lines for people."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hv_kvp_daemon.host import transcript
+from hv_kvp_daemon.wire.uapi import (
+    HV_ERROR_NOT_SUPPORTED,
+    HV_S_OK,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_GET_IP_INFO,
+    KVP_POOL_AUTO,
+)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.text(), st.text(), st.floats(0, 0.99))
+def test_an_exchange_fills_80_columns_exactly(
+    operation: int, pool: int, subject: str, value: str, seconds: float
+) -> None:
+    line = transcript.exchange(operation, pool, subject, HV_S_OK, value, seconds)
+    assert transcript.width(line) == 80
+    assert line.isprintable()
+
+
+@given(st.lists(st.tuples(st.text(), st.text())))
+def test_a_table_fits_80_columns(items: list[tuple[str, str]]) -> None:
+    lines = transcript.table(1, items)
+    assert len(lines) == 2 + len(items)
+    assert all(transcript.width(line) <= 80 and line.isprintable() for line in lines)
+
+
+def test_an_exchange_says_who_asked_what_and_what_came() -> None:
+    line = transcript.exchange(
+        KVP_OP_ENUMERATE, KVP_POOL_AUTO, "5 OSName", HV_S_OK, "Debian", 0.000123
+    )
+    assert line.split() == ["ENUMERATE", "auto", "5", "OSName", "HV_S_OK", "Debian", "123"]
+
+
+def test_the_longest_names_are_shown_whole() -> None:
+    line = transcript.exchange(
+        KVP_OP_GET_IP_INFO,
+        255,
+        "1 IntegrationServicesVersion",
+        HV_ERROR_NOT_SUPPORTED,
+        "",
+        0.5,
+    )
+    assert "GET_IP_INFO pool 255 1 IntegrationServicesVersion" in line
+    assert transcript.width(line) == 80
+
+
+def test_numbers_without_a_name_are_shown_as_numbers() -> None:
+    line = transcript.exchange(99, 77, "", 0x80070050, "", 1e-6)
+    assert line.split() == ["op", "99", "pool", "77", "0x80070050", "1"]
+
+
+def test_a_long_value_is_cut_and_says_so() -> None:
+    (_, _, row) = transcript.table(0, [("key", "v" * 100)])
+    assert "v" * 45 + "\N{HORIZONTAL ELLIPSIS} 0" in row
+
+
+def test_wide_and_combining_characters_keep_the_columns() -> None:
+    rows = transcript.table(0, [("\u4e2d\u6587", "e\u0301"), ("plain", "e")])[2:]
+    assert [transcript.width(row) for row in rows] == [75, 75]
+    assert unicodedata.combining("\u0301")
+    assert transcript.width("\u4e2d\u6587e\u0301") == 5
+
+
+def test_a_value_cannot_drive_the_terminal() -> None:
+    line = transcript.exchange(KVP_OP_GET, 0, "key", HV_S_OK, "\x1b[2J\n\u202e", 0)
+    assert r"\x1b[2J\n\u202e" in line
