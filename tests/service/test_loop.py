@@ -26,18 +26,18 @@ def test_without_a_deadline_it_waits_for_a_descriptor(pipes: list[tuple[int, int
     called: list[int] = []
     loop.watch("one", [(pipes[0][0], select.POLLIN)], lambda fd, _: called.append(fd))
     os.write(pipes[0][1], b"x")
-    loop.call(loop.wait((None, None)))
+    loop.call(loop.wait(None))
     assert called == [pipes[0][0]]
 
 
-def test_the_earliest_deadline_ends_the_wait_and_not_before() -> None:
+def test_a_deadline_ends_the_wait_and_not_before() -> None:
     started = time.monotonic()
-    assert Loop().wait((started + 60, None, started + 0.05)) == []
+    assert Loop().wait(started + 0.05) == []
     assert 0.05 <= time.monotonic() - started < 10
 
 
 def test_a_deadline_that_has_passed_does_not_wait(pipes: list[tuple[int, int]]) -> None:
-    assert Loop().wait((0.0,)) == []
+    assert Loop().wait(0.0) == []
 
 
 def test_groups_are_called_in_the_order_in_which_they_were_first_watched(
@@ -50,7 +50,7 @@ def test_groups_are_called_in_the_order_in_which_they_were_first_watched(
         os.write(write, b"x")
     # Watched anew, the first would be polled last.
     loop.watch("a", [(pipes[0][0], select.POLLIN)], lambda *_: called.append("a"))
-    loop.call(loop.wait((None,)))
+    loop.call(loop.wait(None))
     assert called == ["a", "b", "c"]
 
 
@@ -66,5 +66,5 @@ def test_what_another_handler_dropped_is_not_called(pipes: list[tuple[int, int]]
     loop.watch("second", [(pipes[1][0], select.POLLIN)], lambda *_: called.append("second"))
     for _, write in pipes[:2]:
         os.write(write, b"x")
-    loop.call(loop.wait((None,)))
+    loop.call(loop.wait(None))
     assert called == ["first"]

@@ -27,6 +27,7 @@ from hv_kvp_daemon.wire.netlink import Dump, RefusedError
 from hv_kvp_daemon.wire.rtnetlink import (
     addresses_request,
     decode_address,
+    decode_default_route,
     decode_link,
     decode_route,
     links_request,
@@ -88,6 +89,14 @@ def routes() -> list[Route]:
     :raises OSError: as above.
     """
     return _ask(routes_request, RTM_NEWROUTE, decode_route)
+
+
+def default_routes() -> list[Route]:
+    """Return the default routes of the main table, those that `Route.default` calls so.
+
+    :raises OSError: as above.
+    """
+    return _ask(routes_request, RTM_NEWROUTE, decode_default_route)
 
 
 class RtEvents:

@@ -2,7 +2,8 @@
 
 Everything happens between two calls of `poll`: a request is read, answered and
 forgotten.  What may take long (a resolver) is a child with a pipe in the same
-loop; what may hang (another program's lock) is bounded by its own room.
+loop; what may hang (another program's lock) is bounded by its own room.  One
+request's reply may wait for such a child: GET_IP_INFO (`service.ipinfo`).
 
 *Requests that the host has given up.*  The driver answers the host itself,
 HV_E_FAIL, when it has waited 30 s, and nothing tells the daemon.  A request
@@ -23,13 +24,11 @@ import select
 import stat
 import time
 
-from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.wire.uapi import HV_UTIL_TIMEOUT, KVP_OP_NAMES, KVP_POOL_AUTO
 
-from .dispatch import CHANGING, FAIL, Dispatch
+from .dispatch import CHANGING, FAIL
 from .log import DEBUG
 from .loop import Loop
-from .notify import Notifier
 from .trace import describe
 
 TYPE_CHECKING = False
@@ -39,8 +38,11 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.guest.intrinsic import Intrinsic
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.transport.choose import Chooser
+    from hv_kvp_daemon.wire.message import Buffer
 
+    from .dispatch import Dispatch
     from .log import Log
+    from .publish import Publisher
     from .signals import Signals
 
 # Away for so long, a request may be as old as the driver's timeout; 5 s of it
@@ -50,9 +52,6 @@ _AWAY = HV_UTIL_TIMEOUT - 5.0
 # Serving a request took so long that the driver may have given it up.  Looking
 # for a newer one costs a system call, so it is done only then.
 _SLOW = 1.0
-
-# Seconds of quiet after a request before systemd is told the new numbers.
-_STATUS_DELAY = 5.0
 
 _SIGHUP = 1  # the same on every Linux architecture; the byte in the wake-up pipe
 
@@ -69,6 +68,8 @@ class Daemon:
         pools: PoolDirectory,
         intrinsic: Intrinsic,
         chooser: Chooser,
+        dispatch: Dispatch,
+        publisher: Publisher,
         signals: Signals,
         log: Log,
         *,
@@ -80,11 +81,10 @@ class Daemon:
         self._signals = signals
         self._log = log
         self._trace = trace
-        self._dispatch = Dispatch(pools, intrinsic, log.limited)
-        self._notifier = Notifier()
+        self._dispatch = dispatch
+        self._publisher = publisher
         self._loop = Loop()
         self._line_watched: tuple[tuple[int, int], ...] = ()
-        self._status_due: float | None = None
         self._woke = time.monotonic()
         self._away = False
 
@@ -99,15 +99,17 @@ class Daemon:
         # In this order: an address that came with a request belongs in its answer.
         self._watch_guest()
         self._watch_line()
-        self._notifier.ready(self._status())
+        self._line_changed()
+        self._publisher.ready()
         ready()
         while not self._signals.stopping:
             self._turn()
-        self._notifier.stopping()
+        self._publisher.stopping()
         self._log.info("stopped by signal")
 
     def close(self) -> None:
         """Close the transport and the guest's sources; the pools are the caller's."""
+        self._dispatch.ip_info.abandon()
         self._chooser.line.close()
         self._intrinsic.close()
 
@@ -116,29 +118,51 @@ class Daemon:
         away = self._signals.take_continued() or self._away or busy >= _AWAY
         # After an absence the line is looked at once without waiting: what is
         # there now came meanwhile, what comes later is new.
-        ready = self._loop.wait((0.0,) if away else self._deadlines())
+        deadline = 0.0 if away else self._soonest()
+        ready = self._loop.wait(deadline)
         self._woke = time.monotonic()
         again = self._signals.take_continued()
         self._away = away or again
         self._loop.call(ready)
-        self._check_deadlines()
+        if deadline is not None:
+            self._check_deadlines()
         self._away = again
 
-    def _deadlines(self) -> tuple[float | None, ...]:
-        return self._chooser.line.deadline, self._intrinsic.deadline(), self._status_due
+    def _soonest(self) -> float | None:
+        """The earliest deadline of all, or None: nothing wakes an idle daemon."""
+        return min(
+            (
+                deadline
+                for deadline in (
+                    self._line_deadline(),
+                    self._dispatch.ip_info.deadline,
+                    self._intrinsic.deadline(),
+                    self._publisher.due,
+                )
+                if deadline is not None
+            ),
+            default=None,
+        )
+
+    def _line_deadline(self) -> float | None:
+        """None while a reply is owed: the driver would take a registration for it."""
+        return None if self._dispatch.ip_info.request else self._chooser.line.deadline
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        deadline = self._chooser.line.deadline
+        deadline = self._line_deadline()
         if deadline is not None and now >= deadline:
             self._serve(self._chooser.on_deadline())
+        deadline = self._dispatch.ip_info.deadline
+        if deadline is not None and now >= deadline:
+            request = self._dispatch.ip_info.request
+            self._reply_later(request, self._dispatch.ip_info.expire())
         deadline = self._intrinsic.deadline()
         if deadline is not None and now >= deadline:
             self._intrinsic.expire()
             self._watch_guest()
-        if self._status_due is not None and now >= self._status_due:
-            self._status_due = None
-            self._notifier.status(self._status())
+        if self._publisher.due is not None and now >= self._publisher.due:
+            self._publisher.publish()
 
     # -- the line to the driver
 
@@ -147,14 +171,22 @@ class Daemon:
 
     def _serve(self, message: memoryview | None) -> None:
         """Answer a request and whatever came while it was answered."""
+        if self._chooser.line.watched is not self._line_watched:
+            self._drop_later("its line to the driver is lost")
         old = self._away
         while message is not None:
             started = time.monotonic()
             old = old or self._signals.continued
-            if old and message[0] in CHANGING:
-                reply = self._refuse(message)
-            else:
-                reply = self._dispatch.answer(message)
+            self._drop_later("the driver has asked anew")
+            reply = (
+                self._refuse(message)
+                if old and message[0] in CHANGING
+                else self._dispatch.answer(message)
+            )
+            if reply is None:
+                self._watch_later()
+                self._publisher.served(message[0], started)
+                break
             if self._trace:
                 self._log_exchange(message, reply)
             finished = time.monotonic()
@@ -167,14 +199,43 @@ class Daemon:
                 self._log.warning("a reply came too late; the driver has asked anew")
                 # The newer one came at least the driver's timeout after the former.
                 old = finished - started >= HV_UTIL_TIMEOUT + _AWAY
+            self._publisher.served(message[0], finished)
             message = newer
-            self._request_served(finished)
         if self._chooser.line.watched is not self._line_watched:
             self._watch_line()
-        version = self._chooser.line.version
-        if version and version != self._intrinsic.driver_version:
-            self._intrinsic.driver_version = version
-            self._notifier.status(self._status())
+        self._line_changed()
+
+    # -- a reply that waits for a program
+
+    def _on_later(self, fd: int, events: int) -> None:
+        del fd, events
+        request = self._dispatch.ip_info.request
+        self._reply_later(request, self._dispatch.ip_info.on_event())
+
+    def _reply_later(self, request: bytes, reply: bytes | None) -> None:
+        """Send it, unless there is none yet or the driver has asked for something newer."""
+        self._watch_later()
+        if reply is None:
+            return
+        if self._trace:
+            self._log_exchange(request, reply)
+        newer = self._chooser.line.newer()
+        if newer is None:
+            self._chooser.line.reply(reply)
+        else:
+            self._log.warning("a reply came too late; the driver has asked anew")
+        self._serve(newer)
+
+    def _drop_later(self, why: str) -> None:
+        """A reply that is still owed has nobody to wait for it."""
+        if self._dispatch.ip_info.request:
+            self._log.warning(f"a reply was not made to its end; {why}")
+            self._dispatch.ip_info.abandon()
+            self._watch_later()
+
+    def _watch_later(self) -> None:
+        fd = self._dispatch.ip_info.fileno()
+        self._loop.watch("later", [(fd, select.POLLIN)] if fd >= 0 else [], self._on_later)
 
     def _refuse(self, message: memoryview) -> bytes:
         self._log.warning(
@@ -183,16 +244,17 @@ class Daemon:
         )
         return FAIL
 
-    def _request_served(self, now: float) -> None:
-        if self._notifier and self._status_due is None:
-            self._status_due = now + _STATUS_DELAY
-
     def _watch_line(self) -> None:
         self._line_watched = self._chooser.line.watched
         self._loop.watch("line", self._line_watched, self._on_line)
-        self._notifier.status(self._status())
 
-    def _log_exchange(self, message: memoryview, reply: bytes) -> None:
+    def _line_changed(self) -> None:
+        """Hand on the driver's version, and tell when the driver goes or comes."""
+        if self._chooser.line.version:
+            self._intrinsic.driver_version = self._chooser.line.version
+        self._publisher.look()
+
+    def _log_exchange(self, message: Buffer, reply: bytes) -> None:
         may_show = self._world_readable if self._log.level >= DEBUG else None
         self._log.info(describe(message, reply, may_show))
 
@@ -221,24 +283,7 @@ class Daemon:
         del fd, events
         if _SIGHUP in self._signals.read():
             self._log.info("SIGHUP: reading os-release, host name and addresses again")
-            self._notifier.reloading()
+            self._publisher.reloading()
             self._intrinsic.reload()
             self._watch_guest()
-            self._notifier.ready(self._status())
-
-    def _status(self) -> str:
-        """One line for ``systemctl status``."""
-        line = self._chooser.line
-        version = line.version.decode("ascii", "replace") or "unknown"
-        requests = sum(self._dispatch.requests.values())
-        drops = sum(self._log.drops.values())
-        dropped = f", {drops} messages dropped" if drops else ""
-        counts = " ".join(
-            f"{POOL_NAMES[number]}={'unusable' if count is None else count}"
-            for number, count in enumerate(self._pools.counts())
-            if number != KVP_POOL_AUTO
-        )
-        return (
-            f"{line.state()}; driver version {version};"
-            f" {requests} requests{dropped}; records {counts}"
-        )
+            self._publisher.ready()

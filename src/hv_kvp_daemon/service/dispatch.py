@@ -10,6 +10,7 @@ other operations on a pool above 4                     HV_E_FAIL
 SET or DELETE on the auto pool                         HV_E_FAIL
 an empty or oversized key, a value of unknown type     HV_E_FAIL
 a pool file that cannot be used, a full disk           HV_E_FAIL
+GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
 an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
 """
@@ -26,10 +27,13 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
+    KVP_OP_GET_IP_INFO,
     KVP_OP_SET,
     KVP_POOL_AUTO,
     KVP_POOL_COUNT,
 )
+
+from .ipinfo import IpInfoService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,15 +73,19 @@ class Dispatch:
             KVP_OP_DELETE: self._delete,
             KVP_OP_ENUMERATE: self._enumerate,
         }
+        #: GET_IP_INFO, whose reply may come later.
+        self.ip_info = IpInfoService(limited)
         #: Requests answered, by operation number.
         self.requests: dict[int, int] = {}
         self._prepared: dict[int, bytes] = {}
         self._prepared_for = -1
 
-    def answer(self, message: Buffer) -> bytes:
-        """The reply of 7432 bytes to a message of 7432 bytes."""
+    def answer(self, message: Buffer) -> bytes | None:
+        """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
         kind = message[0]
         self.requests[kind] = self.requests.get(kind, 0) + 1
+        if kind == KVP_OP_GET_IP_INFO:
+            return self.ip_info.answer(message)
         operation = self._operations.get(kind)
         if operation is None:
             self._limited(f"operation {kind}", f"operation {kind} is not supported")

@@ -1,8 +1,9 @@
 """One daemon per machine, by a lock that only root can take.
 
-Two daemons would answer each other's requests.  The lock is on a file in a
-directory that only root can enter: on a file that anyone may open, anyone could
-hold the lock and keep the daemon out.
+Two daemons would answer each other's requests.  The lock is on a file that only
+root can open: on one that anyone may open, anyone could hold the lock and keep
+the daemon out.  The directory is open to all, for the state that `hv-kvp status`
+reads there (`service.status`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def take(directory: str = RUN_DIRECTORY) -> int:
     :raises OSError: the directory or the file cannot be made or opened.
     """
     try:
-        os.mkdir(directory, 0o700)
+        os.mkdir(directory, 0o755)
     except FileExistsError:
         pass
     path = f"{directory}/lock"

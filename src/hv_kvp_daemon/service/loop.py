@@ -42,16 +42,15 @@ class Loop:
             self._handlers[fd] = handler
             self._ranks[fd] = rank
 
-    def wait(self, deadlines: Iterable[float | None]) -> list[tuple[int, int]]:
-        """What is ready, after something happened or the earliest deadline has passed.
+    def wait(self, deadline: float | None) -> list[tuple[int, int]]:
+        """What is ready, after something happened or the deadline has passed.
 
-        Deadlines are of `time.monotonic`.
+        The deadline is of `time.monotonic`; without one nothing but an event ends the wait.
         """
-        soonest = min((when for when in deadlines if when is not None), default=None)
-        if soonest is None:
+        if deadline is None:
             return self._poll.poll()
         # Rounded up: waking a moment early would only mean to poll again.
-        return self._poll.poll(max(0, int((soonest - time.monotonic()) * 1000) + 1))
+        return self._poll.poll(max(0, int((deadline - time.monotonic()) * 1000) + 1))
 
     def call(self, ready: list[tuple[int, int]]) -> None:
         """Call the handler of each; one that another handler has dropped is not called."""

@@ -72,9 +72,9 @@ class Signals:
         return self.stopping
 
     def close(self) -> None:
-        """Give the signals back to their default actions."""
-        signal.set_wakeup_fd(-1)
+        """Ignore the signals from now on: the process is ending, with a status of its own."""
         for number in self.WATCHED:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
         os.close(self._read)
         os.close(self._write)

@@ -13,6 +13,10 @@ it is, since a pid is given out again.
 from __future__ import annotations
 
 import os
+import time
+
+from hv_kvp_daemon import __version__
+from hv_kvp_daemon.wire.uapi import KVP_OP_NAMES
 
 from .instance import RUN_DIRECTORY
 from .log import printable
@@ -31,6 +35,43 @@ _READ_LIMIT = 64 * 1024
 def loopback_path(socket_path: str) -> str:
     """The file of a daemon that serves a simulated host: beside its socket."""
     return f"{socket_path}.status"
+
+
+def describe(
+    *,
+    transport: str,
+    state: str,
+    serving: bool,
+    driver_version: bytes,
+    pool_dir: str,
+    addresses: str,
+    requests: dict[int, int],
+    last: tuple[int, float] | None,
+    dropped: int,
+) -> dict[str, str]:
+    """The fields of a daemon; ``last`` is the last request's operation and time.monotonic()."""
+    counts = (f"{operation_name(number)}:{count}" for number, count in requests.items())
+    fields = {
+        "VERSION": __version__,
+        "TRANSPORT": transport,
+        "STATE": state,
+        "SERVING": "yes" if serving else "no",
+        "DRIVER_VERSION": driver_version.decode("ascii", "replace"),
+        "POOL_DIR": pool_dir,
+        "ADDRESSES": addresses,
+        "REQUESTS": " ".join(counts),
+        "DROPPED": str(dropped),
+    }
+    if last is not None:
+        operation, when = last
+        moment = int(time.time() - (time.monotonic() - when))
+        fields["LAST_REQUEST"] = f"{operation_name(operation)} {moment}"
+    return fields
+
+
+def operation_name(operation: int) -> str:
+    """``ENUMERATE``, or the number of an operation that has no name."""
+    return KVP_OP_NAMES.get(operation, str(operation))
 
 
 class StatusFile:

@@ -245,6 +245,20 @@ def decode_route(payload: bytes | memoryview) -> Route | None:
     )
 
 
+def decode_default_route(payload: bytes | memoryview) -> Route | None:
+    """Decode the payload of an RTM_NEWROUTE as `decode_route`, but only a default route's.
+
+    Of thousands of routes few are that, and the fixed part tells.
+
+    :raises WireError: it is malformed.
+    """
+    _, dst_len, _, _, _, _, _, type_, _ = _fixed(RTMSG, payload)
+    if dst_len or type_ != uapi.RTN_UNICAST:
+        return None
+    route = decode_route(payload)
+    return route if route is not None and route.default else None
+
+
 def _dump_request(type_: int, seq: int, pid: int, payload: bytes) -> bytes:
     # The whole fixed part and zeros in it, although a lenient kernel is content
     # with less: one that checks strictly (NETLINK_GET_STRICT_CHK) takes no other.

@@ -1,0 +1,1 @@
+"""Network configuration: what GET_IP_INFO answers."""

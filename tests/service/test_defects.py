@@ -1,0 +1,202 @@
+"""Rows of the list of known defects that no other test would see come back.
+
+Each was found by breaking the code and watching the tests pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.pools.directory import PoolDirectory
+from hv_kvp_daemon.pools.pool import PoolFile
+from hv_kvp_daemon.transport import connector
+from hv_kvp_daemon.transport.errors import TransportError
+from hv_kvp_daemon.wire.message import (
+    EXCHANGE_KEY_SIZE,
+    EXCHANGE_VALUE,
+    MESSAGE_SIZE,
+    Request,
+    decode_version,
+    encode_request,
+)
+from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from hv_kvp_daemon.wire.text import FIELD_MAX_VALUE, HOST_MAX_VALUE
+from hv_kvp_daemon.wire.uapi import (
+    HV_E_FAIL,
+    HV_ERROR_NOT_SUPPORTED,
+    HV_S_CONT,
+    HV_S_OK,
+    KVP_OP_DELETE,
+    KVP_OP_ENUMERATE,
+    KVP_OP_GET,
+    KVP_OP_REGISTER1,
+    KVP_OP_SET,
+)
+from tests.support.process import RunningDaemon, wait_for
+
+GUEST = 1
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
+    with RunningDaemon(tmp_path) as daemon:
+        yield daemon
+
+
+def test_a_group_that_cannot_be_joined_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T8: a daemon that was not let in served nobody and did not say so."""
+    # An option that the kernel does not have is refused as the membership would be.
+    monkeypatch.setattr(connector, "NETLINK_ADD_MEMBERSHIP", 9999)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(TransportError, match=os.strerror(errno.ENOPROTOOPT)):
+        connector.Connector(lambda reason, detail: None)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("operation", [6, 99, 100, 255])
+def test_an_unknown_operation_is_not_said_to_have_been_done(
+    daemon: RunningDaemon, operation: int
+) -> None:
+    """T12."""
+    assert daemon.connect().ask(operation, GUEST).status == HV_ERROR_NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("pool", [5, 77, 255])
+def test_a_pool_that_does_not_exist_is_looked_for_nowhere(
+    daemon: RunningDaemon, pool: int
+) -> None:
+    """T13: the number was an index into a table of five."""
+    peer = daemon.connect()
+    assert peer.ask(KVP_OP_ENUMERATE, pool).status == HV_S_CONT
+    for operation in (KVP_OP_SET, KVP_OP_DELETE, KVP_OP_GET):
+        assert peer.ask(operation, pool, "key", "value").status == HV_E_FAIL
+    assert daemon.process.poll() is None
+
+
+def test_a_version_does_not_run_on_behind_its_field() -> None:
+    """T15: strlen() did not stop at the 512 bytes."""
+    message = bytes([KVP_OP_REGISTER1, 0, 0, 0]).ljust(MESSAGE_SIZE, b"x")
+    assert decode_version(message) == b"x" * 512
+
+
+def test_a_daemon_that_cannot_serve_ends_with_1_and_says_why(tmp_path: Path) -> None:
+    """T17: the status was 255, and the number in the message a descriptor's."""
+    (tmp_path / "pools").write_text("no directory")
+    with RunningDaemon(tmp_path) as daemon:
+        assert daemon.process.wait(10) == 1
+        assert os.strerror(errno.ENOTDIR) in daemon.stderr
+
+
+def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:
+    """P10: further apart than what is moved at once when a gap closes."""
+    peer = daemon.connect()
+    others = b"".join(encode(b"other %d" % number, b"") for number in range(300))
+    daemon.pool(GUEST).write_bytes((encode(b"twice", b"1") + others) * 3)
+    assert peer.ask(KVP_OP_DELETE, GUEST, "twice").status == HV_S_OK
+    assert daemon.pool(GUEST).read_bytes() == others * 3
+    assert peer.ask(KVP_OP_DELETE, GUEST, "twice").status == HV_S_CONT
+
+
+def test_no_descriptor_of_the_daemon_goes_to_its_children(daemon: RunningDaemon) -> None:
+    """P19: pools, sockets and pipes; by what the kernel says of each."""
+    peer = daemon.connect()
+    for number in range(20):  # over the end of a page, for which there is a journal
+        peer.ask(KVP_OP_SET, GUEST, f"key {number}", "value")
+    directory = f"/proc/{daemon.pid}/fd"
+    descriptors = [fd for fd in os.listdir(directory) if int(fd) > 2]
+    assert str(daemon.pool(GUEST)) in [os.readlink(f"{directory}/{fd}") for fd in descriptors]
+    for fd in descriptors:
+        # O_CLOEXEC is 02000000 in the octal flags of fdinfo.
+        info = Path(f"/proc/{daemon.pid}/fdinfo/{fd}").read_text()
+        (flags,) = [int(line.split()[1], 8) for line in info.splitlines() if "flags:" in line]
+        assert flags & os.O_CLOEXEC, os.readlink(f"{directory}/{fd}")
+
+
+def test_what_could_not_be_opened_leaves_no_descriptor(tmp_path: Path) -> None:
+    """P21: of five files some were open when one could not be."""
+    (tmp_path / ".kvp_pool_1").mkdir()
+    os.mkfifo(tmp_path / ".kvp_pool_3")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        reports: list[str] = []
+        pools = PoolDirectory(str(tmp_path), report=reports.append, sync=False)
+        pools.open_all()
+        assert len(reports) == 2
+        assert len(os.listdir("/proc/self/fd")) == before + 3
+        pools.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_pool_that_fails_costs_a_request_and_not_the_daemon(daemon: RunningDaemon) -> None:
+    """P22."""
+    peer = daemon.connect()
+    path = daemon.pool(GUEST)
+    path.unlink()
+    path.mkdir()
+    for operation in (KVP_OP_SET, KVP_OP_DELETE, KVP_OP_GET, KVP_OP_ENUMERATE):
+        assert peer.ask(operation, GUEST, "key", "value").status == HV_E_FAIL
+    path.rmdir()
+    assert peer.ask(KVP_OP_SET, GUEST, "key", "value").status == HV_S_OK
+    assert peer.ask(KVP_OP_GET, GUEST, "key").value == b"value"
+
+
+def test_enumerating_reads_each_record_and_not_the_file_each_time(tmp_path: Path) -> None:
+    """P23: n reads of n records made a sweep of 2,000 take 26 s."""
+    count = 500
+    path = tmp_path / ".kvp_pool_1"
+    path.write_bytes(b"".join(encode(b"key %d" % number, b"") for number in range(count)))
+    pool = PoolFile(GUEST, str(path), report=print, sync=False)
+    pool.read(0)
+    before = bytes_read()
+    for number in range(count):
+        record = pool.read(number)
+        assert record is not None
+        assert record.key == b"key %d" % number
+    pool.close()
+    assert bytes_read() - before < 3 * count * RECORD_SIZE
+
+
+def bytes_read() -> int:
+    """What this process has read of files so far."""
+    with open("/proc/self/io", encoding="ascii") as table:
+        return int(table.readline().split()[1])
+
+
+def test_a_longer_value_than_the_host_can_see_is_kept_whole(daemon: RunningDaemon) -> None:
+    """P25: the pool has all of it, the host the beginning, and no character is half."""
+    peer = daemon.connect()
+    value = "x" + "\N{LOCK}" * 511
+    assert len(value.encode()) < FIELD_MAX_VALUE
+    assert peer.ask(KVP_OP_SET, GUEST, "key", value).status == HV_S_OK
+    assert daemon.pool(GUEST).read_bytes() == encode(b"key", value.encode())
+    shown = peer.ask(KVP_OP_GET, GUEST, "key").value.decode()
+    assert value.startswith(shown)
+    assert len(shown.encode("utf-16-le")) // 2 == HOST_MAX_VALUE - 1
+
+
+def test_nothing_is_kept_behind_a_nul_within_a_value(daemon: RunningDaemon) -> None:
+    """P25: readers would not see it, and others would find it in the file."""
+    message = bytearray(encode_request(Request(KVP_OP_SET, GUEST, b"key", b"seen?hidden")))
+    message[EXCHANGE_VALUE + 4] = 0
+    assert struct.unpack_from("=I", message, EXCHANGE_KEY_SIZE)[0] == 4
+    assert daemon.connect().exchange(bytes(message)).status == HV_S_OK
+    wait_for("the record", lambda: daemon.pool(GUEST).stat().st_size == RECORD_SIZE)
+    assert daemon.pool(GUEST).read_bytes() == encode(b"key", b"seen")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_that_come_while_it_ends_do_not_spoil_its_status(
+    daemon: RunningDaemon, number: int
+) -> None:
+    daemon.connect()
+    daemon.process.send_signal(signal.SIGTERM)
+    while daemon.process.poll() is None:
+        daemon.process.send_signal(number)
+    assert daemon.process.returncode == 0
