@@ -46,7 +46,7 @@ def opened(path, kind):
     return os.open(path, os.O_RDONLY if reads else os.O_RDWR)
 """
 
-_HOLD = """
+HOLD = """
 path, kinds, nobody = sys.argv[1], sys.argv[2].split("+"), sys.argv[3]
 if nobody:
     become_nobody()
@@ -100,7 +100,7 @@ def hold() -> Iterator[Callable[..., Holder]]:
     with ExitStack() as stack:
 
         def take(path: str, kinds: str, *, nobody: bool = False) -> Holder:
-            process = stack.enter_context(start(_HOLD, path, kinds, "1" if nobody else ""))
+            process = stack.enter_context(start(HOLD, path, kinds, "1" if nobody else ""))
             holder = Holder(process)
             stack.callback(holder.end)
             return holder

@@ -39,16 +39,18 @@ def test_all_five_files_are_made_and_empty(pools: PoolDirectory, reports: list[s
     assert reports == []
 
 
-def test_five_descriptors_are_held_whatever_is_asked(pools: PoolDirectory) -> None:
+def test_two_descriptors_a_pool_are_held_whatever_is_asked(pools: PoolDirectory) -> None:
     """P1."""
     before = len(os.listdir("/proc/self/fd"))
     pools.open_all()
+    assert len(os.listdir("/proc/self/fd")) == before + 5
     for i in range(100):
         for pool in pools:
+            pool.store(b"long", b"%d" % i * 600)
             pool.store(b"%d" % (i % 3), b"")
             pool.read(1)
             pool.delete(b"%d" % (i % 2))
-        assert len(os.listdir("/proc/self/fd")) == before + 5
+    assert len(os.listdir("/proc/self/fd")) == before + 10
     pools.close()
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import pool as pool_module
-from hv_kvp_daemon.pools.change import Change, read_at
+from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import LockTimeoutError
 from hv_kvp_daemon.pools.locking import PoolLock
+from hv_kvp_daemon.pools.writer import Writer
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from tests.pools.conftest import Holder
-
     from hv_kvp_daemon.pools.pool import PoolFile
+    from tests.pools.conftest import Holder
 
     MakePool = Callable[..., PoolFile]
     StartChild = Callable[..., subprocess.Popen[str]]
@@ -115,7 +115,7 @@ def test_one_hold_of_the_locks_covers_reading_and_writing(
 
     record("lock", PoolLock, "acquire")
     record("read", pool_module, "read_at")
-    record("write", Change, "apply")
+    record("write", Writer, "_make")
     record("unlock", PoolLock, "release")
     changes: dict[str, Callable[[], object]] = {
         "store new": lambda: pool.store(b"new", b"2"),

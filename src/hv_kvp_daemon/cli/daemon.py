@@ -16,8 +16,13 @@ from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.service import log as logs
 from hv_kvp_daemon.service.daemon import Daemon
+from hv_kvp_daemon.service.dispatch import Dispatch
 from hv_kvp_daemon.service.instance import AlreadyRunningError, take
+from hv_kvp_daemon.service.notify import Notifier
+from hv_kvp_daemon.service.publish import Publisher
 from hv_kvp_daemon.service.signals import Signals
+from hv_kvp_daemon.service.status import PATH as STATUS_PATH
+from hv_kvp_daemon.service.status import StatusFile, loopback_path
 from hv_kvp_daemon.service.trace import netlink
 from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
@@ -76,6 +81,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             pause=signals.pause,
         )
         pools.open_all()
+        if options.clear_stale:
+            from hv_kvp_daemon.pools.stale import clear_stale  # noqa: PLC0415
+
+            clear_stale(pools, log.notice)
         intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
         chooser = Chooser(
             options.transport,
@@ -85,8 +94,15 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             if log.level == logs.DEBUG
             else None,
         )
+        dispatch = Dispatch(pools, intrinsic, log.limited)
+        status = StatusFile(_status_path(options.transport), log.warning)
+        publisher = Publisher(
+            chooser, dispatch, pools, log, Notifier(), status, options.addresses
+        )
         trace = options.foreground or log.level == logs.DEBUG
-        daemon = Daemon(pools, intrinsic, chooser, signals, log, trace=trace)
+        daemon = Daemon(
+            pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=trace
+        )
         log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
         daemon.run(ready)
         daemon.close()
@@ -106,6 +122,12 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
 
 def _address_source(name: str) -> AddressSource:
     return GetifaddrsAddresses() if name == "getifaddrs" else RtnetlinkAddresses()
+
+
+def _status_path(transport: str) -> str:
+    if is_loopback(transport):
+        return loopback_path(transport.partition(":")[2])
+    return STATUS_PATH
 
 
 def _set_process_name() -> None:

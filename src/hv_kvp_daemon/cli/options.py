@@ -34,6 +34,7 @@ class Options:
 
     __slots__ = (
         "addresses",
+        "clear_stale",
         "debug",
         "foreground",
         "help",
@@ -52,6 +53,7 @@ class Options:
         self.pool_dir = POOL_DIRECTORY
         self.addresses = "rtnetlink"
         self.no_sync = False
+        self.clear_stale = False
         self.debug = False
         self.log_level = "info"
         self.version = False
@@ -94,6 +96,7 @@ OPTIONS: Final = (
         ("rtnetlink", "getifaddrs"),
     ),
     Option("--no-sync", "do not wait for the disk before a change is acknowledged"),
+    Option("--clear-stale", "empty the host's pools (0 and 3) if older than this boot"),
     Option(
         "-d --debug",
         "log decoded fields and netlink headers; values only of pools\nthat everybody may read",

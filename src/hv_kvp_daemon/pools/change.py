@@ -1,58 +1,207 @@
-"""What a request does to a pool file: bytes at offsets, and the length afterwards.
+"""What a request does to a pool file: bytes at one place become others.
 
-In: the bytes.  Out: the file as the change says, or as it was.
-Rule: every change of a pool goes through one `Change`, in place.  Other programs
-hold locks on the inode and rely on its mode, so it is never replaced by another.
+In: the bytes before and after.  Out: the file as the change says, or as it was.
+Rule: every change of a pool goes through `Change`, in place.  Other programs hold
+locks on the inode and rely on its mode, so it is never replaced by another.
 
-A change can be applied any number of times, also to a file that has a part of
-it already: it is what a redo journal writes down before it is applied.
+Facts that shape this module:
+
+- A kill ends a write(2) between two pages, never within one: what has been written
+  is a beginning of the bytes, up to a multiple of 4096 in the file.
+- A power cut ends it between two sectors of 512 bytes, and sectors that were on
+  their way together may arrive in any order.
+- Records and both their fields are multiples of 512 long, so no sector holds bytes
+  of two fields.  A key, or a value below 512 bytes that replaces another such, is
+  one sector: it is written whole or not at all.
+- A file's length is written to the disk after blocks that are new in the file.  But
+  where it grows within a block that it has, ext4 may write the length long before
+  the bytes: then there is a record of nothing but NULs (found in the driver VM).
 """
 
 from __future__ import annotations
 
 import os
 
+from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from typing import Final
+
+#: Bytes that a power cut, and that a kill, leaves whole.
+SECTOR: Final = 512
+PAGE: Final = 4096
+
+# A file system's blocks are no larger.
+_LARGEST_BLOCK: Final = max(PAGE, os.sysconf("SC_PAGE_SIZE"))
+
+#: What a change is, in a journal as well.
+REPLACE: Final = 1
+APPEND: Final = 2
+CLOSE_GAP: Final = 3
+
+#: The key of a record that is to be removed: for other readers it is empty.
+GRAVE: Final = b"\0hv-kvp-daemon: deleted\0".ljust(KEY_SIZE, b"\0")
+_GRAVE_RECORD: Final = GRAVE.ljust(RECORD_SIZE, b"\0")
 
 
 class Change:
-    """``writes`` are pairs of an offset and bytes; ``length`` is the file's afterwards.
+    """At ``offset`` the bytes ``old`` become ``new``, which are longer only at the file's end.
 
-    The writes end at or before ``length``, in rising order and without overlap.
-    A file that is shorter must be filled by them: no holes are made.
+    Made by `replace`, `append` and `close_gap`.  Of the last are ``gap``, the bytes
+    at the start of ``old`` that nobody needs, and ``kept``, those of ``new`` that
+    are records to be kept.
     """
 
-    __slots__ = ("length", "writes")
+    __slots__ = ("_first", "_last", "gap", "kept", "kind", "new", "offset", "old")
 
-    def __init__(self, writes: Sequence[tuple[int, bytes]], length: int) -> None:
-        self.writes = writes
-        self.length = length
+    def __init__(
+        self, kind: int, offset: int, old: bytes, new: bytes, gap: int = 0, kept: int = 0
+    ) -> None:
+        self.kind = kind
+        self.offset = offset
+        self.old = old
+        self.new = new
+        self.gap = gap
+        self.kept = kept
+        self._first, self._last = 0, len(new)
+        if kind == REPLACE:
+            differing = [
+                at for at in range(0, len(new), SECTOR) if not _same(old, new, at, SECTOR)
+            ]
+            self._first = differing[0] if differing else 0
+            self._last = differing[-1] + SECTOR if differing else 0
+
+    @property
+    def can_tear(self) -> bool:
+        """Whether a kill or a power cut can leave a part of it.
+
+        A part of an appended record is behind the last whole one, where no
+        reader takes it; but what a neighbour then appends is not in its place.
+        """
+        if self.kind == APPEND:
+            return self.offset % PAGE != 0
+        return self._last - self._first > SECTOR
+
+    @property
+    def can_lose_power(self) -> bool:
+        """Whether nothing has to be on the disk before it is begun."""
+        if self.kind != APPEND:
+            return not self.can_tear
+        end = self.offset + len(self.new) - 1
+        grows_in_its_block = self.offset // _LARGEST_BLOCK == end // _LARGEST_BLOCK
+        return not (self.can_tear and grows_in_its_block)
 
     def apply(self, fd: int) -> None:
-        """Write what is to be written, then cut the file if it is longer.
-
-        In this order, so that a reader without locks misses nothing that stays.
+        """Write what differs.  It can be repeated after any part of it.
 
         :raises OSError: the kernel refused (ENOSPC, EIO, EROFS, ...); a part may
             have been done.
         """
-        for offset, data in self.writes:
-            write_at(fd, data, offset)
-        if os.fstat(fd).st_size != self.length:
-            os.ftruncate(fd, self.length)
+        write_at(fd, self.new[self._first : self._last], self.offset + self._first)
 
-    def inverse(self, fd: int) -> Change:
-        """Return the change that takes this one back; ask before applying it.
+    def undo(self, fd: int) -> None:
+        """Write back what was there, and set the length of before.
 
-        :raises OSError: what is there cannot be read.
+        :raises OSError: as `apply`.
+        """
+        write_at(fd, self.old[self._first : self._last], self.offset + self._first)
+        if len(self.new) > len(self.old):
+            os.ftruncate(fd, self.offset + len(self.old))
+
+    def is_torn(self, found: bytes) -> bool:
+        """Tell whether a part was done and a part was not.
+
+        All as before, or all as after, is whole: it had not begun or was
+        finished.  Anything else was written by somebody else.  ``found`` ends
+        early where the file does.
+        """
+        if self.kind == APPEND and len(found) > len(self.old):
+            # The bytes that a file is longer by are NULs until they are written.
+            old = self.old.ljust(len(self.new), b"\0")
+            return found != self.new and _parts(found, old, self.new) is not None
+        return is_torn(found, self.old, self.new)
+
+    def may_stand_at(self, found: bytes) -> bool:
+        """Tell by the first record of a place whether `is_torn` is worth asking."""
+        first = range(0, min(RECORD_SIZE, len(self.new)), SECTOR)
+        return all(
+            _same(found, self.old, at, SECTOR) or _same(found, self.new, at, SECTOR)
+            for at in first
+        )
+
+
+class Cut:
+    """The file's end at a length."""
+
+    __slots__ = ("_length", "_removed")
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._removed = b""
+
+    def apply(self, fd: int) -> None:
+        """Remove what is behind the length, by one call that is done or not.
+
+        :raises OSError: the kernel refused.
         """
         size = os.fstat(fd).st_size
-        old = [(offset, read_at(fd, len(data), offset)) for offset, data in self.writes]
-        if size > self.length:
-            old.append((self.length, read_at(fd, size - self.length, self.length)))
-        return Change(old, size)
+        if size > self._length:
+            self._removed = read_at(fd, size - self._length, self._length)
+            os.ftruncate(fd, self._length)
+
+    def undo(self, fd: int) -> None:
+        """Write back what `apply` removed.
+
+        :raises OSError: the kernel refused.
+        """
+        write_at(fd, self._removed, self._length)
+
+
+def replace(offset: int, old: bytes, new: bytes) -> Change:
+    """Return the change of a record, or a field, to another of its length."""
+    return Change(REPLACE, offset, old, new)
+
+
+def append(offset: int, tail: bytes, record: bytes) -> Change:
+    """Return the change that adds a record; it takes the place of an odd ``tail``."""
+    return Change(APPEND, offset, tail, record)
+
+
+def close_gap(offset: int, region: bytes, gap: int) -> Change:
+    """Return the change that moves records of a region to its start, in their order.
+
+    ``region`` is what stands at ``offset``: ``gap`` bytes that nobody needs, then
+    whole records.  Graves among those are not kept; without a gap the first
+    record goes as well, with all others of its key.  Behind what is kept the
+    region is filled with graves: the gap of the next such change.
+    """
+    key = GRAVE if gap else region[: region.index(0, 0, KEY_SIZE) + 1]
+    kept = b"".join(
+        [
+            region[at : at + RECORD_SIZE]
+            for at in range(gap, len(region), RECORD_SIZE)
+            if not region.startswith((key, GRAVE), at)
+        ]
+    )
+    new = kept + filler(len(region) - len(kept))
+    return Change(CLOSE_GAP, offset, region, new, gap, len(kept))
+
+
+def filler(size: int) -> bytes:
+    """Return what a gap of a size is filled with: graves."""
+    return (_GRAVE_RECORD * (size // RECORD_SIZE + 1))[:size]
+
+
+def is_torn(found: bytes, old: bytes, new: bytes) -> bool:
+    """Tell whether some sectors are as before, some as after, and none otherwise."""
+    parts = _parts(found, old, new)
+    if parts is None:
+        return False
+    before, after, in_order = parts
+    # Records that a neighbour removed from the middle look as if those behind them
+    # had moved already, and nothing before; but then the file is shorter.
+    return before and after and (len(found) == len(new) or in_order)
 
 
 def read_at(fd: int, length: int, offset: int) -> bytes:
@@ -72,8 +221,30 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
 
     :raises OSError: the kernel refused; the beginning may have been written.
     """
-    done = os.pwrite(fd, data, offset)
+    done = os.pwrite(fd, data, offset) if data else 0
     while done < len(data):
         # A short write is no error to the kernel (a disk that is nearly full):
         # the next one then fails with the reason.
         done += os.pwrite(fd, data[done:], offset + done)
+
+
+def _same(one: bytes, other: bytes, at: int, size: int) -> bool:
+    return one[at : at + size] == other[at : at + size]
+
+
+def _parts(found: bytes, old: bytes, new: bytes) -> tuple[bool, bool, bool] | None:
+    """Return whether there are sectors of before, of after, and those of after first.
+
+    None where a sector is neither.
+    """
+    before = after = False
+    in_order = True
+    for at in range(0, len(found), SECTOR):
+        size = min(SECTOR, len(found) - at)
+        is_old, is_new = _same(found, old, at, size), _same(found, new, at, size)
+        if not (is_old or is_new):
+            return None
+        in_order = in_order and (is_old or not before)
+        before = before or not is_new
+        after = after or not is_old
+    return before, after, in_order

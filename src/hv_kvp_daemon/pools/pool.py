@@ -12,10 +12,10 @@ bytes each of their records would be 7 bytes off, lost to every reader.  So the
 next change ends the file after a whole record: an append takes the part's place,
 any other change cuts it off.  Those few bytes are the least that can be lost.
 
-What is promised now: a request that fails leaves what was there before.  What is
-not: a kill or a power cut within a change can leave a value half old and half
-new (a modify), or records twice at the end of the file (a delete); after an
-append there is at most such a part of a record.
+A request that fails leaves what was there before.  A kill or a power cut in a
+request leaves what the next one, of this or another process, puts in order before
+it does anything else (see `mending`): of the change all or nothing, and of the rest
+every record once, whole, in its order.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ from hv_kvp_daemon.wire.record import (
     encode,
 )
 
-from .change import Change, read_at
-from .errors import PoolError, PoolFieldError
+from .change import append, read_at, replace
+from .errors import PoolFieldError
+from .journal import Journal
 from .locking import LOCK_WAIT
+from .ready import Readiness
 from .shared_file import SharedFile
+from .writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ class PoolFile:
     threads.  Every method may raise a `PoolError`, and can be called again after.
     """
 
-    __slots__ = ("_file", "_odd_bytes", "_report")
+    __slots__ = ("_file", "_odd_bytes", "_ready", "_report", "_writer")
 
     def __init__(
         self,
@@ -82,6 +85,9 @@ class PoolFile:
             pause=pause,
             lock_wait=lock_wait,
         )
+        journal = Journal(number, self._file.path, sync=sync)
+        self._writer = Writer(self._file, journal)
+        self._ready = Readiness(self._file, self._writer, report)
         # Bytes behind the last whole record, as reported.
         self._odd_bytes = 0
 
@@ -104,22 +110,23 @@ class PoolFile:
         self._file.open()
 
     def close(self) -> None:
-        """Close the descriptor; a later request opens the file again."""
+        """Close the descriptors; a later request opens the files again."""
         self._file.close()
+        self._writer.journal.close()
 
     def count(self) -> int:
         """Return the number of whole records."""
-        with self._file.hold() as size:
+        with self._ready.hold() as size:
             return self._whole(size)
 
     def read(self, index: int) -> Record | None:
         """Return the record at an index counted from 0, or None where there is none."""
-        with self._file.hold() as size:
+        with self._ready.hold() as size:
             return self._record(index) if 0 <= index < self._whole(size) else None
 
     def records(self) -> list[Record]:
         """Return all records in the order of the file."""
-        with self._file.hold() as size:
+        with self._ready.hold() as size:
             return [
                 decode(block[at : at + RECORD_SIZE])
                 for _, block in self._blocks(0, self._whole(size))
@@ -134,7 +141,7 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        with self._file.hold() as size:
+        with self._ready.hold() as size:
             index = self._first(start, self._whole(size))
             record = None if index is None else self._record(index)
             return None if record is None else record.value
@@ -149,14 +156,18 @@ class PoolFile:
             above 2047, or either has a NUL.
         """
         data = self._encode(key, value)
-        with self._file.hold(write=True, create=True) as size:
+        with self._ready.hold(write=True, create=True) as size:
             count = self._whole(size)
             index = self._first(self._start(key), count)
             if index is None:
-                self._commit(_append(data, count))
-            else:
-                at = index * RECORD_SIZE + KEY_SIZE
-                self._commit(Change([(at, data[KEY_SIZE:])], count * RECORD_SIZE))
+                self._append(data, size)
+                return
+            at = index * RECORD_SIZE
+            old = read_at(self._file.fd, RECORD_SIZE, at)
+            end = count * RECORD_SIZE
+            change = replace(at, old, old[:KEY_SIZE] + data[KEY_SIZE:])
+            self._writer.commit(change, cut=end if end < size else None)
+            self._odd_bytes = 0
 
     def append(self, key: bytes, value: bytes) -> None:
         """Add a record behind the last, whether or not the key is there already.
@@ -164,8 +175,8 @@ class PoolFile:
         :raises PoolFieldError: as `store`.
         """
         data = self._encode(key, value)
-        with self._file.hold(write=True, create=True) as size:
-            self._commit(_append(data, self._whole(size)))
+        with self._ready.hold(write=True, create=True) as size:
+            self._append(data, size)
 
     def delete(self, key: bytes) -> bool:
         """Remove every record with this key; False where there is none.
@@ -176,20 +187,39 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        with self._file.hold(write=True) as size:
-            count = self._whole(size)
-            index = self._first(start, count)
-            if index is None:
-                return False
-            kept = b"".join(
-                block[at : at + RECORD_SIZE]
-                for _, block in self._blocks(index, count)
+        with self._ready.hold(write=True) as size:
+            offsets = [
+                index * RECORD_SIZE + at
+                for index, block in self._blocks(0, self._whole(size))
                 for at in range(0, len(block), RECORD_SIZE)
-                if not block.startswith(start, at)
-            )
-            offset = index * RECORD_SIZE
-            self._commit(Change([(offset, kept)] if kept else [], offset + len(kept)))
+                if block.startswith(start, at)
+            ]
+            if not offsets:
+                return False
+            self._writer.remove(offsets)
+            self._odd_bytes = 0
             return True
+
+    def clear(self, if_older_than: int | None = None) -> int:
+        """Remove all records by one cut, and return how many there were.
+
+        With ``if_older_than`` (nanoseconds since the epoch) only if the file was
+        last written before that.  A missing file stays missing.
+        """
+        with self._ready.hold(write=True) as size:
+            count = self._whole(size)
+            newer = if_older_than is not None and self._file.modified >= if_older_than
+            if not size or newer:
+                return 0
+            self._writer.cut(0)
+            self._odd_bytes = 0
+            return count
+
+    def _append(self, data: bytes, size: int) -> None:
+        at = self._whole(size) * RECORD_SIZE
+        tail = read_at(self._file.fd, size - at, at) if size > at else b""
+        self._writer.commit(append(at, tail, data))
+        self._odd_bytes = 0
 
     def _first(self, start: bytes, count: int) -> int | None:
         """Return where the first record is that starts so: the one place that looks one up."""
@@ -210,29 +240,6 @@ class PoolFile:
     def _record(self, index: int) -> Record | None:
         data = read_at(self._file.fd, RECORD_SIZE, index * RECORD_SIZE)
         return decode(data) if len(data) == RECORD_SIZE else None
-
-    def _commit(self, change: Change) -> None:
-        """Make a change: the one place where a pool is written.
-
-        If any part of it fails, what was there before is written back, over
-        blocks that the file has already, and the length of before set.
-
-        :raises OSError: the change failed, and the file is as before.
-        :raises PoolError: it failed, and so did taking it back.
-        """
-        fd = self._file.fd
-        before = change.inverse(fd)
-        try:
-            change.apply(fd)
-            self._file.flush()
-        except BaseException as error:
-            try:
-                before.apply(fd)
-            except OSError as second:
-                reason = f"{error}, and what was written cannot be taken back: {second}"
-                raise PoolError(self.number, self.path, reason) from error
-            raise
-        self._odd_bytes = 0
 
     def _whole(self, size: int) -> int:
         """Return how many whole records a length holds; tell of bytes behind the last."""
@@ -267,7 +274,3 @@ class PoolFile:
         return PoolFieldError(
             self.number, self.path, str(error), error.field, error.actual, error.allowed
         )
-
-
-def _append(data: bytes, count: int) -> Change:
-    return Change([(count * RECORD_SIZE, data)], (count + 1) * RECORD_SIZE)

@@ -35,6 +35,7 @@ class SharedFile:
     """The file of one pool; the arguments are those of `PoolFile`.
 
     ``fd`` is -1 while nothing is open, which during a hold means: there is no file.
+    ``modified`` is the file's st_mtime_ns when it was last entered.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class SharedFile:
         "_sync",
         "_writable",
         "fd",
+        "modified",
         "path",
         "pool",
     )
@@ -63,6 +65,7 @@ class SharedFile:
         self.pool = pool
         self.path = os.path.abspath(path)
         self.fd = -1
+        self.modified = 0
         self._sync = sync
         self._writable = writable
         self._lock = PoolLock(pool, self.path, report=report, pause=pause, wait=lock_wait)
@@ -95,6 +98,11 @@ class SharedFile:
         if not self._name_on_disk:
             sync_directory(os.path.dirname(self.path))
             self._name_on_disk = True
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the descriptor that is open can write."""
+        return self._can_write
 
     def open(self) -> None:
         """Open the file, without its locks; a missing one is made, if writing is allowed.
@@ -173,6 +181,7 @@ class SharedFile:
             return None
         if (status.st_dev, status.st_ino) != self._identity:
             return None
+        self.modified = status.st_mtime_ns
         return status.st_size
 
 
@@ -191,6 +200,10 @@ class Hold:
             return self._file.enter(write=self._write, create=self._create)
         except OSError as error:
             raise self._file.error(error) from error
+
+    def leave(self) -> None:
+        """End the hold early."""
+        self._file.leave()
 
     def __exit__(
         self,

@@ -1,0 +1,170 @@
+"""``set``, ``append``, ``delete`` and ``clear``: changes by a person or a script.
+
+In: keys and values.  Out: the pool file, changed in place under its locks.
+Rule: what a host would not see whole is refused unless it is forced, and nothing
+is done by halves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
+from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
+
+from . import access, parts, rewrite, terminal
+from .errors import EXIT_DONE, EXIT_NOT_FOUND, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", type=access.key, metavar="KEY")
+    parser.add_argument(
+        "value",
+        type=access.argument,
+        metavar="VALUE",
+        help="the value; - takes it from standard input, every byte",
+    )
+    _add_pool(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="also what a host would see cut or changed"
+    )
+    access.add_pool_dir(parser)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pool",
+        type=access.file_pool,
+        default=KVP_POOL_GUEST,
+        metavar="POOL",
+        help="the pool (default: guest)",
+    )
+
+
+def _value(options: argparse.Namespace) -> bytes:
+    value: bytes = options.value
+    return sys.stdin.buffer.read() if value == b"-" else value
+
+
+def arguments_set(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``set``."""
+    _add_pair(parser)
+    parser.add_argument(
+        "--split",
+        action="store_true",
+        help="divide a value that is too long over KEY.0, KEY.1 ... and remove former parts",
+    )
+
+
+def run_set(options: argparse.Namespace) -> int:
+    """The first record with the key gets the value, or a new one is added."""
+    value = _value(options)
+    records = parts.split(options.key, value) if options.split else [(options.key, value)]
+    if not options.force:
+        for record in records:
+            parts.check_seen_whole(*record)
+    path = access.directory(options)
+    pool = access.writer(path, options.pool)
+    try:
+        with terminal.Progress(f"waiting for {pool.path}"):
+            if options.split:
+                _set_parts(path, options.pool, options.key, records)
+            else:
+                pool.store(options.key, value)
+    finally:
+        pool.close()
+    return EXIT_DONE
+
+
+def _set_parts(path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]) -> None:
+    """Put the records where the first of the former ones was, in one change."""
+    new = b"".join(_record(*record) for record in records)
+
+    def replaced(old: bytes) -> bytes:
+        kept, place = [], None
+        for at in range(0, len(old) - RECORD_SIZE + 1, RECORD_SIZE):
+            record = old[at : at + RECORD_SIZE]
+            if not parts.is_part(decode(record).key, key):
+                kept.append(record)
+            elif place is None:
+                place = len(kept)
+        kept.insert(len(kept) if place is None else place, new)
+        return b"".join(kept)
+
+    rewrite.rewrite(path, number, replaced)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    try:
+        return encode(key, value)
+    except RecordFieldError as error:
+        raise UsageError(str(error)) from error
+
+
+def arguments_append(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``append``."""
+    _add_pair(parser)
+
+
+def run_append(options: argparse.Namespace) -> int:
+    """A record more, at the end."""
+    value = _value(options)
+    if not options.force:
+        parts.check_seen_whole(options.key, value)
+    pool = access.writer(access.directory(options), options.pool)
+    try:
+        with terminal.Progress(f"waiting for {pool.path}"):
+            pool.append(options.key, value)
+    finally:
+        pool.close()
+    return EXIT_DONE
+
+
+def arguments_delete(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``delete``."""
+    parser.add_argument("keys", nargs="+", type=access.key, metavar="KEY")
+    _add_pool(parser)
+    access.add_pool_dir(parser)
+
+
+def run_delete(options: argparse.Namespace) -> int:
+    """Those that are there are removed, those that are not are named."""
+    pool = access.writer(access.existing_directory(options), options.pool)
+    try:
+        with terminal.Progress(f"waiting for {pool.path}"):
+            missing = [key for key in options.keys if not pool.delete(key)]
+    finally:
+        pool.close()
+    for key in missing:
+        terminal.say(f"no key {terminal.text(key)} in pool {POOL_NAMES[options.pool]}")
+    return EXIT_NOT_FOUND if missing else EXIT_DONE
+
+
+def arguments_clear(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``clear``."""
+    parser.add_argument("pool", type=access.file_pool, metavar="POOL")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    access.add_pool_dir(parser)
+
+
+def run_clear(options: argparse.Namespace) -> int:
+    """An empty file; the file stays."""
+    path = access.existing_directory(options)
+    pool = access.writer(path, options.pool)
+    try:
+        count = pool.count()
+    finally:
+        pool.close()
+    name = POOL_NAMES[options.pool]
+    if count and not terminal.confirmed(
+        f"Remove {count} records of pool {name}?", yes=options.yes
+    ):
+        return EXIT_DONE
+    with terminal.Progress(f"waiting for {pool.path}"):
+        rewrite.rewrite(path, options.pool, lambda _: b"")
+    return EXIT_DONE

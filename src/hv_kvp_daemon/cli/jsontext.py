@@ -1,0 +1,76 @@
+"""Keys and values as JSON, so that every byte comes back.
+
+In: the bytes of a field, or an object that was read.  Out: the other.
+Rule: what is UTF-8 is a JSON string under its name; other bytes are base64 under
+the name with ``_base64`` behind it.  What is written is ASCII, so it cannot drive
+a terminal either.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def field(name: str, raw: bytes) -> dict[str, str]:
+    """One member that holds the bytes."""
+    try:
+        return {name: raw.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": encode(raw)}
+
+
+def pair(key: bytes, value: bytes) -> dict[str, str]:
+    """The members of a record."""
+    return {**field("key", key), **field("value", value)}
+
+
+def read_field(source: dict[str, Any], name: str) -> bytes:
+    """The bytes of a member that `field` made.
+
+    :raises ValueError: it is missing, there twice, or neither text nor base64.
+    """
+    plain, packed = source.get(name), source.get(f"{name}_base64")
+    if (plain is None) == (packed is None):
+        raise ValueError(f"exactly one of {name} and {name}_base64 is needed")
+    if packed is not None:
+        return decode(packed, f"{name}_base64")
+    if not isinstance(plain, str):
+        raise ValueError(f"{name} is {type(plain).__name__}, not a string")  # noqa: TRY004 - one error for any bad document
+    try:
+        return plain.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} has half a surrogate pair") from error
+
+
+def encode(raw: bytes) -> str:
+    """Bytes as base64."""
+    return base64.b64encode(raw).decode()
+
+
+def decode(packed: object, name: str) -> bytes:
+    """Bytes from base64.
+
+    :raises ValueError: it is none.
+    """
+    if not isinstance(packed, str):
+        raise ValueError(f"{name} is {type(packed).__name__}, not a string")  # noqa: TRY004 - as above
+    try:
+        return base64.b64decode(packed, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{name} is no base64: {error}") from error
+
+
+def show(document: object) -> None:
+    """Write a document to standard output."""
+    print(json.dumps(document, indent=2))
+
+
+def show_line(document: object) -> None:
+    """Write a document as one line, now: for what goes on for ever."""
+    print(json.dumps(document), flush=True)

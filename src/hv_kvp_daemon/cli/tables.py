@@ -1,0 +1,63 @@
+"""Rows in columns for a person, tab-separated for a pipe.
+
+In: rows of safe texts (`terminal.text`).  Out: lines.
+Rule: on a terminal no line is wider than it, columns that are short stay whole,
+and what is cut says so; in a pipe nothing is cut, padded or headed.
+"""
+
+from __future__ import annotations
+
+from . import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Final
+
+_GAP: Final = "  "
+
+
+def show(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table to standard output; nothing at all where there are no rows."""
+    if not terminal.is_terminal():
+        for row in rows:
+            print(*row, sep="\t")
+        return
+    listed = list(rows)
+    if listed:
+        head, *body = lines([heads, *listed], terminal.columns())
+        print(terminal.paint(head, terminal.BOLD))
+        for line in body:
+            print(line)
+
+
+def lines(rows: Sequence[Sequence[str]], space: int) -> list[str]:
+    """The rows as lines of at most so many columns.
+
+    The widest columns give way first, all to the same width.
+    """
+    wanted = [max(map(terminal.width, column)) for column in zip(*rows, strict=True)]
+    given = _share(wanted, space - len(_GAP) * (len(wanted) - 1))
+    return [
+        terminal.fit(
+            _GAP.join(_cell(cell, width) for cell, width in zip(row, given, strict=True)),
+            space,
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(cell: str, width: int) -> str:
+    cut = terminal.fit(cell, width)
+    return cut + " " * (width - terminal.width(cut))
+
+
+def _share(wanted: list[int], space: int) -> list[int]:
+    """Divide a width among columns: the narrowest are served first, each at least 1."""
+    given = [0] * len(wanted)
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    for served, column in enumerate(order):
+        fair = space // (len(order) - served)
+        given[column] = max(1, min(wanted[column], fair))
+        space -= given[column]
+    return given

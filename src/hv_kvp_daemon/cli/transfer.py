@@ -1,0 +1,230 @@
+"""``export`` and ``import``: pools as one JSON document, and back.
+
+In: pool files, or a document.  Out: the other.
+Rule: a document that `run_export` wrote makes the same pools again: keys and
+values always, with ``--exact`` every byte of the files.  All of a document is
+checked before the first pool is changed.
+
+::
+
+    {"version": 1,
+     "pools": {"guest": {"records": [{"key": "a", "value": "b"}]}}}
+
+Bytes that are no UTF-8 are base64 (`jsontext`).  A record that its writer left
+with other bytes than these behind the NULs has them all as ``record_base64``; a
+part of a record at the end of a file is ``rest_base64``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
+
+from . import access, jsontext, parts, rewrite, terminal
+from .errors import EXIT_DONE, CommandError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_VERSION = 1
+
+
+def arguments_export(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``export``."""
+    parser.add_argument(
+        "pool",
+        nargs="*",
+        type=access.file_pool,
+        metavar="POOL",
+        help="the pools (default: all that are files)",
+    )
+    access.add_pool_dir(parser)
+    # For the sake of those who write it everywhere: there is no other form.
+    access.add_json(parser)
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """All or nothing: a document without a pool that could not be read would lose it."""
+    path = access.existing_directory(options)
+    numbers = dict.fromkeys(options.pool) or access.FILES
+    pools = {}
+    for number in numbers:
+        with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
+            pools[POOL_NAMES[number]] = _document(rewrite.read(path, number))
+    jsontext.show({"version": _VERSION, "pools": pools})
+    return EXIT_DONE
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    records = []
+    whole = len(data) - len(data) % RECORD_SIZE
+    for at in range(0, whole, RECORD_SIZE):
+        raw = data[at : at + RECORD_SIZE]
+        record = decode(raw)
+        member = jsontext.pair(record.key, record.value)
+        if _clean(record.key, record.value) != raw:
+            member["record_base64"] = jsontext.encode(raw)
+        records.append(member)
+    if whole == len(data):
+        return {"records": records}
+    return {"records": records, "rest_base64": jsontext.encode(data[whole:])}
+
+
+def _clean(key: bytes, value: bytes) -> bytes | None:
+    try:
+        return encode(key, value)
+    except RecordFieldError:
+        return None
+
+
+def arguments_import(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``import``."""
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="the document (default: -)"
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="keep the records of other keys (default: the document's pools are replaced)",
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="also bytes behind a text's end and parts of records, as they were exported",
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask before records are lost"
+    )
+    access.add_pool_dir(parser)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Pools as the document says; each in one change."""
+    if options.merge and options.exact:
+        raise UsageError("--exact makes the same files again, so it cannot --merge")
+    pools = _read(options)
+    path = access.directory(options)
+    access.require_writable(path, list(pools))
+    if not options.merge:
+        lost = sum(_lost(rewrite.read(path, number), new) for number, new in pools.items())
+        if lost and not terminal.confirmed(
+            f"Lose {lost} records that are not in the document?", yes=options.yes
+        ):
+            return EXIT_DONE
+    for number, new in pools.items():
+        with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
+            rewrite.rewrite(path, number, _merger(new) if options.merge else _replacer(new))
+        _warn(number, new)
+    return EXIT_DONE
+
+
+def _warn(number: int, data: bytes) -> None:
+    """Say that a host will not see all of it: what was exported is imported all the same."""
+    changed = 0
+    for raw in _records(data):
+        record = decode(raw)
+        try:
+            parts.check_seen_whole(record.key, record.value)
+        except UsageError:
+            changed += 1
+    if changed:
+        terminal.say(
+            f"pool {POOL_NAMES[number]}: a host sees {changed} records cut or changed;"
+            " hv-kvp check names them"
+        )
+
+
+def _replacer(new: bytes) -> Callable[[bytes], bytes]:
+    return lambda _: new
+
+
+def _records(data: bytes) -> list[bytes]:
+    whole = len(data) - len(data) % RECORD_SIZE
+    return [data[at : at + RECORD_SIZE] for at in range(0, whole, RECORD_SIZE)]
+
+
+def _lost(old: bytes, new: bytes) -> int:
+    """How many records of the old bytes the new ones do not have."""
+    kept = {decode(record) for record in _records(new)}
+    return sum(decode(record) not in kept for record in _records(old))
+
+
+def _merger(new: bytes) -> Callable[[bytes], bytes]:
+    """Old records stay, those of a new key are replaced, other new ones come behind them.
+
+    The new records of a key stand where the first old one did.
+    """
+
+    def merged(old: bytes) -> bytes:
+        waiting: dict[bytes, list[bytes]] = {}
+        for record in _records(new):
+            waiting.setdefault(decode(record).key, []).append(record)
+        theirs = set(waiting)
+        kept = []
+        for record in _records(old):
+            key = decode(record).key
+            kept += waiting.pop(key, []) if key in theirs else [record]
+        return b"".join([*kept, *(record for group in waiting.values() for record in group)])
+
+    return merged
+
+
+def _read(options: argparse.Namespace) -> dict[int, bytes]:
+    """The bytes of each pool of the document.
+
+    :raises UsageError: it is none, or holds what a pool cannot.
+    """
+    try:
+        if options.file == "-":
+            document = json.load(sys.stdin.buffer)
+        else:
+            with open(options.file, "rb") as file:
+                document = json.load(file)
+    except ValueError as error:
+        raise UsageError(f"{options.file} is no JSON: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{options.file}: {error.strerror}") from error
+    try:
+        if document["version"] != _VERSION:
+            raise UsageError(
+                f"{options.file} has version {document['version']}, not {_VERSION}"
+            )
+        return {
+            _number(name): _pool(name, pool, exact=options.exact)
+            for name, pool in document["pools"].items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{options.file} is no export of hv-kvp: {error!r}") from error
+
+
+def _number(name: str) -> int:
+    try:
+        return access.file_pool(name)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _pool(name: str, pool: dict[str, Any], *, exact: bool) -> bytes:
+    made: list[bytes] = []
+    try:
+        for record in pool["records"]:
+            made.append(_record(record, exact=exact))  # noqa: PERF401 - the error says how far it came
+        if exact and "rest_base64" in pool:
+            made.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
+    except ValueError as error:
+        raise UsageError(f"pool {name}, record {len(made)}: {error}") from error
+    return b"".join(made)
+
+
+def _record(record: dict[str, Any], *, exact: bool) -> bytes:
+    if exact and "record_base64" in record:
+        raw = jsontext.decode(record["record_base64"], "record_base64")
+        if len(raw) != RECORD_SIZE:
+            raise ValueError(f"record_base64 has {len(raw)} bytes, {RECORD_SIZE} expected")
+        return raw
+    return encode(jsontext.read_field(record, "key"), jsontext.read_field(record, "value"))

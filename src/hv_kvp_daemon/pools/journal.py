@@ -1,0 +1,161 @@
+"""The redo journal of a pool: the one change that is being made, written down beforehand.
+
+In: a `Change`.  Out: the one that was not finished, or None.
+Rule: a change that a kill or a power cut can tear is here, whole, before its first
+byte is in the pool, and is taken out after its last.
+
+The file stands beside the pool and is named ``.hv_kvp_journal_1``: tools list
+``.kvp_pool_*``.  It is made by the first change that needs it, with room for the
+largest that a pool without duplicates needs, so that a full disk keeps nobody from
+changing or deleting; and with mode 0600, since a pool may be as private as that.
+It has no lock of its own: who holds the pool's locks for writing may use it.
+
+Layout, in host byte order: magic (8 bytes, NULs while there is nothing to do),
+crc32 of all that follows (u32), kind (u32), offset (u64), gap (u64), bytes before
+(u32), bytes after (u32), then those bytes; of a gap that is closed only those
+before, as the others follow from them.  A journal that is half written has a
+wrong crc32: its change has not begun.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from binascii import crc32
+
+from hv_kvp_daemon.wire.record import RECORD_SIZE
+
+from .change import CLOSE_GAP, Change, close_gap, read_at, write_at
+from .errors import PoolError
+from .opening import open_pool, sync_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: Most records that one change moves, so that neither memory nor journal grow with a pool.
+MOST_MOVED: Final = 128
+
+_MAGIC: Final = b"HVKVPJ1\n"
+_HEAD: Final = struct.Struct("=8sI")
+_BODY: Final = struct.Struct("=IQQII")
+_SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE
+_NOTHING: Final = bytes(len(_MAGIC))
+_UNREADABLE: Final = close_gap(0, b"", RECORD_SIZE)
+
+
+class Journal:
+    """The journal of the pool at ``path``; each method may raise a `PoolError`.
+
+    Call them with the pool held for writing, or `pending` with it held at all.
+    """
+
+    __slots__ = ("_fd", "_name_on_disk", "_pool", "_pool_path", "_sync", "path")
+
+    def __init__(self, pool: int, path: str, *, sync: bool) -> None:
+        self.path = os.path.join(os.path.dirname(path), f".hv_kvp_journal_{pool}")
+        self._pool = pool
+        self._pool_path = path
+        self._sync = sync
+        self._fd = -1
+        self._name_on_disk = False
+
+    def pending(self) -> Change | None:
+        """Return the change that somebody began and did not finish."""
+        try:
+            if not self._open(create=False):
+                return None
+            if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC:
+                return None
+            return _decode(read_at(self._fd, os.fstat(self._fd).st_size, 0)) or _UNREADABLE
+        except OSError as error:
+            raise self._error(error) from error
+
+    def write(self, change: Change, *, to_disk: bool) -> None:
+        """Write a change down; with ``to_disk`` it is on the disk afterwards."""
+        try:
+            self._open(create=True)
+            write_at(self._fd, _encode(change), 0)
+            if to_disk and self._sync:
+                os.fdatasync(self._fd)
+                if not self._name_on_disk:
+                    sync_directory(os.path.dirname(self.path))
+                    self._name_on_disk = True
+        except OSError as error:
+            raise self._error(error) from error
+
+    def clear(self) -> None:
+        """Note that nothing is to be done any more.
+
+        Not waited for: what has been finished is recognised as such.
+        """
+        try:
+            write_at(self._fd, _NOTHING, 0)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """Close the descriptor; it is opened again when it is needed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self, *, create: bool) -> bool:
+        if self._fd >= 0:
+            if os.fstat(self._fd).st_nlink:
+                return True
+            # Somebody removed it; the next process would not find what we note there.
+            self.close()
+        try:
+            self._fd = open_pool(self._pool, self.path, write=True)
+        except FileNotFoundError:
+            if not create:
+                return False
+            self._fd = self._make()
+        self._name_on_disk = False
+        return True
+
+    def _make(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self.path, flags, 0o600)
+        try:
+            _reserve(fd)
+        except BaseException:
+            os.close(fd)
+            os.unlink(self.path)
+            raise
+        return fd
+
+    def _error(self, cause: OSError) -> PoolError:
+        reason = f"its journal {self.path}: {cause.strerror or cause}"
+        return PoolError(self._pool, self._pool_path, reason)
+
+
+def _reserve(fd: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, _SIZE)
+    except OSError as error:
+        # Not every file system can; glibc then writes, but not every library does.
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+
+
+def _encode(change: Change) -> bytes:
+    new = b"" if change.kind == CLOSE_GAP else change.new
+    numbers = (change.kind, change.offset, change.gap, len(change.old), len(new))
+    body = b"".join((_BODY.pack(*numbers), change.old, new))
+    return _HEAD.pack(_MAGIC, crc32(body)) + body
+
+
+def _decode(data: bytes) -> Change | None:
+    if len(data) < _HEAD.size + _BODY.size:
+        return None
+    _, checksum = _HEAD.unpack_from(data)
+    kind, offset, gap, before, after = _BODY.unpack_from(data, _HEAD.size)
+    start = _HEAD.size + _BODY.size
+    end = start + before + after
+    if crc32(data[_HEAD.size : end]) != checksum:
+        return None
+    old, new = data[start : start + before], data[start + before : end]
+    return close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, new)

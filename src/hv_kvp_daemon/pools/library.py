@@ -1,0 +1,250 @@
+"""A pool as a mapping, for programs beside the daemon: ``from hv_kvp_daemon import Pool``.
+
+In and out: text.  What is read, locked, written and put in order is the daemon's
+own `PoolFile`, so both keep the same promises.
+Rule: the resident daemon does not import this module.
+
+Bytes of a pool that are no UTF-8 become lone surrogates (``surrogateescape``), and
+those become the same bytes again, so whatever was read can be written back.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hv_kvp_daemon.wire.text import (
+    FIELD_MAX_KEY,
+    FIELD_MAX_VALUE,
+    HOST_MAX_KEY,
+    HOST_MAX_VALUE,
+)
+from hv_kvp_daemon.wire.uapi import (
+    KVP_POOL_AUTO,
+    KVP_POOL_AUTO_EXTERNAL,
+    KVP_POOL_AUTO_INTERNAL,
+    KVP_POOL_EXTERNAL,
+    KVP_POOL_GUEST,
+)
+
+from .directory import parse_pool, pool_path
+from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
+from .locking import LOCK_WAIT
+from .pool import PoolFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "DIRECTORIES",
+    "FIELD_MAX_KEY",
+    "FIELD_MAX_VALUE",
+    "HOST_SAFE_KEY",
+    "HOST_SAFE_VALUE",
+    "LockTimeoutError",
+    "NotAPoolError",
+    "Pool",
+    "PoolError",
+    "PoolFieldError",
+    "PoolId",
+    "PoolWarning",
+    "Record",
+]
+
+#: Bytes of UTF-8 that the host surely gets whole.  It gets as many UTF-16 units,
+#: of which a character of two bytes or more needs one or two.  What is longer, up to
+#: FIELD_MAX_KEY and FIELD_MAX_VALUE bytes, is kept in the pool and cut for the host.
+HOST_SAFE_KEY: Final = HOST_MAX_KEY
+HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
+
+#: Where pools are looked for: the daemon's default, then cloud-init's and the C daemon's.
+DIRECTORIES: Final = ("/var/opt/hyperv", "/var/lib/hyperv")
+
+
+class PoolId(IntEnum):
+    """The pools; each is the file ``.kvp_pool_N``."""
+
+    #: Written by the host, read by the guest.
+    EXTERNAL = KVP_POOL_EXTERNAL
+    #: Written by the guest, read by the host.
+    GUEST = KVP_POOL_GUEST
+    #: Made by the daemon for each request of the host; its file stays empty.
+    AUTO = KVP_POOL_AUTO
+    #: What the host tells of itself.
+    HOST = KVP_POOL_AUTO_EXTERNAL
+    #: Used by nobody.
+    INTERNAL = KVP_POOL_AUTO_INTERNAL
+
+
+class Record(NamedTuple):
+    """A pair of a pool."""
+
+    key: str
+    value: str
+
+
+class PoolWarning(UserWarning):
+    """Something about a pool that an administrator should know: damage, a stuck lock."""
+
+
+class Pool(MutableMapping[str, str]):
+    """A pool by its number or name (`PoolId`, ``1`` or ``"guest"``), used in a ``with``.
+
+    As a mapping it has each key once, at the place and with the value of its first
+    record, as the daemon answers the host; `records` tells all of them.  Records
+    with an empty key, which others leave, are in `records` alone.
+
+    Every operation is one hold of both kinds of lock (flock and fcntl) from first
+    read to last write, so programs may share a pool; but `pop`, `popitem`,
+    `setdefault` and `update`, which ``MutableMapping`` makes of several operations,
+    let others in between.  `keys`, `values`, `items` and iteration are of one moment.
+
+    After each change the data is on the disk (fdatasync), unless ``sync`` is false.
+    A kill, or a power cut, in the middle of a change leaves all of it or nothing once
+    the next program, or the daemon, has opened the pool; what had been there
+    before is there, whole and in its order.
+
+    ``directory`` is the first of `DIRECTORIES` that exists, unless it is given.  With
+    ``writable=False`` nothing is made nor changed.  ``lock_wait`` is in seconds: after
+    it one kind of lock will do, and without either the operation fails.  ``report``
+    gets lines about conditions that do not keep an operation from succeeding; by
+    default they become a `PoolWarning`.
+
+    :raises ValueError: there is no such pool.
+
+    Every operation may raise
+
+    :raises PoolError: the file cannot be used; with ``pool``, ``path`` and ``reason``.
+    :raises PoolFieldError: a key of 0 or more than 511 bytes (FIELD_MAX_KEY), a value
+        of more than 2047 (FIELD_MAX_VALUE), or a NUL in either, where one is to be
+        set; with ``field``, ``actual`` and ``allowed``.  Also a ``ValueError``.
+    """
+
+    def __init__(
+        self,
+        pool: PoolId | int | str,
+        *,
+        directory: str | None = None,
+        writable: bool = True,
+        sync: bool = True,
+        lock_wait: float = LOCK_WAIT,
+        report: Callable[[str], object] | None = None,
+    ) -> None:
+        number = parse_pool(str(int(pool)) if isinstance(pool, int) else pool)
+        self.id = PoolId(number)
+        self._file = PoolFile(
+            number,
+            pool_path(directory or _default_directory(), number),
+            report=report or _warn,
+            sync=sync,
+            writable=writable,
+            lock_wait=lock_wait,
+        )
+
+    @property
+    def path(self) -> str:
+        """The file's absolute path."""
+        return self._file.path
+
+    def __enter__(self) -> Pool:  # noqa: PYI034  # typing.Self is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a later operation opens it again."""
+        self._file.close()
+
+    def __getitem__(self, key: str) -> str:
+        try:
+            value = self._file.find(_encode(key))
+        except PoolFieldError as error:
+            raise KeyError(key) from error
+        if value is None:
+            raise KeyError(key)
+        return _decode(value)
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self._file.store(_encode(key), _encode(value))
+
+    def __delitem__(self, key: str) -> None:
+        """Remove all records with this key."""
+        try:
+            found = self._file.delete(_encode(key))
+        except PoolFieldError as error:
+            raise KeyError(key) from error
+        if not found:
+            raise KeyError(key)
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._snapshot())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._snapshot())
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        try:
+            return self._file.find(_encode(key)) is not None
+        except PoolFieldError:
+            return False
+
+    def keys(self) -> KeysView[str]:
+        """The keys, in the order of the file."""
+        return self._snapshot().keys()
+
+    def values(self) -> ValuesView[str]:
+        """The values of the keys, in the order of the file."""
+        return self._snapshot().values()
+
+    def items(self) -> ItemsView[str, str]:
+        """The keys with their values, in the order of the file."""
+        return self._snapshot().items()
+
+    def records(self) -> list[Record]:
+        """All records, in the order of the file, with those that repeat a key."""
+        return [
+            Record(_decode(record.key), _decode(record.value))
+            for record in self._file.records()
+        ]
+
+    def append(self, key: str, value: str) -> None:
+        """Add a record behind the last, whether or not the key is there."""
+        self._file.append(_encode(key), _encode(value))
+
+    def clear(self) -> None:
+        """Remove everything, by one call that is done or not."""
+        self._file.clear()
+
+    def __repr__(self) -> str:
+        return f"Pool({self.id.name.lower()!r}, path={self.path!r})"
+
+    def _snapshot(self) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        for record in self._file.records():
+            # A key that fills its field has no NUL, and nobody can ask for it.
+            if 0 < len(record.key) <= FIELD_MAX_KEY:
+                pairs.setdefault(_decode(record.key), _decode(record.value))
+        return pairs
+
+
+def _default_directory() -> str:
+    return next(filter(os.path.isdir, DIRECTORIES), DIRECTORIES[0])
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, PoolWarning, stacklevel=2)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

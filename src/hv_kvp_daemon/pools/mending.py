@@ -1,0 +1,175 @@
+"""What a killed writer left in a pool is put in order.
+
+In: the journal and the file, under the exclusive hold.  Out: the file, whole.
+Rule: what is torn is finished, what has begun is finished, what is whole is left alone.
+
+The file is judged by its content, not by places or by the inode.  Neighbours do not
+know of the journal, and may have appended, removed, set or cut since; an image may
+have been copied file by file.  A record that is as it was before the change, or as
+it is after, says that the change had not begun, or was finished, or that somebody
+has been there since: in each case it stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
+
+from .change import APPEND, CLOSE_GAP, GRAVE, PAGE, Change, is_torn, read_at, write_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .shared_file import SharedFile
+    from .writer import Writer
+
+
+def mend(file: SharedFile, writer: Writer) -> bool:
+    """Finish what the journal tells of, and clear it; False if nothing had to be done.
+
+    :raises OSError: the kernel refused; it is tried again before the next request.
+    :raises PoolError: the journal cannot be used.
+    """
+    change = writer.journal.pending()
+    if change is None:
+        return False
+    mended = _Mender(file, writer, change).mend()
+    writer.journal.clear()
+    return mended
+
+
+class _Mender:
+    __slots__ = ("_change", "_fd", "_file", "_writer")
+
+    def __init__(self, file: SharedFile, writer: Writer, change: Change) -> None:
+        self._file = file
+        self._fd = file.fd
+        self._writer = writer
+        self._change = change
+
+    def mend(self) -> bool:
+        if self._change.kind == APPEND:
+            return self._mend_append()
+        place = self._torn_place()
+        if place is not None:
+            # No further than the file goes: somebody may have cut it.
+            size = os.fstat(self._fd).st_size
+            self._write(self._change.new[: size - place], place)
+        if self._change.kind != CLOSE_GAP:
+            return place is not None
+        if self._change.gap % RECORD_SIZE:
+            return self._go_on_with_part() or place is not None
+        if place is None:
+            self._bury_torn()
+        return self._remove_graves() or place is not None
+
+    def _torn_place(self) -> int | None:
+        """Return where the torn change is; neighbours may have removed records before it."""
+        places: list[int] = [self._change.offset, *self._offsets()]
+        for at in places:
+            if self._change.may_stand_at(self._record(at)) and self._change.is_torn(
+                read_at(self._fd, len(self._change.new), at)
+            ):
+                return at
+        return None
+
+    def _mend_append(self) -> bool:
+        at, new = self._change.offset, self._change.new
+        found = self._record(at)
+        if self._change.is_torn(found):
+            self._write(new, at)
+            return True
+        # Whole records of neighbours behind a part of ours, which ends with a page.
+        part = (os.fstat(self._fd).st_size - at) % RECORD_SIZE
+        if part != -at % PAGE or len(found) < RECORD_SIZE or found[:part] != new[:part]:
+            return False
+        self._writer.close_gap(at, part)
+        return True
+
+    def _go_on_with_part(self) -> bool:
+        """Go on with the gap that a part of an appended record was."""
+        change, at = self._change, self._change.offset
+        gap = len(change.old) - change.kept
+        found = read_at(self._fd, len(change.old), at)
+        if found == change.old:
+            self._writer.close_gap(at, change.gap)
+            return True
+        if found == change.new:
+            self._writer.close_gap(at + change.kept, gap)
+            return True
+        return False
+
+    def _bury_torn(self) -> None:
+        """Where neighbours removed records among those that moved, bury what is twice or torn.
+
+        A kill leaves the block's records in their order with one too many: where
+        the writing ended, the next is there in part, or the one before it again.
+        What was to go, and is behind that place, is still there.
+        """
+        before, after = _records(self._change.old), _records(self._change.new)
+        found = [self._record(at) for at in self._offsets()]
+        torn = {
+            number
+            for number, record in enumerate(found)
+            if _is_again(found, number, before) or _is_between(record, before, after, found)
+        }
+        if torn:
+            torn |= {
+                number
+                for number, record in enumerate(found)
+                if record in before and record not in after
+            }
+        for number in sorted(torn, reverse=True):
+            self._bury(number * RECORD_SIZE)
+
+    def _remove_graves(self) -> bool:
+        graves = [at for at in self._offsets() if self._key(at) == GRAVE]
+        if not graves:
+            return False
+        first = graves[0]
+        if self._change.old and not self._change.gap:
+            # The last of several records of a key were buried: now the others, which
+            # stand before those.  One behind is a neighbour's, from after the kill.
+            key = self._change.old[: self._change.old.index(0, 0, KEY_SIZE) + 1]
+            others = [
+                at for at in range(0, first, RECORD_SIZE) if self._key(at).startswith(key)
+            ]
+            for at in reversed(others):
+                self._bury(at)
+                first = at
+        self._writer.close_gap(first, RECORD_SIZE)
+        return True
+
+    def _bury(self, at: int) -> None:
+        self._writer.burial(at).apply(self._fd)
+
+    def _write(self, data: bytes, at: int) -> None:
+        write_at(self._fd, data, at)
+        self._file.flush()
+
+    def _offsets(self) -> range:
+        return range(0, os.fstat(self._fd).st_size // RECORD_SIZE * RECORD_SIZE, RECORD_SIZE)
+
+    def _record(self, at: int) -> bytes:
+        return read_at(self._fd, RECORD_SIZE, at)
+
+    def _key(self, at: int) -> bytes:
+        return read_at(self._fd, KEY_SIZE, at)
+
+
+def _records(region: bytes) -> list[bytes]:
+    return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
+
+
+def _is_again(found: list[bytes], number: int, before: list[bytes]) -> bool:
+    record = found[number]
+    return number > 0 and record == found[number - 1] and before.count(record) == 1
+
+
+def _is_between(
+    record: bytes, before: list[bytes], after: list[bytes], found: list[bytes]
+) -> bool:
+    if record in before or record in after:
+        return False
+    pairs = zip(before, after, strict=True)
+    return any(is_torn(record, old, new) and new in found for old, new in pairs)

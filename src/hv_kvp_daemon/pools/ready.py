@@ -1,0 +1,136 @@
+"""A hold of a pool in which nothing is half done, whoever was killed before.
+
+In: a `SharedFile` and its `Writer`.  Out: the hold; before it, a torn change is mended.
+Rule: the journal is looked at once after each change of the file, by whomever.
+
+That a writer died in the middle shows only in the journal, at any time: a script
+that uses the library can be killed beside a daemon that runs.  A look at each
+request would cost system calls for something that hardly ever happens; a file of
+the length and time of the last look has nothing new in it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .errors import PoolError
+from .mending import mend
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Final
+
+    from .shared_file import Hold, SharedFile
+    from .writer import Writer
+
+# Nanoseconds after which another write has another st_mtime: Linux takes it from a
+# clock that ticks every 1 to 10 ms.
+_TICK: Final = 20_000_000
+
+
+class Readiness:
+    """Sees to it that a pool is whole before a request; ``report`` gets what was mended."""
+
+    __slots__ = ("_file", "_looked", "_report", "_trouble", "_writer")
+
+    def __init__(
+        self, file: SharedFile, writer: Writer, report: Callable[[str], object]
+    ) -> None:
+        self._file = file
+        self._writer = writer
+        self._report = report
+        # Of the file at the last look: st_mtime_ns and length.
+        self._looked: tuple[int, int] | None = None
+        self._trouble = False
+
+    def hold(self, *, write: bool = False, create: bool = False) -> ReadyHold:
+        """Return a context as `SharedFile.hold` does."""
+        return ReadyHold(self, self._file.hold(write=write, create=create), write)
+
+    def needs_mending(self, size: int) -> bool:
+        """Tell whether somebody's change must be finished before the file is used.
+
+        :raises PoolError: the journal cannot be read.
+        """
+        if (self._file.modified, size) == self._looked:
+            return False
+        if self._file.fd < 0 or not self._file.can_write:
+            return False
+        if self._writer.journal.pending() is not None:
+            return True
+        # Another write within the same tick would not show.
+        if time.time_ns() - self._file.modified > _TICK:
+            self._looked = (self._file.modified, size)
+        return False
+
+    def mend(self) -> int:
+        """Finish what is pending, under a hold for writing, and return the length.
+
+        :raises OSError, PoolError: it cannot be done now.
+        """
+        if mend(self._file, self._writer):
+            self._tell("a change that had been interrupted was put in order")
+        self._trouble = False
+        return os.fstat(self._file.fd).st_size
+
+    def mend_for_reader(self) -> None:
+        """Finish what is pending; who reads is served where that cannot be done, too."""
+        try:
+            with self._file.hold(write=True) as size:
+                if self.needs_mending(size):
+                    self.mend()
+        except PoolError as error:
+            self.tell_trouble(error)
+
+    def tell_trouble(self, error: PoolError) -> None:
+        """Report what keeps an interrupted change from being finished, once until it is."""
+        if not self._trouble:
+            self._trouble = True
+            self._tell(f"an interrupted change cannot be put in order: {error.reason}")
+
+    def _tell(self, what: str) -> None:
+        self._report(f"pool {self._file.pool} ({self._file.path}): {what}")
+
+
+class ReadyHold:
+    """One hold; see `SharedFile.hold`."""
+
+    __slots__ = ("_hold", "_readiness", "_write")
+
+    def __init__(self, readiness: Readiness, hold: Hold, write: bool) -> None:
+        self._readiness = readiness
+        self._hold = hold
+        self._write = write
+
+    def __enter__(self) -> int:
+        size = self._hold.__enter__()
+        try:
+            if not self._readiness.needs_mending(size):
+                return size
+            if self._write:
+                return self._readiness.mend()
+        except PoolError as error:
+            if not self._write:
+                self._readiness.tell_trouble(error)
+                return size
+            self._hold.leave()
+            raise
+        except BaseException as error:
+            # Ends the hold as if it had been entered, and tells of the kernel's refusal.
+            self._hold.__exit__(type(error), error, error.__traceback__)
+            raise
+        # Mending takes the locks that writers take.
+        self._hold.leave()
+        self._readiness.mend_for_reader()
+        return self._hold.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hold.__exit__(kind, error, trace)

@@ -1,0 +1,81 @@
+"""Pools that are older than this boot: an image carries those of the machine it was made of.
+
+In: a `PoolDirectory`.  Out: pools 0 and 3 emptied, where nobody wrote them since the boot.
+Rule: before the host can send anything; what it has sent it does not send again.
+
+Only the pools that the host writes: what it said to another machine is not true of
+this one, and it says again what still is.  The guest's own pool has other owners;
+cloud-init empties it on its own.
+
+The time of the boot is the clock's less the time since, so it moves when the clock is
+set: what the host wrote a minute after the boot can look older than that an hour later.
+So it is done once in a boot, and ``.hv_kvp_boot`` beside the pools has the boot's id.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO_EXTERNAL, KVP_POOL_EXTERNAL
+
+from .change import write_at
+from .errors import PoolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .directory import PoolDirectory
+
+
+def clear_stale(
+    pools: PoolDirectory, report: Callable[[str], object], *, proc: str = "/proc"
+) -> None:
+    """Empty what is stale, under the locks; report each pool that was, or could not be."""
+    try:
+        _clear_once(pools, report, proc)
+    except OSError as error:
+        report(f"pools not cleared of stale records: {error}")
+
+
+def boot_time(path: str) -> int:
+    """Return when the kernel was started, in nanoseconds since the epoch.
+
+    The line ``btime`` of /proc/stat has it in seconds, rounded down: a pool that was
+    written in the same second counts as new.
+
+    :raises OSError: the file cannot be read, or has no such line.
+    """
+    with open(path, "rb") as file:
+        for line in file:
+            name, _, rest = line.partition(b" ")
+            if name == b"btime":
+                return int(rest) * 1_000_000_000
+    raise OSError(f"{path} has no btime")
+
+
+def _clear_once(pools: PoolDirectory, report: Callable[[str], object], proc: str) -> None:
+    with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
+        boot = file.read()
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
+    try:
+        if os.pread(fd, len(boot) + 1, 0) == boot:
+            return
+        _clear(pools, boot_time(f"{proc}/stat"), report)
+        write_at(fd, boot, 0)
+        os.ftruncate(fd, len(boot))
+    finally:
+        os.close(fd)
+
+
+def _clear(pools: PoolDirectory, booted: int, report: Callable[[str], object]) -> None:
+    for number in (KVP_POOL_EXTERNAL, KVP_POOL_AUTO_EXTERNAL):
+        pool = pools[number]
+        try:
+            count = pool.clear(if_older_than=booted)
+        except PoolError as error:
+            report(f"not cleared of stale records: {error}")
+            continue
+        if count:
+            report(f"pool {number} ({pool.path}): removed {count} records older than this boot")

@@ -1,0 +1,155 @@
+"""Every change of a pool's file: noted, made, on the disk; or as if it had not been tried.
+
+In: changes, under the exclusive hold of a `SharedFile`.  Out: the file.
+Rule: a kill or a power cut at any moment leaves what `mending` makes whole again.
+
+How a change is made safe depends on what can be left of it (see `change`):
+
+=====================================  ==========================================
+replace, within one sector             nothing: it is there or it is not
+replace, several sectors               the journal, on the disk before the change
+append, at the start of a page         nothing
+append, over the end of a page         the journal, which a kill leaves as it is
+append, within a page that has others  the journal, on the disk before the change
+delete of the last record              nothing: the file becomes shorter
+delete of another                      the journal for each block of records that
+                                       moves, on the disk before the block moves
+=====================================  ==========================================
+"""
+
+from __future__ import annotations
+
+from hv_kvp_daemon.wire.record import RECORD_SIZE
+
+from .change import GRAVE, Change, Cut, close_gap, read_at, replace
+from .errors import PoolError
+from .journal import MOST_MOVED, Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .shared_file import SharedFile
+
+
+class Writer:
+    """Changes ``file``, whose hold for writing the caller has, with the help of a journal."""
+
+    __slots__ = ("_file", "journal")
+
+    def __init__(self, file: SharedFile, journal: Journal) -> None:
+        self._file = file
+        self.journal = journal
+
+    def commit(self, change: Change, cut: int | None = None) -> None:
+        """Make a change, and end the file at ``cut`` if that is given.
+
+        If any part fails, what was there before is written back, over blocks
+        that the file has already, and the length of before set.
+
+        :raises OSError: the change failed, and the file is as before.
+        :raises PoolError: the journal cannot be written, and nothing was done;
+            or the change failed and so did taking it back, which is tried again
+            before the next request.
+        """
+        noted = change.can_tear
+        if noted:
+            self.journal.write(change, to_disk=not change.can_lose_power)
+        try:
+            self._make((change,), cut)
+        except OSError:
+            if noted:
+                self.journal.clear()
+            raise
+        if noted:
+            self.journal.clear()
+
+    def cut(self, length: int) -> None:
+        """End the file there, by one call that is done or not.
+
+        :raises OSError: the file is as before.
+        """
+        self._make((), length)
+
+    def remove(self, offsets: Sequence[int]) -> None:
+        """Remove the record at the first offset, and those of its key at the others.
+
+        The last go first, so that a kill leaves the first, whose value it is
+        that readers find, or none.
+
+        :raises OSError: nothing was done; but where more than 127 records
+            follow, they move in several blocks: after the first of those the
+            record is gone, and the rest is done before the next request.
+        :raises PoolError: as `commit`.
+        """
+        first, *others = offsets
+        change, cut = self._next_block(first, 0)
+        if cut == first:
+            self.cut(first)
+            return
+        self.journal.write(change, to_disk=True)
+        end = first + len(change.old)
+        try:
+            burials = [self.burial(at) for at in reversed(others) if at >= end]
+            self._make((*burials, change), cut)
+        except OSError:
+            self.journal.clear()
+            raise
+        if cut is None:
+            self.close_gap(first + change.kept, len(change.old) - change.kept)
+        self.journal.clear()
+
+    def close_gap(self, at: int, gap: int) -> None:
+        """Move all that is behind a gap over it, in blocks that each are a change.
+
+        The journal is not cleared.
+
+        :raises OSError: as much is done as had been; it can be gone on with.
+        :raises PoolError: as `commit`.
+        """
+        cut = None
+        while cut is None:
+            change, cut = self._next_block(at, gap)
+            if change.kept:
+                self.journal.write(change, to_disk=True)
+                self._make((change,), cut)
+            elif cut is not None:
+                self.cut(cut)
+            at += change.kept
+            gap = len(change.old) - change.kept
+
+    def burial(self, at: int) -> Change:
+        """Return the change that makes a record one that `close_gap` removes."""
+        return replace(at, read_at(self._file.fd, len(GRAVE), at), GRAVE)
+
+    def _next_block(self, at: int, gap: int) -> tuple[Change, int | None]:
+        """Return the change that closes a gap at its start; with the last, the file's end."""
+        wanted = gap + MOST_MOVED * RECORD_SIZE
+        region = read_at(self._file.fd, wanted, at)
+        whole = gap + max(len(region) - gap, 0) // RECORD_SIZE * RECORD_SIZE
+        change = close_gap(at, region[:whole], gap)
+        return change, at + change.kept if len(region) < wanted else None
+
+    def _make(self, changes: Sequence[Change], cut: int | None) -> None:
+        """Make all of it or nothing: the one place where a request changes a pool."""
+        fd = self._file.fd
+        steps: list[Change | Cut] = [*changes]
+        if cut is not None:
+            steps.append(Cut(cut))
+        try:
+            # One after the other also on the disk: a length before the records that
+            # it leaves, for one, would lose them.
+            for step in steps:
+                step.apply(fd)
+                self._file.flush()
+        except BaseException as error:
+            self._undo(steps, error)
+            raise
+
+    def _undo(self, steps: Sequence[Change | Cut], cause: BaseException) -> None:
+        try:
+            for step in reversed(steps):
+                step.undo(self._file.fd)
+        except OSError as error:
+            reason = f"{cause}, and what was written cannot be taken back: {error}"
+            raise PoolError(self._file.pool, self._file.path, reason) from cause

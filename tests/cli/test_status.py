@@ -1,0 +1,129 @@
+"""``status`` and ``auto``, beside a daemon that serves a simulated host."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from hv_kvp_daemon.guest.intrinsic import KEYS
+from hv_kvp_daemon.service import status as state
+from tests.support.command import PATIENCE, run
+from tests.support.daemon import RunningDaemon
+
+
+def told(daemon: RunningDaemon, field: str, value: str) -> None:
+    """Wait until the daemon has written it."""
+    deadline = time.monotonic() + PATIENCE
+    while (fields := state.read(f"{daemon.path}.status")) is None or fields[field] != value:
+        assert time.monotonic() < deadline, fields
+
+
+def test_status_says_how_a_daemon_fares() -> None:
+    with RunningDaemon() as daemon:
+        transport = f"--transport=loopback:{daemon.path}"
+        waiting = json.loads(run("status", "--json", transport).out)
+        assert waiting["serving"] is False
+        assert run("status", transport).status == 3
+        with daemon.host() as host:
+            host.set(0, "secret-key", "secret-value")
+            list(host.items(0))
+            # A reload writes the state at once, without the pause after requests.
+            os.kill(daemon.pid, signal.SIGHUP)
+            told(daemon, "REQUESTS", "SET:1 ENUMERATE:2")
+            done = run("status", "--json", transport)
+            page = run("status", transport)
+    assert done.status == 0
+    facts = json.loads(done.out)
+    assert facts["pid"] == daemon.pid
+    assert facts["driver_version"] == "3.1"
+    assert facts["transport"] == "loopback"
+    assert facts["requests"] == {"SET": 1, "ENUMERATE": 2}
+    assert facts["last_request"]["operation"] == "ENUMERATE"
+    assert abs(facts["last_request"]["time"] - time.time()) < PATIENCE
+    assert abs(facts["since"] - time.time()) < PATIENCE
+    assert facts["records"] == {"external": 1, "guest": 0, "host": 0, "internal": 0}
+    assert facts["private_bytes"] < facts["resident_bytes"] < 64 << 20
+    assert 3 < facts["descriptors"] < 64
+    assert "Requests: 1 SET, 2 ENUMERATE" in page.out
+    assert "secret" not in page.out + done.out
+
+
+def test_a_daemon_that_ended_is_not_running() -> None:
+    with RunningDaemon() as daemon:
+        daemon.stop()
+        assert not os.path.exists(f"{daemon.path}.status")
+        status, out, err = run("status", f"--transport=loopback:{daemon.path}")
+    assert (status, out) == (3, "")
+    assert "hv-kvp-daemon is not running" in err
+
+
+def test_what_a_killed_daemon_left_behind_counts_for_nothing() -> None:
+    with RunningDaemon() as daemon:
+        daemon.kill()
+        assert os.path.exists(f"{daemon.path}.status")
+        assert run("status", f"--transport=loopback:{daemon.path}").status == 3
+
+
+def test_a_pid_that_was_given_out_again_is_not_the_daemon(tmp_path: object) -> None:
+    path = f"{tmp_path}/host.status"
+    file = state.StatusFile(path, pytest.fail)
+    file.write({"SERVING": "yes"})
+    with open(path, encoding="ascii") as written:
+        text = written.read()
+    ticks = state.start_ticks(os.getpid())
+    with open(path, "w", encoding="ascii") as written:
+        written.write(text.replace(f"START_TICKS={ticks}", f"START_TICKS={ticks - 1}"))
+    assert run("status", f"--transport=loopback:{tmp_path}/host").status == 3
+
+
+@pytest.mark.parametrize("transport", ["netlink", "loopback:", "host"])
+def test_status_takes_only_a_loopback_by_name(transport: str) -> None:
+    assert run("status", "--transport", transport).status == 2
+
+
+def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
+    with RunningDaemon() as daemon, daemon.host() as host:
+        told(daemon, "DRIVER_VERSION", "3.1")
+        done = run("auto", "--json", f"--transport=loopback:{daemon.path}")
+        seen = dict(host.items(2))
+    assert done.status == 0
+    items = json.loads(done.out)
+    assert [item["key"].encode() for item in items] == list(KEYS)
+    told_by_us = {item["key"]: item["value"] for item in items}
+    # The daemon's look-up may still be under way.
+    for values in (seen, told_by_us):
+        assert values.pop("FullyQualifiedDomainName")
+    assert told_by_us == seen
+    sources = {item["key"]: item["source"] for item in items}
+    assert sources["IntegrationServicesVersion"] == f"driver (daemon pid {daemon.pid})"
+    assert sources["OSBuildNumber"] == "uname"
+
+
+def test_the_auto_pool_can_be_listed_and_asked_without_a_pool_directory() -> None:
+    machine = os.uname().machine
+    assert f"ProcessorArchitecture\t{machine}\n" in run("list", "auto").out
+    assert run("get", "ProcessorArchitecture", "--pool", "auto").out == f"{machine}\n"
+    assert run("get", "nothing", "--pool", "auto").status == 1
+
+
+def test_ip_tells_of_each_interface_with_a_mac() -> None:
+    done = run("ip", "--json")
+    assert done.status == 0
+    names = {each["interface"] for each in json.loads(done.out)}
+    macs = {
+        name
+        for name, addresses in psutil.net_if_addrs().items()
+        if any(a.family == psutil.AF_LINK and a.address.strip("0:") for a in addresses)
+    }
+    assert names == {name for name in macs if not name.startswith("lo")}
+    for name in names:
+        assert run("ip", name).out.startswith(f"{name}  ")
+
+
+def test_ip_of_no_interface_ends_with_1() -> None:
+    assert run("ip", "nosuch0") == (1, "", "hv-kvp: no interface nosuch0 that has a MAC\n")

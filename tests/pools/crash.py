@@ -1,0 +1,148 @@
+"""Death in the middle of a change: of the process, or of the machine.
+
+In: a call's number, and how far that call gets.  Out: the files as they are then.
+
+A process that is killed leaves what its system calls have done so far, and of the
+one that it is in at most a beginning.  So nothing needs to be killed: from a given
+call on, no call is carried out any more, whatever the code under test tries.
+
+A machine that loses its power leaves what was flushed, and any of the sectors that
+were written since.  `Disk` keeps account of both.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hv_kvp_daemon.pools.change import PAGE, SECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from typing_extensions import Self
+
+#: The calls that change what a restart finds.
+CHANGING = (
+    *("open", "close", "pwrite", "ftruncate", "fdatasync", "fsync"),
+    *("posix_fallocate", "fchmod", "mkdir", "chmod", "unlink"),
+)
+
+
+class DeadError(BaseException):
+    """The process is no more; nothing may catch this and go on."""
+
+
+class Calls:
+    """Counts the changing calls of ``os`` from `__enter__` on, and dies at the ``nth``.
+
+    With ``torn`` that call, if it writes, writes up to the end of its first page.
+    """
+
+    def __init__(self, nth: int = 0, *, torn: bool = False) -> None:
+        self.made = 0
+        self.was_torn = False
+        self._nth = nth
+        self._torn = torn
+        self._real: dict[str, Callable[..., object]] = {}
+
+    def __enter__(self) -> Self:
+        for name in CHANGING:
+            self._real[name] = getattr(os, name)
+            setattr(os, name, self._counted(name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, real in self._real.items():
+            setattr(os, name, real)
+
+    def _counted(self, name: str) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if self._nth and self.made >= self._nth:
+                raise DeadError
+            self.made += 1
+            if self.made == self._nth:
+                if self._torn and name == "pwrite":
+                    self._write_a_page(*arguments)  # type: ignore[arg-type]
+                raise DeadError
+            if name in {"fdatasync", "fsync"}:
+                return None  # only this machine's disk would know, and take its time
+            return self._real[name](*arguments, **options)
+
+        return call
+
+    def _write_a_page(self, fd: int, data: bytes, offset: int) -> None:
+        part = data[: PAGE - offset % PAGE]
+        if len(part) < len(data):
+            self.was_torn = True
+            self._real["pwrite"](fd, part, offset)
+
+
+def content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+class Disk(Calls):
+    """As `Calls`, for a death of the machine: `lose_power` leaves what the disk has then.
+
+    Of each file it is what was flushed, and of the sectors and the lengths since
+    any that ``random`` chooses; a length with the blocks that it takes in.
+    """
+
+    def __init__(self, directory: str, nth: int = 0) -> None:
+        super().__init__(nth)
+        self._directory = directory
+        self._flushed: dict[str, bytes] = {}
+        self._since: dict[str, list[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for name in os.listdir(self._directory):
+            path = os.path.join(self._directory, name)
+            self._flushed[path] = content(path)
+        return self
+
+    def _counted(self, name: str) -> Callable[..., object]:
+        call = super()._counted(name)
+
+        def seen(*arguments: object, **options: object) -> object:
+            result = call(*arguments, **options)
+            if name in {"pwrite", "ftruncate", "fdatasync", "posix_fallocate"}:
+                path = os.readlink(f"/proc/self/fd/{arguments[0]}")
+                states = self._since.setdefault(path, [])
+                if name == "fdatasync":
+                    self._flushed[path] = content(path)
+                    states.clear()
+                else:
+                    states.append(content(path))
+            return result
+
+        return seen
+
+    def lose_power(self, random: Random) -> None:
+        """Leave in the files what the disk may have."""
+        for path in {*self._since, *self._flushed}:
+            states = [self._flushed.get(path, b""), *self._since.get(path, [])]
+            with open(path, "r+b") as file:
+                file.write(_mixed(states, random))
+                file.truncate()
+
+
+def _mixed(states: list[bytes], random: Random) -> bytes:
+    size = len(random.choice(states))
+    flushed = len(states[0])
+    # A length that takes in a new block is there with that block, and so is no other
+    # without; but within a block that the file has it can be there alone.
+    grown = size > flushed and (flushed % PAGE == 0 or (size - 1) // PAGE > flushed // PAGE)
+    sectors = []
+    for at in range(0, size, SECTOR):
+        choices = [s[at : at + SECTOR] for s in states if len(s) > at]
+        if at >= flushed:
+            choices = choices[-1:] if grown else [b"", *choices]
+        sectors.append(random.choice(choices).ljust(min(SECTOR, size - at), b"\0"))
+    return b"".join(sectors)[:size]

@@ -1,0 +1,90 @@
+"""Kills and power cuts at every call of a change, and neighbours before the restart.
+
+The whole of this, by real kills at every system call, is `make soak`.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.pools.crash import Calls, Disk
+from tests.pools.trial import CHANGES, NEIGHBOURS, SIZES, Trial, key_of, records, states
+
+
+@pytest.fixture
+def trial(public: str) -> Trial:
+    return Trial(public)
+
+
+@pytest.mark.parametrize("neighbour", NEIGHBOURS)
+@pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_kill_at_any_call_leaves_the_change_done_or_not_begun_and_all_else_alone(
+    trial: Trial, size: int, torn: bool, neighbour: str
+) -> None:
+    """P11."""
+    before = records(size)
+    act, seen = NEIGHBOURS[neighbour]
+    points = 0
+    for name in (*CHANGES, "batch"):
+        allowed = [seen(state) for state in states(before, name)]
+        nth, survived = 0, False
+        while not survived:
+            nth += 1
+            calls = Calls(nth, torn=torn)
+            survived = trial.die(before, name, calls)
+            if torn and not calls.was_torn:
+                continue
+            points += 1
+            act(trial.path)
+            found = trial.found()
+            assert found in allowed, (name, nth, [key_of(r) for r in found])
+            if survived:
+                assert found == allowed[-1]
+    assert points or (torn and size == 0)
+
+
+@pytest.mark.parametrize("neighbour", ["nobody", "appends"])
+def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
+    trial: Trial, neighbour: str
+) -> None:
+    before = records(60)
+    act, seen = NEIGHBOURS[neighbour]
+    for name in ("new long", "modify long", "delete first", "delete three"):
+        allowed = [seen(state) for state in states(before, name)]
+        nth, survived = 0, False
+        while not survived:
+            nth += 1
+            second, made = 0, 1
+            while second < made:
+                second += 1
+                survived = trial.die(before, name, Calls(nth, torn=True))
+                act(trial.path)
+                calls = Calls(second)
+                trial.found(calls)
+                made = calls.made + 1 if calls.made == second else 0
+                assert trial.found() in allowed, (name, nth, second)
+
+
+@pytest.mark.parametrize("size", SIZES[:3])
+def test_a_power_cut_leaves_the_change_done_or_not_begun_and_what_was_acknowledged_done(
+    trial: Trial, size: int
+) -> None:
+    """P11: any of the sectors that were written since the last flush are on the disk."""
+    before = records(size)
+    chance = random.Random(size)
+    for name in (*CHANGES, "batch"):
+        allowed = states(before, name)
+        nth, survived = 0, False
+        while not survived:
+            nth += 1
+            for _ in range(3):
+                disk = Disk(trial.directory, nth)
+                survived = trial.die(before, name, disk, sync=True)
+                disk.lose_power(chance)
+                found = trial.found()
+                assert found in allowed, (name, nth, [key_of(r) for r in found])
+                if survived:
+                    assert found == allowed[-1], name

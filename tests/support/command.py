@@ -1,0 +1,161 @@
+"""The installed command as a process: with pipes, on a terminal, as an ordinary user."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from hv_kvp_daemon.pools.directory import pool_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND = os.path.join(os.path.dirname(sys.executable), "hv-kvp")
+
+# A test that waits longer for a command that should end at once has failed.
+PATIENCE = 20.0
+
+_PLAIN = {
+    "PATH": os.environ["PATH"],
+    "LC_ALL": "C.UTF-8",
+    # A path in a Makefile's or a bare checkout's environment.
+    **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
+}
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Pools:
+    """A directory of pools, and the command that works on it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(
+        self, *words: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> Done:
+        return run(*words, "--pool-dir", self.path, stdin=stdin, env=env)
+
+    def file(self, number: int) -> str:
+        return pool_path(self.path, number)
+
+    def data(self, number: int) -> bytes:
+        with open(self.file(number), "rb") as file:
+            return file.read()
+
+    def write(self, number: int, data: bytes) -> None:
+        os.makedirs(self.path, exist_ok=True)
+        with open(self.file(number), "wb") as file:
+            file.write(data)
+
+
+def run(*words: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
+    done = subprocess.run(
+        [COMMAND, *words],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE,
+        env={**_PLAIN, **(env or {})},
+    )
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@final
+class Terminal:
+    """A command whose three standard descriptors are one terminal of so many columns."""
+
+    def __init__(
+        self, *words: str, columns: int = 80, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [COMMAND, *words],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env={**_PLAIN, "TERM": "xterm", **(env or {})},
+        )
+        os.close(slave)
+        self.screen = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.screen:
+            assert self._read(deadline), f"no {text!r} in {self.screen!r}"
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
+            pass
+        return self.process.wait(PATIENCE)
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], deadline - time.monotonic())
+        assert ready, f"nothing more within {PATIENCE} s than {self.screen!r}"
+        try:
+            data = os.read(self._master, 4096)
+        except OSError:  # EIO: the other end is closed
+            return False
+        self.screen += data.decode(errors="replace")
+        return bool(data)
+
+
+# Runs a command's main() as nobody.  Its modules are imported before, since
+# nobody may not be allowed to read where this interpreter is.
+_AS_NOBODY = """
+import os, sys
+from importlib import import_module
+from hv_kvp_daemon.cli import operator
+operator.build_parser().format_help()
+for module in ("jsontext", "parts"):
+    import_module("hv_kvp_daemon.cli." + module)
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+raise SystemExit(operator.main())
+"""
+
+
+class OrdinaryUser:
+    """A directory that everybody can enter, and commands by a user who owns nothing there."""
+
+    def __init__(self, path: str) -> None:
+        self.pools = Pools(f"{path}/pools")
+
+    def __call__(self, *words: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_NOBODY, *words, "--pool-dir", self.pools.path],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            env=_PLAIN,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
