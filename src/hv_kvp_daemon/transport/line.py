@@ -68,6 +68,11 @@ class Line:
     def close(self) -> None:
         raise NotImplementedError
 
+    @property
+    def serving(self) -> bool:
+        """Whether the driver knows this daemon."""
+        return bool(self.version)
+
     def state(self) -> str:
         """For people: what this line is doing."""
         raise NotImplementedError

@@ -192,8 +192,12 @@ class NetlinkLine(Line):
         if self._uevents is not None:
             self._uevents.close()
 
+    @property
+    def serving(self) -> bool:
+        return bool(self.version) or self._served
+
     def state(self) -> str:
-        if self.version or self._served:
+        if self.serving:
             return "serving over netlink"
         if self._device_busy:
             return f"waiting for {DEVICE} to be released"
