@@ -31,7 +31,7 @@ demo: $(VENV)/.run
 	@$(BIN)/python -m hv_kvp_daemon.host.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

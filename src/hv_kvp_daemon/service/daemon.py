@@ -87,6 +87,7 @@ class Daemon:
         self._line_watched: tuple[tuple[int, int], ...] = ()
         self._woke = time.monotonic()
         self._away = False
+        self._looked = False
 
     def run(self, ready: Callable[[], None]) -> None:
         """Register and serve; ``ready`` is called once, when that was tried.
@@ -123,10 +124,12 @@ class Daemon:
         self._woke = time.monotonic()
         again = self._signals.take_continued()
         self._away = away or again
+        self._looked = False
         self._loop.call(ready)
         if deadline is not None:
             self._check_deadlines()
-        self._away = again
+        # What was read after the process went on left nothing older behind.
+        self._away = again and not self._looked
 
     def _soonest(self) -> float | None:
         """The earliest deadline of all, or None: nothing wakes an idle daemon."""
@@ -167,6 +170,7 @@ class Daemon:
     # -- the line to the driver
 
     def _on_line(self, fd: int, events: int) -> None:
+        self._looked = True
         self._serve(self._chooser.on_event(fd, events))
 
     def _serve(self, message: memoryview | None) -> None:
