@@ -222,19 +222,22 @@ def test_closed_standard_descriptors_are_not_given_to_a_pool(
         *("--transport", f"loopback:{tmp_path}/host", "--pool-dir", f"{tmp_path}/pools"),
     ]
     with subprocess.Popen(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]):
-        wait_for("the socket", (tmp_path / "host").exists)
-        wait_for("the end of the look-up", lambda: len(_daemons_of(tmp_path)) == 1)
-        (served,) = _daemons_of(tmp_path)
-        for standard in (0, 1, 2):
-            assert os.readlink(f"/proc/{served.pid}/fd/{standard}") == "/dev/null"
-        peer = Peer(f"{tmp_path}/host")
-        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
-        peer.close()
-        before = served.cpu_times()
-        assert not select.select([], [], [], 0.3)[0]
-        assert served.cpu_times().user - before.user < 0.1
-        served.terminate()
-        wait_for("the end", lambda: not served.is_running() or served.status() == "zombie")
+        try:
+            wait_for("the socket", (tmp_path / "host").exists)
+            wait_for("the end of the look-up", lambda: len(_daemons_of(tmp_path)) == 1)
+            (served,) = _daemons_of(tmp_path)
+            for standard in (0, 1, 2):
+                assert os.readlink(f"/proc/{served.pid}/fd/{standard}") == "/dev/null"
+            peer = Peer(f"{tmp_path}/host")
+            assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+            peer.close()
+            before = served.cpu_times()
+            assert not select.select([], [], [], 0.3)[0]
+            assert served.cpu_times().user - before.user < 0.1
+        finally:
+            for process in _daemons_of(tmp_path):
+                process.terminate()
+        wait_for("the end", lambda: not _daemons_of(tmp_path))
 
 
 def test_detached_it_reports_why_it_cannot_serve(tmp_path: Path) -> None:

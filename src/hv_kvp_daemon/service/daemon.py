@@ -85,6 +85,7 @@ class Daemon:
         self._publisher = publisher
         self._loop = Loop()
         self._line_watched: tuple[tuple[int, int], ...] = ()
+        self._line_serves = False
         self._woke = time.monotonic()
         self._away = False
         self._looked = False
@@ -126,26 +127,22 @@ class Daemon:
         self._away = away or again
         self._looked = False
         self._loop.call(ready)
-        if deadline is not None:
+        if deadline is not None and self._woke >= deadline:
             self._check_deadlines()
         # What was read after the process went on left nothing older behind.
         self._away = again and not self._looked
 
     def _soonest(self) -> float | None:
         """The earliest deadline of all, or None: nothing wakes an idle daemon."""
-        return min(
-            (
-                deadline
-                for deadline in (
-                    self._line_deadline(),
-                    self._dispatch.ip_info.deadline,
-                    self._intrinsic.deadline(),
-                    self._publisher.due,
-                )
-                if deadline is not None
-            ),
-            default=None,
-        )
+        soonest = self._line_deadline()
+        for deadline in (
+            self._dispatch.ip_info.deadline,
+            self._intrinsic.deadline(),
+            self._publisher.due,
+        ):
+            if deadline is not None and (soonest is None or deadline < soonest):
+                soonest = deadline
+        return soonest
 
     def _line_deadline(self) -> float | None:
         """None while a reply is owed: the driver would take a registration for it."""
@@ -177,6 +174,7 @@ class Daemon:
         """Answer a request and whatever came while it was answered."""
         if self._chooser.line.watched is not self._line_watched:
             self._drop_later("its line to the driver is lost")
+        changed = message is None or not self._line_serves
         old = self._away
         while message is not None:
             started = time.monotonic()
@@ -207,7 +205,9 @@ class Daemon:
             message = newer
         if self._chooser.line.watched is not self._line_watched:
             self._watch_line()
-        self._line_changed()
+            changed = True
+        if changed:
+            self._line_changed()
 
     # -- a reply that waits for a program
 
@@ -256,6 +256,7 @@ class Daemon:
         """Hand on the driver's version, and tell when the driver goes or comes."""
         if self._chooser.line.version:
             self._intrinsic.driver_version = self._chooser.line.version
+        self._line_serves = self._chooser.line.serving
         self._publisher.look()
 
     def _log_exchange(self, message: Buffer, reply: bytes) -> None:

@@ -17,8 +17,17 @@ an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 
 from __future__ import annotations
 
+import struct
+
+from hv_kvp_daemon.guest.intrinsic import KEYS
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.wire.message import FieldError, decode_request, encode_pair, encode_status
+from hv_kvp_daemon.wire.message import (
+    FieldError,
+    decode_request,
+    encode_pair,
+    encode_request,
+    encode_status,
+)
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_ERROR_NOT_SUPPORTED,
@@ -42,6 +51,9 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.guest.intrinsic import Intrinsic
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
+
+# What tells the replies of the auto pool apart: operation, pool, padding, index.
+_START = struct.Struct("=Q")
 
 #: Operations that change a pool: never carried out for a host that has given up.
 CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
@@ -84,6 +96,13 @@ class Dispatch:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
         kind = message[0]
         self.requests[kind] = self.requests.get(kind, 0) + 1
+        # Replies from the auto pool are kept until anything about the guest changes.
+        if self._prepared_for != self._intrinsic.generation:
+            self._prepared.clear()
+            self._prepared_for = self._intrinsic.generation
+        return self._prepared.get(_START.unpack_from(message)[0]) or self._make(kind, message)
+
+    def _make(self, kind: int, message: Buffer) -> bytes | None:
         if kind == KVP_OP_GET_IP_INFO:
             return self.ip_info.answer(message)
         operation = self._operations.get(kind)
@@ -100,7 +119,7 @@ class Dispatch:
 
     def _enumerate(self, request: Request) -> bytes:
         if request.pool == KVP_POOL_AUTO:
-            return self._enumerate_auto(request.index)
+            return self._enumerate_auto(request)
         if request.pool >= KVP_POOL_COUNT:
             return NO_MORE
         record = self._pools[request.pool].read(request.index)
@@ -108,17 +127,13 @@ class Dispatch:
             return NO_MORE
         return encode_pair(record.key, record.value, request.index)
 
-    def _enumerate_auto(self, index: int) -> bytes:
-        """Reply from what was prepared; made anew after anything about the guest changed."""
-        if self._prepared_for != self._intrinsic.generation:
-            self._prepared.clear()
-            self._prepared_for = self._intrinsic.generation
-        reply = self._prepared.get(index)
-        if reply is None:
-            item = self._intrinsic.item(index)
-            if item is None:
-                return NO_MORE
-            reply = self._prepared[index] = encode_pair(*item, index)
+    def _enumerate_auto(self, request: Request) -> bytes:
+        item = self._intrinsic.item(request.index)
+        reply = NO_MORE if item is None else encode_pair(*item, request.index)
+        # The end as well, which a host reads in each sweep; what lies beyond it
+        # is asked by nobody who means well, and is not kept.
+        if request.index <= len(KEYS):
+            self._prepared[_START.unpack_from(encode_request(request))[0]] = reply
         return reply
 
     def _get(self, request: Request) -> bytes:

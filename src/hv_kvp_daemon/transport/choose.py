@@ -87,7 +87,8 @@ class Chooser:
         except TransportError as error:
             self._cannot_register(error)
             return None
-        self._consider()
+        if self._auto and not self.line.version:
+            self._consider()
         return request
 
     def on_deadline(self) -> memoryview | None:
