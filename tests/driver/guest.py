@@ -28,7 +28,9 @@ COMM = "hv_kvp_daemon"  # both daemons' name in /proc/PID/comm
 
 _OUTPUT_DIR = "/tmp/hvlab"
 # An emulator on a busy machine stalls, and the watchdogs then complain.
-_STALL = re.compile(r"MP-BIOS bug|soft lockup|rcu.*(stall|starved)|hrtimer: interrupt took|clocksource")
+_STALL = re.compile(
+    r"MP-BIOS bug|soft lockup|rcu.*(stall|starved)|hrtimer: interrupt took|clocksource"
+)
 _FAULT = re.compile(
     r"BUG:|kernel BUG at|\bOops\b|WARNING: |general protection|Call Trace|refcount_t|"
     r"unable to handle|blocked for more than|detected buffer overflow|Kernel panic",

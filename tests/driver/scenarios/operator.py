@@ -62,7 +62,7 @@ def check_install_service_makes_a_late_driver_start_the_daemon() -> None:
     assert "any local user can" in done.stderr
     guest.load_driver()
     wait_for("a start by udev", active)
-    status = wait_for("registration", lambda: _serving())
+    status = wait_for("registration", _serving)
     assert status["transport"] == "netlink"
     assert status["driver_version"] == "3.1"
 
