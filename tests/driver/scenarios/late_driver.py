@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -103,6 +104,8 @@ def _holds(process: Process) -> bool:
 def _device_fd(process: Process) -> int:
     directory = f"/proc/{process.pid}/fd"
     for fd in os.listdir(directory):
-        if os.readlink(f"{directory}/{fd}") == guest.DEVICE:
-            return int(fd)
+        # It may be closed between the two looks.
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"{directory}/{fd}") == guest.DEVICE:
+                return int(fd)
     return -1
