@@ -294,6 +294,33 @@ def test_debug_shows_values_of_world_readable_pools_only(tmp_path: Path) -> None
         assert "of-a-private-pool" not in daemon.stderr
 
 
+def test_a_journal_that_hangs_does_not_hang_the_daemon(tmp_path: Path) -> None:
+    read, write = os.pipe2(os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(write, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    status = os.fstat(write)
+    socket_path = tmp_path / "host"
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hv_kvp_daemon", "-n", "--debug"),
+            *("--transport", f"loopback:{socket_path}", "--pool-dir", f"{tmp_path}/pools"),
+        ],
+        stderr=write,
+        env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+    ) as process:
+        wait_for("the socket", socket_path.exists)
+        peer = Peer(str(socket_path))
+        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+        peer.close()
+        process.terminate()
+        assert process.wait(5) == 0
+    os.close(read)
+    os.close(write)
+
+
 def test_a_lock_that_is_held_does_not_delay_the_end(daemon: RunningDaemon) -> None:
     """P15: F_SETLKW waited for ever."""
     peer = daemon.connect()

@@ -57,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     level = logs.DEBUG if options.debug else logs.LEVELS[options.log_level]
     attached = options.foreground or options.no_daemon
-    write = logs.to_journal if logs.stderr_is_journal() else logs.to_terminal
-    log = logs.Log(write, level)
+    log = logs.Log(_log_target(), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
     # Detached, it runs in another directory.
@@ -122,6 +121,15 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
 
 def _address_source(name: str) -> AddressSource:
     return GetifaddrsAddresses() if name == "getifaddrs" else RtnetlinkAddresses()
+
+
+def _log_target() -> Callable[[int, str], None]:
+    if not logs.stderr_is_journal():
+        return logs.to_terminal
+    # A journal that hangs must not hang the daemon.  Nobody else writes to this
+    # end, as other programs may to a terminal's.
+    os.set_blocking(2, False)
+    return logs.to_journal
 
 
 def _status_path(transport: str) -> str:

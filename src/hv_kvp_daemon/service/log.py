@@ -102,8 +102,9 @@ def _to_stderr(text: str) -> None:
     try:
         os.write(2, data)
     except OSError:
-        # Nobody reads standard error (a closed pipe, a full disk behind it):
-        # the daemon serves on without a log rather than end for want of one.
+        # Nobody reads standard error (a closed pipe, a full disk behind it, a
+        # journal that hangs): the daemon serves on without a log rather than end
+        # for want of one.
         return
 
 
