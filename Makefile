@@ -45,5 +45,10 @@ driver-test: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Kills at every system call, power cuts at every write of a disk, real neighbours:
+# tests/soak/README.md.
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest tests/soak --timeout=3600
+
 clean:
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache dist build

@@ -111,6 +111,7 @@ class Disk(Calls):
         call = super()._counted(name)
 
         def seen(*arguments: object, **options: object) -> object:
+            shorter = self._cut(*arguments) if name == "ftruncate" else None  # type: ignore[arg-type]
             result = call(*arguments, **options)
             if name in {"pwrite", "ftruncate", "fdatasync", "posix_fallocate"}:
                 path = os.readlink(f"/proc/self/fd/{arguments[0]}")
@@ -119,10 +120,16 @@ class Disk(Calls):
                     self._flushed[path] = content(path)
                     states.clear()
                 else:
-                    states.append(content(path))
+                    states += [*([shorter] if shorter else []), content(path)]
             return result
 
         return seen
+
+    def _cut(self, fd: int, length: int) -> bytes:
+        """What a file can be like on the disk before its length is: its last block cleared."""
+        raw = content(os.readlink(f"/proc/self/fd/{fd}"))
+        end = min(-(-length // PAGE) * PAGE, len(raw))
+        return raw[:length] + bytes(end - length) + raw[end:]
 
     def lose_power(self, random: Random) -> None:
         """Leave in the files what the disk may have."""
@@ -136,9 +143,9 @@ class Disk(Calls):
 def _mixed(states: list[bytes], random: Random) -> bytes:
     size = len(random.choice(states))
     flushed = len(states[0])
-    # A length that takes in a new block is there with that block, and so is no other
-    # without; but within a block that the file has it can be there alone.
-    grown = size > flushed and (flushed % PAGE == 0 or (size - 1) // PAGE > flushed // PAGE)
+    # What a file is longer by was written before the length, if it begins with a new
+    # block; within a block that the file has the length can be there alone.
+    grown = size > flushed and flushed % PAGE == 0
     sectors = []
     for at in range(0, size, SECTOR):
         choices = [s[at : at + SECTOR] for s in states if len(s) > at]

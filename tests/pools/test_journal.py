@@ -47,7 +47,7 @@ def test_what_was_written_down_is_pending_until_it_is_cleared(
 ) -> None:
     assert journal.pending() is None
     for _ in range(2):
-        journal.write(change, to_disk=True)
+        journal.write(change)
         found = journal.pending()
         assert found is not None
         assert (found.kind, found.offset, found.gap, found.kept, found.old, found.new) == (
@@ -59,7 +59,7 @@ def test_what_was_written_down_is_pending_until_it_is_cleared(
 
 
 def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> None:
-    journal.write(replace(0, OLD, NEW), to_disk=False)
+    journal.write(replace(0, OLD, NEW))
     with open(journal.path, "rb") as file:
         whole = file.read(40 + 2 * RECORD_SIZE)
     for size in (8, 11, 12, 39, 40, 41, 4096, len(whole) - 1):

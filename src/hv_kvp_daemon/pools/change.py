@@ -13,9 +13,11 @@ Facts that shape this module:
 - Records and both their fields are multiples of 512 long, so no sector holds bytes
   of two fields.  A key, or a value below 512 bytes that replaces another such, is
   one sector: it is written whole or not at all.
-- A file's length is written to the disk after blocks that are new in the file.  But
-  where it grows within a block that it has, ext4 may write the length long before
-  the bytes: then there is a record of nothing but NULs (found in the driver VM).
+- What a file is longer by is on the disk before the length, if it begins with a new
+  block.  Within a block that the file has, ext4 may write the length first: then
+  there are NULs where an appended record begins.  And when a file becomes shorter,
+  the rest of its last block may be NULs on the disk before the length is there.
+  (Both found in the driver VM, which is killed at each of its writes.)
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 SECTOR: Final = 512
 PAGE: Final = 4096
 
-# A file system's blocks are no larger.
-_LARGEST_BLOCK: Final = max(PAGE, os.sysconf("SC_PAGE_SIZE"))
+# The largest block that a file system can have.
+_BLOCK: Final = max(PAGE, os.sysconf("SC_PAGE_SIZE"))
 
 #: What a change is, in a journal as well.
 REPLACE: Final = 1
@@ -74,23 +76,15 @@ class Change:
 
     @property
     def can_tear(self) -> bool:
-        """Whether a kill or a power cut can leave a part of it.
+        """Whether a kill or a power cut can leave a part of it that matters.
 
-        A part of an appended record is behind the last whole one, where no
-        reader takes it; but what a neighbour then appends is not in its place.
+        Of a record that is appended a beginning can be left in any case.  No
+        reader takes it; but what a neighbour appends behind it is not in its
+        place, which at the start of a page cannot happen by a kill.
         """
         if self.kind == APPEND:
-            return self.offset % PAGE != 0
+            return self.offset % _BLOCK != 0
         return self._last - self._first > SECTOR
-
-    @property
-    def can_lose_power(self) -> bool:
-        """Whether nothing has to be on the disk before it is begun."""
-        if self.kind != APPEND:
-            return not self.can_tear
-        end = self.offset + len(self.new) - 1
-        grows_in_its_block = self.offset // _LARGEST_BLOCK == end // _LARGEST_BLOCK
-        return not (self.can_tear and grows_in_its_block)
 
     def apply(self, fd: int) -> None:
         """Write what differs.  It can be repeated after any part of it.
@@ -119,8 +113,15 @@ class Change:
         if self.kind == APPEND and len(found) > len(self.old):
             # The bytes that a file is longer by are NULs until they are written.
             old = self.old.ljust(len(self.new), b"\0")
-            return found != self.new and _parts(found, old, self.new) is not None
-        return is_torn(found, self.old, self.new)
+            return found != self.new and _parts(found, old, self.new, len(old)) is not None
+        kept = self.kept if self.kind == CLOSE_GAP else len(self.new)
+        parts = _parts(found, self.old, self.new, kept)
+        if parts is None:
+            return False
+        before, after, in_order = parts
+        # Records that a neighbour removed from the middle look as if those behind them
+        # had moved already, and nothing before; but then the file is shorter.
+        return before and after and (len(found) == len(self.new) or in_order)
 
     def may_stand_at(self, found: bytes) -> bool:
         """Tell by the first record of a place whether `is_torn` is worth asking."""
@@ -193,17 +194,6 @@ def filler(size: int) -> bytes:
     return (_GRAVE_RECORD * (size // RECORD_SIZE + 1))[:size]
 
 
-def is_torn(found: bytes, old: bytes, new: bytes) -> bool:
-    """Tell whether some sectors are as before, some as after, and none otherwise."""
-    parts = _parts(found, old, new)
-    if parts is None:
-        return False
-    before, after, in_order = parts
-    # Records that a neighbour removed from the middle look as if those behind them
-    # had moved already, and nothing before; but then the file is shorter.
-    return before and after and (len(found) == len(new) or in_order)
-
-
 def read_at(fd: int, length: int, offset: int) -> bytes:
     """Return ``length`` bytes from ``offset`` on, or as many as the file has.
 
@@ -232,16 +222,17 @@ def _same(one: bytes, other: bytes, at: int, size: int) -> bool:
     return one[at : at + size] == other[at : at + size]
 
 
-def _parts(found: bytes, old: bytes, new: bytes) -> tuple[bool, bool, bool] | None:
+def _parts(found: bytes, old: bytes, new: bytes, kept: int) -> tuple[bool, bool, bool] | None:
     """Return whether there are sectors of before, of after, and those of after first.
 
-    None where a sector is neither.
+    NULs behind what is kept are of after: of a cut.  None where a sector is neither.
     """
     before = after = False
     in_order = True
     for at in range(0, len(found), SECTOR):
         size = min(SECTOR, len(found) - at)
         is_old, is_new = _same(found, old, at, size), _same(found, new, at, size)
+        is_new = is_new or (at >= kept and found.count(0, at, at + size) == size)
         if not (is_old or is_new):
             return None
         in_order = in_order and (is_old or not before)

@@ -42,7 +42,7 @@ _HEAD: Final = struct.Struct("=8sI")
 _BODY: Final = struct.Struct("=IQQII")
 _SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE
 _NOTHING: Final = bytes(len(_MAGIC))
-_UNREADABLE: Final = close_gap(0, b"", RECORD_SIZE)
+_REST: Final = close_gap(0, b"", RECORD_SIZE)
 
 
 class Journal:
@@ -68,20 +68,30 @@ class Journal:
                 return None
             if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC:
                 return None
-            return _decode(read_at(self._fd, os.fstat(self._fd).st_size, 0)) or _UNREADABLE
+            return _decode(read_at(self._fd, os.fstat(self._fd).st_size, 0)) or _REST
         except OSError as error:
             raise self._error(error) from error
 
-    def write(self, change: Change, *, to_disk: bool) -> None:
-        """Write a change down; with ``to_disk`` it is on the disk afterwards."""
+    def write(self, change: Change) -> None:
+        """Write a change down; it is on the disk afterwards, unless nothing is synced."""
         try:
             self._open(create=True)
             write_at(self._fd, _encode(change), 0)
-            if to_disk and self._sync:
+            if self._sync:
                 os.fdatasync(self._fd)
                 if not self._name_on_disk:
                     sync_directory(os.path.dirname(self.path))
                     self._name_on_disk = True
+        except OSError as error:
+            raise self._error(error) from error
+
+    def write_rest(self) -> None:
+        """Write down that of what was written down nothing is left to do but to remove graves.
+
+        Not waited for, as `clear`.
+        """
+        try:
+            write_at(self._fd, _encode(_REST), 0)
         except OSError as error:
             raise self._error(error) from error
 

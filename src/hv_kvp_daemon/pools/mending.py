@@ -16,7 +16,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import APPEND, CLOSE_GAP, GRAVE, PAGE, Change, is_torn, read_at, write_at
+from .change import APPEND, CLOSE_GAP, GRAVE, PAGE, Change, filler, read_at, write_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,16 +50,19 @@ class _Mender:
     def mend(self) -> bool:
         if self._change.kind == APPEND:
             return self._mend_append()
-        place = self._torn_place()
+        change = self._change
+        found = read_at(self._fd, len(change.new), change.offset)
+        whole = found == change.new or change.old.startswith(found)
+        place = None if whole else self._torn_place()
         if place is not None:
             # No further than the file goes: somebody may have cut it.
             size = os.fstat(self._fd).st_size
-            self._write(self._change.new[: size - place], place)
-        if self._change.kind != CLOSE_GAP:
+            self._write(change.new[: size - place], place)
+        if change.kind != CLOSE_GAP:
             return place is not None
-        if self._change.gap % RECORD_SIZE:
+        if change.gap % RECORD_SIZE:
             return self._go_on_with_part() or place is not None
-        if place is None:
+        if place is None and not whole:
             self._bury_torn()
         return self._remove_graves() or place is not None
 
@@ -100,29 +103,37 @@ class _Mender:
         return False
 
     def _bury_torn(self) -> None:
-        """Where neighbours removed records among those that moved, bury what is twice or torn.
+        """Where neighbours removed records among those that moved, bury the one too many.
 
-        A kill leaves the block's records in their order with one too many: where
-        the writing ended, the next is there in part, or the one before it again.
+        A kill leaves the block's records in their order, and where the writing
+        ended, with a page, one more: the next one in part, or the last one again.
         What was to go, and is behind that place, is still there.
         """
         before, after = _records(self._change.old), _records(self._change.new)
         found = [self._record(at) for at in self._offsets()]
-        torn = {
-            number
-            for number, record in enumerate(found)
-            if _is_again(found, number, before) or _is_between(record, before, after, found)
-        }
-        if torn:
+        torn: set[int] = set()
+        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+            cut = -(self._change.offset + number * RECORD_SIZE) % PAGE
+            part = new[:cut] + old[cut:]
+            if cut >= RECORD_SIZE or new not in found:
+                continue
+            # Where it is the same as a record, it is told by what is around it.
+            following = [part, new] + (after[number + 1 : number + 2] if part == new else [])
+            preceding = [part] if cut == 0 or (part in before and part != new) else []
+            row = preceding + following
             torn |= {
-                number
-                for number, record in enumerate(found)
-                if record in before and record not in after
+                at + len(preceding)
+                for at in range(len(found) - len(row) + 1)
+                if found[at : at + len(row)] == row
             }
-        for number in sorted(torn, reverse=True):
-            self._bury(number * RECORD_SIZE)
+        if torn:
+            doomed = set(before) - set(after)
+            torn |= {at for at, record in enumerate(found) if record in doomed}
+        for at in sorted(torn, reverse=True):
+            self._bury(at * RECORD_SIZE)
 
     def _remove_graves(self) -> bool:
+        self._bury_nuls()
         graves = [at for at in self._offsets() if self._key(at) == GRAVE]
         if not graves:
             return False
@@ -139,6 +150,17 @@ class _Mender:
                 first = at
         self._writer.close_gap(first, RECORD_SIZE)
         return True
+
+    def _bury_nuls(self) -> None:
+        """What a cut left at the file's end, whose length it did not change."""
+        size = os.fstat(self._fd).st_size
+        odd = size % RECORD_SIZE
+        if odd and read_at(self._fd, odd, size - odd) in {filler(odd), bytes(odd)}:
+            self._writer.cut(size - odd)
+        for at in reversed(self._offsets()):
+            if any(self._record(at)):
+                break
+            self._bury(at)
 
     def _bury(self, at: int) -> None:
         self._writer.burial(at).apply(self._fd)
@@ -159,17 +181,3 @@ class _Mender:
 
 def _records(region: bytes) -> list[bytes]:
     return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
-
-
-def _is_again(found: list[bytes], number: int, before: list[bytes]) -> bool:
-    record = found[number]
-    return number > 0 and record == found[number - 1] and before.count(record) == 1
-
-
-def _is_between(
-    record: bytes, before: list[bytes], after: list[bytes], found: list[bytes]
-) -> bool:
-    if record in before or record in after:
-        return False
-    pairs = zip(before, after, strict=True)
-    return any(is_torn(record, old, new) and new in found for old, new in pairs)

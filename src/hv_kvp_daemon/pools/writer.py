@@ -8,11 +8,9 @@ How a change is made safe depends on what can be left of it (see `change`):
 =====================================  ==========================================
 replace, within one sector             nothing: it is there or it is not
 replace, several sectors               the journal, on the disk before the change
-append, at the start of a page         nothing
-append, over the end of a page         the journal, which a kill leaves as it is
-append, within a page that has others  the journal, on the disk before the change
-delete of the last record              nothing: the file becomes shorter
-delete of another                      the journal for each block of records that
+append, at the start of a block        nothing
+append, elsewhere                      the journal, on the disk before the change
+delete                                 the journal for each block of records that
                                        moves, on the disk before the block moves
 =====================================  ==========================================
 """
@@ -21,7 +19,7 @@ from __future__ import annotations
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import GRAVE, Change, Cut, close_gap, read_at, replace
+from .change import CLOSE_GAP, GRAVE, Change, Cut, close_gap, read_at, replace
 from .errors import PoolError
 from .journal import MOST_MOVED, Journal
 
@@ -54,7 +52,7 @@ class Writer:
         """
         noted = change.can_tear
         if noted:
-            self.journal.write(change, to_disk=not change.can_lose_power)
+            self.journal.write(change)
         try:
             self._make((change,), cut)
         except OSError:
@@ -84,14 +82,11 @@ class Writer:
         """
         first, *others = offsets
         change, cut = self._next_block(first, 0)
-        if cut == first:
-            self.cut(first)
-            return
-        self.journal.write(change, to_disk=True)
+        self.journal.write(change)
         end = first + len(change.old)
         try:
             burials = [self.burial(at) for at in reversed(others) if at >= end]
-            self._make((*burials, change), cut)
+            self._make((*burials, change) if change.kept or cut is None else (), cut)
         except OSError:
             self.journal.clear()
             raise
@@ -111,9 +106,10 @@ class Writer:
         while cut is None:
             change, cut = self._next_block(at, gap)
             if change.kept:
-                self.journal.write(change, to_disk=True)
+                self.journal.write(change)
                 self._make((change,), cut)
             elif cut is not None:
+                self.journal.write_rest()
                 self.cut(cut)
             at += change.kept
             gap = len(change.old) - change.kept
@@ -140,6 +136,8 @@ class Writer:
             # One after the other also on the disk: a length before the records that
             # it leaves, for one, would lose them.
             for step in steps:
+                if isinstance(step, Cut) and changes and changes[-1].kind == CLOSE_GAP:
+                    self.journal.write_rest()
                 step.apply(fd)
                 self._file.flush()
         except BaseException as error:

@@ -1,0 +1,140 @@
+"""Pools on a disk: what the host was told is done survives the loss of power.
+
+After each change that was answered, a count goes to the disk behind the file
+system, past all caches; so whatever copy of the disk is looked at later, it says
+itself how many changes the host had been told of (`acknowledged`).
+
+Here the disk is copied as it is, under the running system, now and then.
+``tests/soak/test_power.py`` runs `serve_until_killed` and looks at every write.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+from collections.abc import Iterator
+
+from tests.driver import guest
+from tests.driver.guest import wait_for
+from tests.driver.lab.hvhost import GUEST, S_OK, Host
+
+DISK_MIB = 64
+SECONDS = 240
+CHECK_SECONDS = 150
+
+DISK = "/dev/vda"
+FILE_SYSTEM_MIB = 48
+COUNT_AT = 56 << 20
+BLOCK = 4096
+MOUNT = "/mnt"
+POOLS = f"{MOUNT}/pools"
+
+Pairs = list[tuple[str, str]]
+
+
+def make_file_system(path: str) -> None:
+    command = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", str(BLOCK), "-J", "size=4"]
+    now = ["-E", "lazy_itable_init=0,lazy_journal_init=0"]
+    subprocess.run([*command, *now, path, f"{FILE_SYSTEM_MIB}M"], check=True)
+
+
+def step(number: int) -> tuple[str, str]:
+    """The key and the value that are set; an empty value means that the key goes."""
+    key = f"key {number * 7 % 31}"
+    if number % 6 == 5:
+        return f"key {number * 5 % 31}", ""
+    letter = chr(ord("a") + number % 26)
+    # Two bytes each, so that values span sectors and pages as well.
+    return key, letter + "ä" * (number * 37 % 1000)
+
+
+def states() -> Iterator[Pairs]:
+    """What is in the pool after no change, after one, after two."""
+    pairs: Pairs = []
+    number = 0
+    while True:
+        yield pairs
+        key, value = step(number)
+        keys = [k for k, _ in pairs]
+        if not value:
+            pairs = [(k, v) for k, v in pairs if k != key]
+        elif key in keys:
+            pairs = [(k, value if k == key else v) for k, v in pairs]
+        else:
+            pairs = [*pairs, (key, value)]
+        number += 1
+
+
+def acknowledged(disk: str) -> int:
+    """How many changes the host had been told of when the disk was as it is."""
+    with open(disk, "rb") as file:
+        file.seek(COUNT_AT)
+        return int.from_bytes(file.read(8), "little")
+
+
+def setup() -> None:
+    for module in ("virtio_pci", "virtio_blk"):
+        subprocess.run(["modprobe", module], check=True)
+    wait_for("the disk", lambda: os.path.exists(DISK))
+    if subprocess.run(["dumpe2fs", "-h", DISK], check=False, capture_output=True).returncode:
+        make_file_system(DISK)
+    subprocess.run(["mount", DISK, MOUNT], check=True)
+
+
+class Changes:
+    """A daemon with its pools on the disk, and a host that changes them."""
+
+    def __init__(self) -> None:
+        self._daemon = guest.daemon("-n", "--transport", "chardev", "--pool-dir", POOLS)
+        wait_for("registration", lambda: "driver version" in self._daemon.stderr)
+        self._host = Host(watch=self._daemon.must_run)
+        assert self._host.negotiate() == S_OK
+        # The buffer of a write past the caches begins at a page.
+        self._block = mmap.mmap(-1, BLOCK)
+        self._disk = os.open(DISK, os.O_WRONLY | os.O_DIRECT)
+        self.number = 0
+
+    def make_one(self) -> None:
+        key, value = step(self.number)
+        if value:
+            assert self._host.set(GUEST, key, value) == S_OK
+        else:
+            self._host.delete(GUEST, key)
+        self.number += 1
+        self._block[:8] = self.number.to_bytes(8, "little")
+        os.pwritev(self._disk, [self._block], COUNT_AT)
+
+
+def serve_until_killed() -> None:
+    changes = Changes()
+    print("serving", flush=True)
+    while True:
+        changes.make_one()
+
+
+def check_what_the_host_was_told_is_on_the_disk_at_once() -> None:
+    if os.environ.get("UNTIL_KILLED"):
+        serve_until_killed()
+    changes = Changes()
+    expected = states()
+    state = next(expected)
+    for number in range(1, 121):
+        changes.make_one()
+        state = next(expected)
+        if number % 12 == 0:
+            assert on_disk() == state, number
+    assert acknowledged(DISK) == 120
+
+
+def on_disk() -> Pairs:
+    """The pool in a copy of the disk as it is now, its file system's journal replayed."""
+    copy, pool = "/tmp/copy", "/tmp/copied_pool"
+    direct = ["dd", f"if={DISK}", f"of={copy}", "iflag=direct", "bs=1M", "status=none"]
+    subprocess.run(direct, check=True)
+    # 1: errors were corrected, such as a journal that was not empty.
+    checked = subprocess.run(["e2fsck", "-fy", copy], check=False, capture_output=True)
+    assert checked.returncode in {0, 1}, checked.stdout
+    dump = f"dump /pools/.kvp_pool_1 {pool}"
+    subprocess.run(["debugfs", "-R", dump, copy], check=True, capture_output=True)
+    return guest.records(pool)

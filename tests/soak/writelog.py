@@ -1,0 +1,49 @@
+"""What a VM wrote to its disk, write by write, as qemu's blklogwrites records it.
+
+In: the log.  Out: its entries, in the order in which the disk got them.
+The format is that of Linux's dm-log-writes (Documentation/admin-guide/device-mapper).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FLUSH = 1
+FUA = 2
+DISCARD = 4
+
+_MAGIC = 0x6A736677736872
+_SUPER = struct.Struct("<QQQI")
+_ENTRY = struct.Struct("<QQQQ")
+
+
+class Write(NamedTuple):
+    """Bytes at an offset; with ``flushes`` all before it is on the disk for certain."""
+
+    offset: int
+    data: bytes
+    flushes: bool
+
+
+def read(path: str) -> Iterator[Write]:
+    """Yield the entries of a log; of one that ends early, those that are whole."""
+    with open(path, "rb") as file:
+        magic, version, _, sector = _SUPER.unpack(file.read(_SUPER.size))
+        assert (magic, version) == (_MAGIC, 1)
+        at, end = sector, os.fstat(file.fileno()).st_size
+        while at + sector <= end:
+            file.seek(at)
+            first, count, flags, _ = _ENTRY.unpack(file.read(_ENTRY.size))
+            at += sector
+            if not (count or flags):
+                return
+            size = 0 if flags & DISCARD else count * sector
+            file.seek(at)
+            data = file.read(size)
+            at += size
+            yield Write(first * sector, data, bool(flags & (FLUSH | FUA)))
