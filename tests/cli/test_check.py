@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.cli import condition
+from hv_kvp_daemon.pools.change import replace
+from hv_kvp_daemon.pools.journal import Journal
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.support.daemon import RunningDaemon
 
@@ -77,7 +79,7 @@ def test_repair_keeps_a_copy_and_the_inode(pools: Pools) -> None:
     inode = os.stat(pools.file(1)).st_ino
     status, _, err = pools("check", "--repair")
     assert status == 0
-    copies = [name for name in os.listdir(pools.path) if not name.startswith(".kvp_pool_")]
+    copies = [name for name in os.listdir(pools.path) if name.startswith("hv-kvp-backup")]
     assert len(copies) == 1
     copy = f"{pools.path}/{copies[0]}"
     assert f"pool guest: the former bytes are in {copy}" in err
@@ -138,6 +140,22 @@ def test_records_from_before_this_boot_are_noted_where_a_host_writes(pools: Pool
     now = time.time()
     os.utime(pools.file(0), (now, now))
     assert [each[0] for each in of_pools(pools)] == ["host"]
+
+
+def test_an_interrupted_change_is_damage_that_repair_finishes(pools: Pools) -> None:
+    old, new = b"1" * 2000, b"2" * 2000
+    pools.write(1, encode(b"k", old))
+    journal = Journal(1, pools.file(1), sync=False)
+    before, after = encode(b"k", old), encode(b"k", new)
+    journal.write(replace(0, before, after))
+    journal.close()
+    torn = after[:1024] + before[1024:]
+    pools.write(1, torn)
+    assert of_pools(pools)[0][:2] == ("guest", "damage")
+    assert "a change was interrupted" in of_pools(pools)[0][2]
+    assert pools("check", "--repair").status == 0
+    assert pools.data(1) == after
+    assert of_pools(pools) == [("guest", "note", of_pools(pools)[0][2])]
 
 
 def test_a_name_that_looks_like_a_pool_is_noted(pools: Pools) -> None:

@@ -99,14 +99,18 @@ def test_set_split_divides_at_characters_and_get_joins(pools: Pools) -> None:
     assert pools("get", "k", "--join", "-n").out.encode() == value
 
 
-def test_set_split_replaces_former_parts_where_they_were(pools: Pools) -> None:
+def test_set_split_replaces_former_parts_and_nothing_else(pools: Pools) -> None:
     pools.write(1, encode(b"a", b"1") + encode(b"k", b"old") + encode(b"b", b"2"))
     pools("set", "k", "-", "--split", stdin=b"x" * 3000)
     assert [line.split("\t")[0] for line in pools("list", "guest").out.splitlines()] == [
-        *("a", "k.0", "k.1", "k.2", "b"),
+        *("a", "b", "k.0", "k.1", "k.2"),
+    ]
+    pools("set", "k", "-", "--split", stdin=b"y" * 2000)
+    assert [line.split("\t")[0] for line in pools("list", "guest").out.splitlines()] == [
+        *("a", "b", "k.0", "k.1"),
     ]
     pools("set", "k", "-", "--split", stdin=b"short")
-    assert pools.data(1) == encode(b"a", b"1") + encode(b"k", b"short") + encode(b"b", b"2")
+    assert pools.data(1) == encode(b"a", b"1") + encode(b"b", b"2") + encode(b"k", b"short")
 
 
 def test_set_split_refuses_what_is_no_text(pools: Pools) -> None:

@@ -37,7 +37,7 @@ def test_an_export_imports_as_the_same_files(pools: Pools) -> None:
     assert "pool external: a host sees 1 records cut or changed" in err
     assert other.data(0) == RECORDS
     assert other.data(4) == pools.data(4)
-    assert sorted(os.listdir(other.path)) == [".kvp_pool_0", ".kvp_pool_4"]
+    assert not os.path.exists(other.file(1))
 
 
 def test_export_takes_the_pools_that_are_named(pools: Pools) -> None:
@@ -83,6 +83,34 @@ def test_merge_keeps_other_keys_and_their_places(pools: Pools) -> None:
     }
     assert pools("import", "--merge", stdin=json.dumps(document).encode()).status == 0
     assert pools("list", "guest").out == "a\told\nb\tnew\nc\told\nd\tnew\n"
+
+
+def test_an_import_leaves_keys_in_their_places_and_the_order_of_equal_ones(
+    pools: Pools,
+) -> None:
+    pools.write(
+        1, b"".join(encode(k, b"old") for k in (b"c", b"a", b"gone", b"a", b"a")) + b"part"
+    )
+    inode = os.stat(pools.file(1)).st_ino
+    document = guest(
+        ",".join(f'{{"key": "{k}", "value": "{v}"}}' for k, v in ("a1", "b1", "a2", "c1", "b2"))
+    )
+    assert pools("import", "--yes", stdin=document.encode()) == (0, "", "")
+    wanted = ((b"c", b"1"), (b"a", b"1"), (b"a", b"2"), (b"b", b"1"), (b"b", b"2"))
+    assert pools.data(1) == b"".join(encode(*pair) for pair in wanted)
+    assert os.stat(pools.file(1)).st_ino == inode
+
+
+def test_exact_keeps_a_copy_of_what_was_there(pools: Pools) -> None:
+    pools.write(1, GARBAGE + b"rest")
+    document = guest('{"key": "a", "value": "1"}').encode()
+    status, _, err = pools("import", "--exact", "--yes", stdin=document)
+    assert status == 0
+    copies = [name for name in os.listdir(pools.path) if name.startswith("hv-kvp-backup")]
+    assert f"the former bytes are in {pools.path}/{copies[0]}" in err
+    with open(f"{pools.path}/{copies[0]}", "rb") as copy:
+        assert copy.read() == GARBAGE + b"rest"
+    assert pools.data(1) == encode(b"a", b"1")
 
 
 def test_nothing_is_lost_without_a_yes(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.pools import journal as journal_module
 from hv_kvp_daemon.pools.change import append, close_gap, replace
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal import Journal
@@ -58,11 +59,30 @@ def test_what_was_written_down_is_pending_until_it_is_cleared(
     journal.close()
 
 
+def test_a_journal_of_another_boot_may_tell_of_what_a_power_cut_left(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a kill there is a beginning of the change, of a power cut any of its sectors."""
+    change = replace(RECORD_SIZE, OLD, NEW)
+    beginning, other = NEW[:1024] + OLD[1024:], OLD[:1024] + NEW[1024:]
+    journal.write(change)
+    found = journal.pending()
+    assert found is not None
+    assert (found.is_torn(beginning), found.is_torn(other)) == (True, False)
+    journal.close()
+    for number in (7, 0):
+        monkeypatch.setattr(journal_module, "boot", lambda number=number: number)
+        found = journal.pending()
+        assert found is not None
+        assert (found.is_torn(beginning), found.is_torn(other)) == (True, True)
+        journal.close()
+
+
 def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> None:
     journal.write(replace(0, OLD, NEW))
     with open(journal.path, "rb") as file:
-        whole = file.read(40 + 2 * RECORD_SIZE)
-    for size in (8, 11, 12, 39, 40, 41, 4096, len(whole) - 1):
+        whole = file.read(44 + 2 * RECORD_SIZE)
+    for size in (8, 11, 12, 43, 44, 45, 4096, len(whole) - 1):
         with open(journal.path, "r+b") as file:
             file.write(whole[:size])
             file.truncate()
@@ -134,6 +154,28 @@ def test_without_a_journal_nothing_is_done_that_could_be_torn(
     monkeypatch.undo()
     pool.store(b"k", b"2" * 2000)
     assert pool.find(b"k") == b"2" * 2000
+
+
+def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, reports: list[str]
+) -> None:
+    pool = make_pool()
+    pool.append(b"k", b"1" * 2000)
+    real = os.pwrite
+
+    def refuse(fd: int, data: bytes, offset: int) -> int:
+        if data == bytes(8):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    pool.store(b"k", b"2" * 2000)
+    assert len(reports) == 1
+    assert "its journal" in reports[0]
+    monkeypatch.undo()
+    assert pool.find(b"k") == b"2" * 2000
+    pool.store(b"k", b"3" * 2000)
+    assert len(reports) == 1
 
 
 def test_a_disk_too_full_for_the_journal_leaves_no_journal(

@@ -24,7 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
-from tests.support.process import Peer, RunningDaemon, wait_for
+from tests.support.process import RunningDaemon, connect, wait_for
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_closed_standard_descriptors_are_not_given_to_a_pool(
             (served,) = _daemons_of(tmp_path)
             for standard in (0, 1, 2):
                 assert os.readlink(f"/proc/{served.pid}/fd/{standard}") == "/dev/null"
-            peer = Peer(f"{tmp_path}/host")
+            peer = connect(f"{tmp_path}/host")
             assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
             peer.close()
             before = served.cpu_times()
@@ -312,12 +312,14 @@ def test_a_journal_that_hangs_does_not_hang_the_daemon(tmp_path: Path) -> None:
         stderr=write,
         env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
     ) as process:
-        wait_for("the socket", socket_path.exists)
-        peer = Peer(str(socket_path))
-        assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
-        peer.close()
-        process.terminate()
-        assert process.wait(5) == 0
+        try:
+            peer = connect(str(socket_path))
+            assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
+            peer.close()
+            process.terminate()
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
     os.close(read)
     os.close(write)
 

@@ -134,7 +134,7 @@ def _fill(mount: str, room: int, count: Callable[..., None]) -> None:
         free = os.statvfs(mount).f_bavail
         file.write(bytes(max(free - room, 0) * 4096))
     refused = 0
-    for number in range(20, 30):
+    for number in range(20, 60):
         try:
             pool.append(b"%d" % number, b"v" * 2000)
         except PoolError as error:

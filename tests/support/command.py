@@ -118,7 +118,10 @@ class Terminal:
         return self.process.wait(PATIENCE)
 
     def _read(self, deadline: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], deadline - time.monotonic())
+        # poll, since select takes no descriptor above 1023.
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         assert ready, f"nothing more within {PATIENCE} s than {self.screen!r}"
         try:
             data = os.read(self._master, 4096)

@@ -67,6 +67,17 @@ class Peer:
         self.socket.close()
 
 
+def connect(path: str) -> Peer:
+    """Connect as soon as somebody listens."""
+    ends = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return Peer(path)
+        except (FileNotFoundError, ConnectionRefusedError):  # noqa: PERF203 - that is the wait
+            assert time.monotonic() < ends, f"nobody listens on {path}"
+            select.select([], [], [], 0.01)
+
+
 class RunningDaemon:
     """``python -m hv_kvp_daemon`` on a loopback socket and pools below a directory.
 

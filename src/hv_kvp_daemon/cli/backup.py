@@ -1,4 +1,4 @@
-"""A copy of a pool file beside it, before it is repaired.
+"""A copy of a pool file beside it, before it is repaired or overwritten.
 
 In: a directory, a pool's number, bytes.  Out: a file that no tool takes for a pool.
 """

@@ -1,7 +1,8 @@
 """``check``: whether the pools are as every reader expects them, and mending them.
 
-In: the pool directory.  Out: findings for each pool; with ``--repair`` clean files,
-in place and under their locks, with the former bytes beside them.
+In: the pool directory.  Out: findings for each pool; with ``--repair`` interrupted
+changes are finished, and files clean, in place and under their locks, with the
+former bytes beside them.
 Rule: nothing is changed without ``--repair``, no file's mode ever.
 """
 
@@ -50,6 +51,7 @@ def run_check(options: argparse.Namespace) -> int:
     """0 when nothing is damaged (any more), 3 when something is."""
     path = access.existing_directory(options)
     if options.repair:
+        _finish_changes(path)
         damaged = [number for number in _present(path) if _is_unclean(path, number)]
         access.require_writable(path, damaged)
         for number in damaged:
@@ -92,6 +94,17 @@ def _present(path: str) -> list[int]:
     return [number for number in access.FILES if os.path.lexists(pool_path(path, number))]
 
 
+def _finish_changes(path: str) -> None:
+    """Let the pools' own code put in order what their journals tell of."""
+    for number in _present(path):
+        if any(each.level == DAMAGE for each in _journal(path, number)):
+            pool = access.writer(path, number)
+            try:
+                pool.count()
+            finally:
+                pool.close()
+
+
 def _is_unclean(path: str, number: int) -> bool:
     try:
         data = rewrite.read(path, number)
@@ -103,15 +116,22 @@ def _is_unclean(path: str, number: int) -> bool:
 def _repair(path: str, number: int) -> None:
     """Copy and clean in one hold of the locks, so that the copy is what was changed."""
 
-    def cleaned(old: bytes) -> bytes:
-        new = condition.clean(old)
-        if new != old:
-            copy = backup.write(path, number, old)
-            terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
-        return new
+    def plan(old: bytes) -> rewrite.Edit:
+        edit = rewrite.Edit()
+        if condition.clean(old) == old:
+            return edit
+        copy = backup.write(path, number, old)
+        terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
+        records = rewrite.records(old)
+        for index, new in enumerate(condition.mended(old)):
+            if not new:
+                edit.removed.append(index)
+            elif new != records[index]:
+                edit.changed[index] = new
+        return edit
 
     with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-        rewrite.rewrite(path, number, cleaned)
+        rewrite.change(path, number, plan)
 
 
 def _pool(path: str, number: int) -> Iterable[Finding]:
@@ -139,6 +159,7 @@ def _pool(path: str, number: int) -> Iterable[Finding]:
                 NOTE, f"{len(data)} bytes that nobody sees: this pool is made for each request"
             )
         return
+    yield from _journal(path, number)
     yield from condition.findings(data)
     yield from _permissions(place, status, os.stat(path))
     if number in _FROM_HOST and data and status.st_mtime < boot_time():
@@ -146,6 +167,21 @@ def _pool(path: str, number: int) -> Iterable[Finding]:
             NOTE,
             "written before this boot; in an image that was captured it is another machine's",
             advice=f"hv-kvp clear {POOL_NAMES[number]}",
+        )
+
+
+def _journal(path: str, number: int) -> Iterable[Finding]:
+    """A change that was interrupted; whoever uses the pool next finishes it."""
+    try:
+        journal = rewrite.interrupted(path, number)
+    except PoolError as error:
+        yield Finding(NOTE, f"not looked at: {error.reason}", advice="run as root")
+        return
+    if journal:
+        yield Finding(
+            DAMAGE,
+            f"a change was interrupted, noted in {journal}; the next request finishes it",
+            repairable=True,
         )
 
 

@@ -77,14 +77,21 @@ def clean(data: bytes) -> bytes:
 
     Left out are records without a key and the repetition of an equal record.
     """
+    return b"".join(record for record in mended(data) if record)
+
+
+def mended(data: bytes) -> list[bytes]:
+    """For each whole record its clean bytes, or none where it is left out."""
     kept: dict[bytes, None] = {}
+    found = []
     for raw in _records(data):
         record = decode(raw)
-        if record.key:
-            key = host_text(record.key, FIELD_MAX_KEY, FIELD_MAX_KEY)
-            value = host_text(record.value, FIELD_MAX_VALUE, FIELD_MAX_VALUE)
-            kept[encode(key, value)] = None
-    return b"".join(kept)
+        key = host_text(record.key, FIELD_MAX_KEY, FIELD_MAX_KEY)
+        value = host_text(record.value, FIELD_MAX_VALUE, FIELD_MAX_VALUE)
+        new = encode(key, value) if record.key else b""
+        found.append(b"" if new in kept else new)
+        kept[new] = None
+    return found
 
 
 def _records(data: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from hv_kvp_daemon.pools.directory import POOL_NAMES
-from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
+from hv_kvp_daemon.wire.record import RecordFieldError, encode
 from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
 
 from . import access, parts, rewrite, terminal
@@ -82,21 +82,16 @@ def run_set(options: argparse.Namespace) -> int:
 
 
 def _set_parts(path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]) -> None:
-    """Put the records where the first of the former ones was, in one change."""
-    new = b"".join(_record(*record) for record in records)
+    """Store the parts and remove former ones, in one hold of the locks.
 
-    def replaced(old: bytes) -> bytes:
-        kept, place = [], None
-        for at in range(0, len(old) - RECORD_SIZE + 1, RECORD_SIZE):
-            record = old[at : at + RECORD_SIZE]
-            if not parts.is_part(decode(record).key, key):
-                kept.append(record)
-            elif place is None:
-                place = len(kept)
-        kept.insert(len(kept) if place is None else place, new)
-        return b"".join(kept)
-
-    rewrite.rewrite(path, number, replaced)
+    What `parts.joined` finds first, the key itself, goes last and comes first.
+    """
+    new = [_record(*record) for record in records]
+    rewrite.change(
+        path,
+        number,
+        lambda old: rewrite.towards(old, new, lambda each: parts.is_part(each, key)),
+    )
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -156,15 +151,15 @@ def run_clear(options: argparse.Namespace) -> int:
     """An empty file; the file stays."""
     path = access.existing_directory(options)
     pool = access.writer(path, options.pool)
+    name = POOL_NAMES[options.pool]
     try:
         count = pool.count()
+        if count and not terminal.confirmed(
+            f"Remove {count} records of pool {name}?", yes=options.yes
+        ):
+            return EXIT_DONE
+        with terminal.Progress(f"waiting for {pool.path}"):
+            pool.clear()
     finally:
         pool.close()
-    name = POOL_NAMES[options.pool]
-    if count and not terminal.confirmed(
-        f"Remove {count} records of pool {name}?", yes=options.yes
-    ):
-        return EXIT_DONE
-    with terminal.Progress(f"waiting for {pool.path}"):
-        rewrite.rewrite(path, options.pool, lambda _: b"")
     return EXIT_DONE

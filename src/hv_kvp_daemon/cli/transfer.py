@@ -2,8 +2,8 @@
 
 In: pool files, or a document.  Out: the other.
 Rule: a document that `run_export` wrote makes the same pools again: keys and
-values always, with ``--exact`` every byte of the files.  All of a document is
-checked before the first pool is changed.
+values always; with ``--exact`` every byte of the files, and so the order of keys that
+were there already.  All of a document is checked before the first pool is changed.
 
 ::
 
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
 
-from . import access, jsontext, parts, rewrite, terminal
+from . import access, backup, jsontext, parts, rewrite, terminal
 from .errors import EXIT_DONE, CommandError, UsageError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def arguments_import(parser: argparse.ArgumentParser) -> None:
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Pools as the document says; each in one change."""
+    """Pools as the document says; each in one hold of its locks."""
     if options.merge and options.exact:
         raise UsageError("--exact makes the same files again, so it cannot --merge")
     pools = _read(options)
@@ -118,7 +118,10 @@ def run_import(options: argparse.Namespace) -> int:
             return EXIT_DONE
     for number, new in pools.items():
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-            rewrite.rewrite(path, number, _merger(new) if options.merge else _replacer(new))
+            if options.exact:
+                _overwrite(path, number, new)
+            else:
+                rewrite.change(path, number, _plan(new, merge=options.merge))
         _warn(number, new)
     return EXIT_DONE
 
@@ -126,7 +129,7 @@ def run_import(options: argparse.Namespace) -> int:
 def _warn(number: int, data: bytes) -> None:
     """Say that a host will not see all of it: what was exported is imported all the same."""
     changed = 0
-    for raw in _records(data):
+    for raw in rewrite.records(data):
         record = decode(raw)
         try:
             parts.check_seen_whole(record.key, record.value)
@@ -139,39 +142,29 @@ def _warn(number: int, data: bytes) -> None:
         )
 
 
-def _replacer(new: bytes) -> Callable[[bytes], bytes]:
-    return lambda _: new
+def _overwrite(path: str, number: int, new: bytes) -> None:
+    """Any bytes, by way of a copy: a kill can leave a part of the old and a part of the new."""
+
+    def kept(old: bytes) -> bytes:
+        if old and old != new:
+            copy = backup.write(path, number, old)
+            terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
+        return new
+
+    if new or rewrite.read(path, number):
+        rewrite.overwrite(path, number, kept)
 
 
-def _records(data: bytes) -> list[bytes]:
-    whole = len(data) - len(data) % RECORD_SIZE
-    return [data[at : at + RECORD_SIZE] for at in range(0, whole, RECORD_SIZE)]
+def _plan(new: bytes, *, merge: bool) -> Callable[[bytes], rewrite.Edit]:
+    wanted = rewrite.records(new)
+    theirs = {decode(record).key for record in wanted}
+    return lambda old: rewrite.towards(old, wanted, lambda key: not merge or key in theirs)
 
 
 def _lost(old: bytes, new: bytes) -> int:
     """How many records of the old bytes the new ones do not have."""
-    kept = {decode(record) for record in _records(new)}
-    return sum(decode(record) not in kept for record in _records(old))
-
-
-def _merger(new: bytes) -> Callable[[bytes], bytes]:
-    """Old records stay, those of a new key are replaced, other new ones come behind them.
-
-    The new records of a key stand where the first old one did.
-    """
-
-    def merged(old: bytes) -> bytes:
-        waiting: dict[bytes, list[bytes]] = {}
-        for record in _records(new):
-            waiting.setdefault(decode(record).key, []).append(record)
-        theirs = set(waiting)
-        kept = []
-        for record in _records(old):
-            key = decode(record).key
-            kept += waiting.pop(key, []) if key in theirs else [record]
-        return b"".join([*kept, *(record for group in waiting.values() for record in group)])
-
-    return merged
+    kept = {decode(record) for record in rewrite.records(new)}
+    return sum(decode(record) not in kept for record in rewrite.records(old))
 
 
 def _read(options: argparse.Namespace) -> dict[int, bytes]:

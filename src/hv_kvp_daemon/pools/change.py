@@ -52,10 +52,21 @@ class Change:
 
     Made by `replace`, `append` and `close_gap`.  Of the last are ``gap``, the bytes
     at the start of ``old`` that nobody needs, and ``kept``, those of ``new`` that
-    are records to be kept.
+    are records to be kept.  ``by_kill`` says of one that a journal tells of that no
+    power cut can have ended it.
     """
 
-    __slots__ = ("_first", "_last", "gap", "kept", "kind", "new", "offset", "old")
+    __slots__ = (
+        "_first",
+        "_last",
+        "by_kill",
+        "gap",
+        "kept",
+        "kind",
+        "new",
+        "offset",
+        "old",
+    )
 
     def __init__(
         self, kind: int, offset: int, old: bytes, new: bytes, gap: int = 0, kept: int = 0
@@ -66,6 +77,7 @@ class Change:
         self.new = new
         self.gap = gap
         self.kept = kept
+        self.by_kill = False
         self._first, self._last = 0, len(new)
         if kind == REPLACE:
             differing = [
@@ -110,18 +122,23 @@ class Change:
         finished.  Anything else was written by somebody else.  ``found`` ends
         early where the file does.
         """
-        if self.kind == APPEND and len(found) > len(self.old):
+        old = self.old
+        if self.kind == APPEND and len(found) > len(old):
+            if self.by_kill:
+                return len(found) < len(self.new) and self.new.startswith(found)
             # The bytes that a file is longer by are NULs until they are written.
-            old = self.old.ljust(len(self.new), b"\0")
+            old = old.ljust(len(self.new), b"\0")
             return found != self.new and _parts(found, old, self.new, len(old)) is not None
         kept = self.kept if self.kind == CLOSE_GAP else len(self.new)
-        parts = _parts(found, self.old, self.new, kept)
+        parts = _parts(found, old, self.new, kept)
         if parts is None:
             return False
         before, after, in_order = parts
-        # Records that a neighbour removed from the middle look as if those behind them
-        # had moved already, and nothing before; but then the file is shorter.
-        return before and after and (len(found) == len(self.new) or in_order)
+        # What a neighbour set can look as if it had moved there, and what he removed
+        # as if all behind it had: but then there is nothing of after before it, or
+        # the file is shorter.
+        any_order = not self.by_kill and len(found) == len(self.new)
+        return before and after and (in_order or any_order)
 
     def may_stand_at(self, found: bytes) -> bool:
         """Tell by the first record of a place whether `is_torn` is worth asking."""

@@ -12,9 +12,9 @@ It has no lock of its own: who holds the pool's locks for writing may use it.
 
 Layout, in host byte order: magic (8 bytes, NULs while there is nothing to do),
 crc32 of all that follows (u32), kind (u32), offset (u64), gap (u64), bytes before
-(u32), bytes after (u32), then those bytes; of a gap that is closed only those
-before, as the others follow from them.  A journal that is half written has a
-wrong crc32: its change has not begun.
+(u32), bytes after (u32), crc32 of the boot's id (u32), then those bytes; of a gap that
+is closed only those before, as the others follow from them.  A journal that is half
+written has a wrong crc32: its change has not begun.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_MOVED: Final = 128
 
 _MAGIC: Final = b"HVKVPJ1\n"
 _HEAD: Final = struct.Struct("=8sI")
-_BODY: Final = struct.Struct("=IQQII")
+_BODY: Final = struct.Struct("=IQQIII")
 _SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE
 _NOTHING: Final = bytes(len(_MAGIC))
 _REST: Final = close_gap(0, b"", RECORD_SIZE)
@@ -51,7 +51,7 @@ class Journal:
     Call them with the pool held for writing, or `pending` with it held at all.
     """
 
-    __slots__ = ("_fd", "_name_on_disk", "_pool", "_pool_path", "_sync", "path")
+    __slots__ = ("_boot", "_fd", "_name_on_disk", "_pool", "_pool_path", "_sync", "path")
 
     def __init__(self, pool: int, path: str, *, sync: bool) -> None:
         self.path = os.path.join(os.path.dirname(path), f".hv_kvp_journal_{pool}")
@@ -60,6 +60,8 @@ class Journal:
         self._sync = sync
         self._fd = -1
         self._name_on_disk = False
+        # Known from the first opening on.
+        self._boot = 0
 
     def pending(self) -> Change | None:
         """Return the change that somebody began and did not finish."""
@@ -68,7 +70,8 @@ class Journal:
                 return None
             if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC:
                 return None
-            return _decode(read_at(self._fd, os.fstat(self._fd).st_size, 0)) or _REST
+            data = read_at(self._fd, os.fstat(self._fd).st_size, 0)
+            return _decode(data, self._boot) or _REST
         except OSError as error:
             raise self._error(error) from error
 
@@ -76,7 +79,7 @@ class Journal:
         """Write a change down; it is on the disk afterwards, unless nothing is synced."""
         try:
             self._open(create=True)
-            write_at(self._fd, _encode(change), 0)
+            write_at(self._fd, _encode(change, self._boot), 0)
             if self._sync:
                 os.fdatasync(self._fd)
                 if not self._name_on_disk:
@@ -91,7 +94,7 @@ class Journal:
         Not waited for, as `clear`.
         """
         try:
-            write_at(self._fd, _encode(_REST), 0)
+            write_at(self._fd, _encode(_REST, self._boot), 0)
         except OSError as error:
             raise self._error(error) from error
 
@@ -124,6 +127,7 @@ class Journal:
                 return False
             self._fd = self._make()
         self._name_on_disk = False
+        self._boot = boot()
         return True
 
     def _make(self) -> int:
@@ -151,21 +155,37 @@ def _reserve(fd: int) -> None:
             raise
 
 
-def _encode(change: Change) -> bytes:
+def boot() -> int:
+    """Return a number of this boot of the machine, 0 where /proc does not tell.
+
+    :raises OSError: it is there and cannot be read.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return crc32(file.read())
+    except FileNotFoundError:
+        return 0
+
+
+def _encode(change: Change, boot: int) -> bytes:
     new = b"" if change.kind == CLOSE_GAP else change.new
-    numbers = (change.kind, change.offset, change.gap, len(change.old), len(new))
+    numbers = (change.kind, change.offset, change.gap, len(change.old), len(new), boot)
     body = b"".join((_BODY.pack(*numbers), change.old, new))
     return _HEAD.pack(_MAGIC, crc32(body)) + body
 
 
-def _decode(data: bytes) -> Change | None:
-    if len(data) < _HEAD.size + _BODY.size:
+def _decode(data: bytes, boot: int) -> Change | None:
+    start = _HEAD.size + _BODY.size
+    if len(data) < start:
         return None
     _, checksum = _HEAD.unpack_from(data)
-    kind, offset, gap, before, after = _BODY.unpack_from(data, _HEAD.size)
-    start = _HEAD.size + _BODY.size
+    kind, offset, gap, before, after, then = _BODY.unpack_from(data, _HEAD.size)
     end = start + before + after
     if crc32(data[_HEAD.size : end]) != checksum:
         return None
     old, new = data[start : start + before], data[start + before : end]
-    return close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, new)
+    change = (
+        close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, new)
+    )
+    change.by_kill = then == boot != 0
+    return change

@@ -8,6 +8,9 @@ know of the journal, and may have appended, removed, set or cut since; an image 
 have been copied file by file.  A record that is as it was before the change, or as
 it is after, says that the change had not begun, or was finished, or that somebody
 has been there since: in each case it stays as it is.
+
+One thing cannot be told: a neighbour's byte-for-byte copy of a record, put right behind
+it between the kill and now, from one that is twice because it was about to move.
 """
 
 from __future__ import annotations
@@ -68,8 +71,7 @@ class _Mender:
 
     def _torn_place(self) -> int | None:
         """Return where the torn change is; neighbours may have removed records before it."""
-        places: list[int] = [self._change.offset, *self._offsets()]
-        for at in places:
+        for at in range(self._change.offset, -1, -RECORD_SIZE):
             if self._change.may_stand_at(self._record(at)) and self._change.is_torn(
                 read_at(self._fd, len(self._change.new), at)
             ):
@@ -121,11 +123,8 @@ class _Mender:
             following = [part, new] + (after[number + 1 : number + 2] if part == new else [])
             preceding = [part] if cut == 0 or (part in before and part != new) else []
             row = preceding + following
-            torn |= {
-                at + len(preceding)
-                for at in range(len(found) - len(row) + 1)
-                if found[at : at + len(row)] == row
-            }
+            if not (_places(row, before) or _places(row, after)):
+                torn |= {at + len(preceding) for at in _places(row, found)}
         if torn:
             doomed = set(before) - set(after)
             torn |= {at for at, record in enumerate(found) if record in doomed}
@@ -181,3 +180,9 @@ class _Mender:
 
 def _records(region: bytes) -> list[bytes]:
     return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
+
+
+def _places(row: list[bytes], records: list[bytes]) -> list[int]:
+    return [
+        at for at in range(len(records) - len(row) + 1) if records[at : at + len(row)] == row
+    ]

@@ -86,7 +86,7 @@ class PoolFile:
             lock_wait=lock_wait,
         )
         journal = Journal(number, self._file.path, sync=sync)
-        self._writer = Writer(self._file, journal)
+        self._writer = Writer(self._file, journal, report)
         self._ready = Readiness(self._file, self._writer, report)
         # Bytes behind the last whole record, as reported.
         self._odd_bytes = 0

@@ -25,18 +25,24 @@ from .journal import MOST_MOVED, Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .shared_file import SharedFile
 
 
 class Writer:
-    """Changes ``file``, whose hold for writing the caller has, with the help of a journal."""
+    """Changes ``file``, whose hold for writing the caller has, with the help of a journal.
 
-    __slots__ = ("_file", "journal")
+    ``report`` gets a line where a change succeeded and the journal could not be cleared.
+    """
 
-    def __init__(self, file: SharedFile, journal: Journal) -> None:
+    __slots__ = ("_file", "_report", "journal")
+
+    def __init__(
+        self, file: SharedFile, journal: Journal, report: Callable[[str], object]
+    ) -> None:
         self._file = file
+        self._report = report
         self.journal = journal
 
     def commit(self, change: Change, cut: int | None = None) -> None:
@@ -57,10 +63,10 @@ class Writer:
             self._make((change,), cut)
         except OSError:
             if noted:
-                self.journal.clear()
+                self._clear()
             raise
         if noted:
-            self.journal.clear()
+            self._clear()
 
     def cut(self, length: int) -> None:
         """End the file there, by one call that is done or not.
@@ -88,11 +94,11 @@ class Writer:
             burials = [self.burial(at) for at in reversed(others) if at >= end]
             self._make((*burials, change) if change.kept or cut is None else (), cut)
         except OSError:
-            self.journal.clear()
+            self._clear()
             raise
         if cut is None:
             self.close_gap(first + change.kept, len(change.old) - change.kept)
-        self.journal.clear()
+        self._clear()
 
     def close_gap(self, at: int, gap: int) -> None:
         """Move all that is behind a gap over it, in blocks that each are a change.
@@ -125,6 +131,13 @@ class Writer:
         whole = gap + max(len(region) - gap, 0) // RECORD_SIZE * RECORD_SIZE
         change = close_gap(at, region[:whole], gap)
         return change, at + change.kept if len(region) < wanted else None
+
+    def _clear(self) -> None:
+        """Clear the journal; or report that, and the next request finds the change whole."""
+        try:
+            self.journal.clear()
+        except PoolError as error:
+            self._report(str(error))
 
     def _make(self, changes: Sequence[Change], cut: int | None) -> None:
         """Make all of it or nothing: the one place where a request changes a pool."""

@@ -1,0 +1,162 @@
+"""Every line of README that a person would type works, or is named here with the reason."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.host.driver import Driver
+from hv_kvp_daemon.host.host import Host
+from hv_kvp_daemon.host.process import DaemonProcess
+from hv_kvp_daemon.pools.directory import pool_path
+from hv_kvp_daemon.wire.record import encode
+from tests.support.command import COMMAND, PATIENCE
+from tests.support.daemon import RunningDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = ("hv-kvp", "hv-kvp-daemon")
+BIN = os.path.dirname(COMMAND)
+
+# README's placeholders, as a reader fills them in.
+FILLED = {"KEY": "answer", "VALUE": "42", "SCRIPT": "script"}
+
+# What decides about the exit status is the machine here; what is written is looked at.
+OF_THIS_MACHINE = {"doctor": (0, 3), "check": (0, 3)}
+
+# Each line that no test runs, and why not.
+NOT_RUN = {
+    "make demo": "tests/host/test_demo.py runs it",
+    "make test": "it is what runs this",
+    "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
+    "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"
+    " tests/cli/test_install.py, whole in tests/driver",
+    "/opt/hv-kvp/bin/hv-kvp install-service --transport chardev": "as above",
+    "hv-kvp-daemon": "detaches and wants the driver; tests/service/test_process.py",
+    "hv-kvp-daemon -n": "needs the driver; over loopback it is run here",
+    "hv-kvp-daemon --foreground": "needs the driver; over loopback it is run here",
+    "hv-kvp-daemon --transport chardev": "needs the device; tests/driver",
+}
+
+
+def blocks(text: str) -> list[str]:
+    """The indented blocks, without their indentation."""
+    found = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", text, re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in found]
+
+
+def typed(text: str) -> list[str]:
+    """The lines of blocks that are commands, without what is said about them."""
+    lines = [line for block in blocks(text) for line in block.splitlines()]
+    return [
+        re.split(r"  +", line)[0]
+        for line in lines
+        if re.match(r"(make|python3|pip|\S*hv-kvp(-daemon)?)( |$)", line)
+    ]
+
+
+def runs() -> list[str]:
+    return [line for line in typed(README) if line not in NOT_RUN]
+
+
+def examples_of(page: str) -> list[str]:
+    """The lines of a man page's example blocks."""
+    text = (ROOT / "docs" / "man" / page).read_text(encoding="utf-8")
+    found = re.findall(r"^\.(?:EX|nf)\n(.*?)^\.(?:EE|fi)", text, re.DOTALL | re.MULTILINE)
+    return [line for block in found for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[RunningDaemon]:
+    with RunningDaemon() as running, running.host() as host:
+        assert host.set(0, "answer", "from the host") == 0
+        Path(running.directory, "script").write_text(
+            "set external k v\nget external k => v\n", encoding="utf-8"
+        )
+        yield running
+
+
+def words_of(line: str) -> list[str]:
+    """The words that run it here: an optional word is used, a placeholder filled."""
+    words = [FILLED.get(word, word) for word in line.replace("[", "").replace("]", "").split()]
+    program = os.path.basename(words[0])
+    assert program in PROGRAMS
+    return [os.path.join(BIN, program), *words[1:]]
+
+
+def run(words: list[str], daemon: RunningDaemon) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        cwd=daemon.directory,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+@pytest.mark.parametrize("line", runs())
+def test_a_line_of_readme_works(daemon: RunningDaemon, line: str) -> None:
+    words = words_of(line)
+    name = words[1]
+    if name == "status":
+        words += ["--transport", f"loopback:{daemon.path}"]
+    elif name == "install-service":
+        os.makedirs(f"{daemon.directory}/root")
+        words += ["--root", f"{daemon.directory}/root"]
+    elif name == "doctor" or (name not in {"auto", "ip", "host"} and not name.startswith("-")):
+        words += ["--pool-dir", daemon.pool_dir]
+    done = run(words, daemon)
+    assert done.returncode in OF_THIS_MACHINE.get(name, (0,)), done
+    assert "Traceback" not in done.stderr
+    # A change is quiet; everything else has something to show.
+    assert bool(done.stdout) == (name != "set"), done
+
+
+def test_each_line_of_readme_is_run_or_named_with_the_reason() -> None:
+    lines = set(typed(README))
+    assert NOT_RUN.keys() <= lines
+    assert {line for line in lines if line not in NOT_RUN} == set(runs())
+    # What the search would miss: a program's name at the start of any indented line.
+    seen = {line.split()[0] for block in blocks(README) for line in block.splitlines() if line}
+    programs = {word for word in seen if os.path.basename(word).startswith("hv-kvp")}
+    assert programs == {line.split()[0] for line in lines if "hv-kvp" in line.split()[0]}
+    assert len(runs()) >= 11
+
+
+@pytest.mark.parametrize("option", ["-n", "--foreground"])
+def test_the_daemon_starts_as_readme_says(daemon: RunningDaemon, option: str) -> None:
+    """Over loopback; it shows an exchange in the foreground only."""
+    assert f"hv-kvp-daemon {option}" in typed(README)
+    path = f"{daemon.directory}/of-its-own"
+    words = (option, "--transport", f"loopback:{path}", "--pool-dir", f"{path}.pools")
+    with DaemonProcess(*words) as running:
+        with Host(Driver(path, PATIENCE)) as host:
+            assert host.set(0, "shown.key", "v") == 0
+        assert ("shown.key" in running.stderr) == (option == "--foreground")
+
+
+def test_the_other_man_pages_hold_no_example_that_is_not_run() -> None:
+    assert examples_of("hv-kvp.1")
+    assert examples_of("hv-kvp-daemon.8") == examples_of("kvp-pool.5") == []
+
+
+def test_the_python_of_readme_works(tmp_path: Path) -> None:
+    """As written, but for the directory, which only root may make."""
+    (snippet,) = (block for block in blocks(README) if "from hv_kvp_daemon import" in block)
+    place = 'Pool("guest"'
+    assert place in snippet
+    here = snippet.replace(place, f"{place}, directory={str(tmp_path)!r}")
+    subprocess.run([sys.executable, "-W", "error", "-c", here], check=True, timeout=PATIENCE)
+    assert Path(pool_path(str(tmp_path), 1)).read_bytes() == encode(b"build", b"2026.11")
