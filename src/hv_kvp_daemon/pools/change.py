@@ -142,11 +142,9 @@ class Change:
 
     def may_stand_at(self, found: bytes) -> bool:
         """Tell by the first record of a place whether `is_torn` is worth asking."""
-        first = range(0, min(RECORD_SIZE, len(self.new)), SECTOR)
-        return all(
-            _same(found, self.old, at, SECTOR) or _same(found, self.new, at, SECTOR)
-            for at in first
-        )
+        old, new = self.old[:RECORD_SIZE], self.new[:RECORD_SIZE]
+        kept = self.kept if self.kind == CLOSE_GAP else len(new)
+        return _parts(found[: len(new)], old, new, kept) is not None
 
 
 class Cut:

@@ -151,15 +151,16 @@ class _Mender:
         return True
 
     def _bury_nuls(self) -> None:
-        """What a cut left at the file's end, whose length it did not change."""
+        """Bury what a cut left of graves at the file's end, whose length it did not change."""
         size = os.fstat(self._fd).st_size
         odd = size % RECORD_SIZE
         if odd and read_at(self._fd, odd, size - odd) in {filler(odd), bytes(odd)}:
             self._writer.cut(size - odd)
         for at in reversed(self._offsets()):
-            if any(self._record(at)):
+            if not any(self._record(at)):
+                self._bury(at)
+            elif self._key(at) != GRAVE:
                 break
-            self._bury(at)
 
     def _bury(self, at: int) -> None:
         self._writer.burial(at).apply(self._fd)
