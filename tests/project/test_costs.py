@@ -21,6 +21,7 @@ from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from hv_kvp_daemon.wire.uapi import (
     HV_S_OK,
     KVP_OP_ENUMERATE,
+    KVP_OP_GET,
     KVP_OP_SET,
     KVP_POOL_AUTO,
     KVP_POOL_GUEST,
@@ -42,7 +43,7 @@ SYSTEM_CALLS = {
     *("read", "readv", "pread", "preadv", "recv", "recv_into", "recvfrom_into", "recvmsg_into"),
     *("write", "writev", "pwrite", "pwritev", "send", "sendto", "sendmsg"),
     *("poll", "open", "close", "stat", "lstat", "fstat", "flock", "fcntl", "ioctl"),
-    *("ftruncate", "fsync", "fdatasync", "unlink", "rename"),
+    *("ftruncate", "fsync", "fdatasync", "unlink", "rename", "utime"),
 }
 
 DAEMON = """
@@ -168,3 +169,26 @@ def test_a_modify_writes_no_more_than_some_records(tmp_path: Path, records: int)
     daemon.end()
     # The reply, and the value: twice, with their headers, where a journal has it first.
     assert MESSAGE_SIZE < written <= MESSAGE_SIZE + 3 * RECORD_SIZE
+
+
+def test_a_look_up_makes_the_same_system_calls_whatever_the_number_of_records(
+    tmp_path: Path,
+) -> None:
+    requests = [
+        *(Request(KVP_OP_GET, KVP_POOL_GUEST, b"key %d" % n) for n in (3, 30, 45)),
+        *(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key %d" % n, b"modified") for n in (4, 40, 44)),
+        *(Request(KVP_OP_SET, KVP_POOL_GUEST, b"new %d" % n, b"value") for n in range(8)),
+        *(Request(KVP_OP_GET, KVP_POOL_GUEST, b"new %d" % n) for n in range(3)),
+    ]
+    counts = []
+    for records in (50, 2002):
+        (tmp_path / str(records)).mkdir()
+        daemon = served(tmp_path / str(records), records)
+        # The first search, the index, the journal: what is done once.
+        for _ in range(3):
+            daemon.ask(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key 7", b"value"))
+        for request in requests:
+            daemon.ask(request)
+        _, turns = daemon.end()
+        counts.append(system_calls(turns)[-len(requests) :])
+    assert counts[0] == counts[1]

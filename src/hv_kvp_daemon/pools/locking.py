@@ -108,6 +108,11 @@ class PoolLock:
         elif not held:
             raise LockTimeoutError(self._pool, self._path, 0.0, _holders(fd, _BOTH))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether both are held."""
+        return self._held == _BOTH
+
     def release(self, fd: int) -> None:
         """Let go of what `acquire` took.
 

@@ -12,6 +12,9 @@ bytes each of their records would be 7 bytes off, lost to every reader.  So the
 next change ends the file after a whole record: an append takes the part's place,
 any other change cuts it off.  Those few bytes are the least that can be lost.
 
+A key is looked up in an index from the second time on that the file is found the
+same (see `_find`); each change of ours keeps it up, and each of a neighbour's ends it.
+
 A request that fails leaves what was there before.  A kill or a power cut in a
 request leaves what the next one, of this or another process, puts in order before
 it does anything else (see `mending`): of the change all or nothing, and of the rest
@@ -34,6 +37,7 @@ from hv_kvp_daemon.wire.record import (
 
 from .change import append, read_at, replace
 from .errors import PoolFieldError
+from .index import KeyIndex
 from .journal import Journal
 from .locking import LOCK_WAIT
 from .ready import Readiness
@@ -44,6 +48,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
+
+    from .shared_file import Stamp
 
 # Records that are read at once in a search: 160 KiB, whatever the pool's size.
 _BLOCK: Final = 64
@@ -62,7 +68,7 @@ class PoolFile:
     threads.  Every method may raise a `PoolError`, and can be called again after.
     """
 
-    __slots__ = ("_file", "_odd_bytes", "_ready", "_report", "_writer")
+    __slots__ = ("_file", "_index", "_odd_bytes", "_ready", "_report", "_seen", "_writer")
 
     def __init__(
         self,
@@ -88,6 +94,9 @@ class PoolFile:
         journal = Journal(number, self._file.path, sync=sync)
         self._writer = Writer(self._file, journal, report)
         self._ready = Readiness(self._file, self._writer, report)
+        self._index = KeyIndex()
+        # The file's stamp at the last look-up, or after our last change.
+        self._seen: Stamp | None = None
         # Bytes behind the last whole record, as reported.
         self._odd_bytes = 0
 
@@ -142,9 +151,8 @@ class PoolFile:
         """
         start = self._start(key)
         with self._ready.hold() as size:
-            index = self._first(start, self._whole(size))
-            record = None if index is None else self._record(index)
-            return None if record is None else record.value
+            found = self._find(start, self._whole(size))
+            return None if found is None else decode(found[1]).value
 
     def store(self, key: bytes, value: bytes) -> None:
         """Set the value of the first record with this key, or append one.
@@ -158,16 +166,20 @@ class PoolFile:
         data = self._encode(key, value)
         with self._ready.hold(write=True, create=True) as size:
             count = self._whole(size)
-            index = self._first(self._start(key), count)
-            if index is None:
+            found = self._find(self._start(key), count)
+            indexed = self._leave_index()
+            if found is None:
                 self._append(data, size)
-                return
-            at = index * RECORD_SIZE
-            old = read_at(self._file.fd, RECORD_SIZE, at)
-            end = count * RECORD_SIZE
-            change = replace(at, old, old[:KEY_SIZE] + data[KEY_SIZE:])
-            self._writer.commit(change, cut=end if end < size else None)
-            self._odd_bytes = 0
+                count += 1
+                if indexed:
+                    self._index.append(key, count - 1)
+            else:
+                number, old = found
+                end = count * RECORD_SIZE
+                change = replace(number * RECORD_SIZE, old, old[:KEY_SIZE] + data[KEY_SIZE:])
+                self._writer.commit(change, cut=end if end < size else None)
+                self._odd_bytes = 0
+            self._return_to_index(count, indexed)
 
     def append(self, key: bytes, value: bytes) -> None:
         """Add a record behind the last, whether or not the key is there already.
@@ -176,7 +188,12 @@ class PoolFile:
         """
         data = self._encode(key, value)
         with self._ready.hold(write=True, create=True) as size:
+            indexed = self._leave_index()
             self._append(data, size)
+            if indexed:
+                count = size // RECORD_SIZE
+                self._index.append(key, count)
+                self._return_to_index(count + 1, indexed)
 
     def delete(self, key: bytes) -> bool:
         """Remove every record with this key; False where there is none.
@@ -188,16 +205,16 @@ class PoolFile:
         """
         start = self._start(key)
         with self._ready.hold(write=True) as size:
-            offsets = [
-                index * RECORD_SIZE + at
-                for index, block in self._blocks(0, self._whole(size))
-                for at in range(0, len(block), RECORD_SIZE)
-                if block.startswith(start, at)
-            ]
+            count = self._whole(size)
+            offsets = self._find_all(start, count)
             if not offsets:
                 return False
+            indexed = self._leave_index() and not self._index.is_repeated(key)
             self._writer.remove(offsets)
             self._odd_bytes = 0
+            if indexed:
+                self._index.remove(key)
+            self._return_to_index(count - len(offsets), indexed)
             return True
 
     def clear(self, if_older_than: int | None = None) -> int:
@@ -211,6 +228,7 @@ class PoolFile:
             newer = if_older_than is not None and self._file.modified >= if_older_than
             if not size or newer:
                 return 0
+            self._index.clear()
             self._writer.cut(0)
             self._odd_bytes = 0
             return count
@@ -221,13 +239,70 @@ class PoolFile:
         self._writer.commit(append(at, tail, data))
         self._odd_bytes = 0
 
-    def _first(self, start: bytes, count: int) -> int | None:
-        """Return where the first record is that starts so: the one place that looks one up."""
-        for index, block in self._blocks(0, count):
+    def _find(self, start: bytes, count: int) -> tuple[int, bytes] | None:
+        """Return the first record that starts so, and its number: the one look-up of a key.
+
+        The index must be of the very file that is here, and is made only of a file
+        that is settled: a stamp is true of one content then.  It is not grown by what
+        neighbours have appended, since from outside a longer file cannot be told from one
+        whose older records were changed as well.  To make it costs as much as some
+        searches; so not of a file that changes before each look-up.
+        """
+        stamp = self._file.stamp
+        if not count:
+            return None
+        if self._index.stamp != stamp:
+            if self._seen != stamp or not self._file.is_settled:
+                self._seen = stamp
+                return self._search(start, count)
+            self._index.build(self._blocks(0, count))
+            self._index.stamp = stamp
+        number = self._index.find(start[:-1])
+        if number is None:
+            return None
+        record = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
+        if len(record) == RECORD_SIZE and record.startswith(start):
+            return number, record
+        # Two keys of one hash, or a neighbour that writes at this moment, without a lock.
+        self._index.clear()
+        return self._search(start, count)
+
+    def _search(self, start: bytes, count: int) -> tuple[int, bytes] | None:
+        """Do what `_find` does, through all records."""
+        for number, block in self._blocks(0, count):
             for at in range(0, len(block), RECORD_SIZE):
                 if block.startswith(start, at):
-                    return index + at // RECORD_SIZE
+                    return number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
         return None
+
+    def _find_all(self, start: bytes, count: int) -> list[int]:
+        """Return the offsets of all records that start so."""
+        first = self._find(start, count)
+        if first is None:
+            return []
+        indexed = self._index.stamp == self._file.stamp
+        if indexed and not self._index.is_repeated(start[:-1]):
+            return [first[0] * RECORD_SIZE]
+        return [
+            number * RECORD_SIZE + at
+            for number, block in self._blocks(first[0], count)
+            for at in range(0, len(block), RECORD_SIZE)
+            if block.startswith(start, at)
+        ]
+
+    def _leave_index(self) -> bool:
+        """Before a change: have the index be of no file; tell whether it was of this one.
+
+        A change that fails leaves a file that nobody has looked at.
+        """
+        stamp, self._index.stamp = self._index.stamp, None
+        return stamp is not None and stamp == self._file.stamp
+
+    def _return_to_index(self, count: int, indexed: bool) -> None:
+        """After a change: have the index be of this file again, if it has been kept up."""
+        self._seen = self._file.mark(count * RECORD_SIZE)
+        if indexed:
+            self._index.stamp = self._seen
 
     def _blocks(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
         """Yield records ``first`` to ``count`` in blocks, each with its first index."""

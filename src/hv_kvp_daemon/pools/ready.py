@@ -11,9 +11,6 @@ the length and time of the last look has nothing new in it.
 
 from __future__ import annotations
 
-import os
-import time
-
 from .errors import PoolError
 from .mending import mend
 
@@ -21,14 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Final
 
     from .shared_file import Hold, SharedFile
     from .writer import Writer
-
-# Nanoseconds after which another write has another st_mtime: Linux takes it from a
-# clock that ticks every 1 to 10 ms.
-_TICK: Final = 20_000_000
 
 
 class Readiness:
@@ -62,7 +54,7 @@ class Readiness:
         if self._writer.journal.pending() is not None:
             return True
         # Another write within the same tick would not show.
-        if time.time_ns() - self._file.modified > _TICK:
+        if self._file.is_settled:
             self._looked = (self._file.modified, size)
         return False
 
@@ -74,7 +66,7 @@ class Readiness:
         if mend(self._file, self._writer):
             self._tell("a change that had been interrupted was put in order")
         self._trouble = False
-        return os.fstat(self._file.fd).st_size
+        return self._file.look()
 
     def mend_for_reader(self) -> None:
         """Finish what is pending; who reads is served where that cannot be done, too."""

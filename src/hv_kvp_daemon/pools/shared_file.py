@@ -22,10 +22,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Final
+    from typing import Final, TypeAlias
+
+    #: st_dev, st_ino, st_size, st_mtime_ns and st_ctime_ns.
+    Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 # How often a file may have been replaced while its locks were waited for.
 _REOPEN_LIMIT: Final = 8
+
+#: Nanoseconds after which another write has another st_mtime: Linux takes it from a
+#: clock that ticks every 1 to 10 ms.
+TICK: Final = 20_000_000
 
 # Whoever may not write may still read.
 _NOT_WRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -35,13 +42,15 @@ class SharedFile:
     """The file of one pool; the arguments are those of `PoolFile`.
 
     ``fd`` is -1 while nothing is open, which during a hold means: there is no file.
-    ``modified`` is the file's st_mtime_ns when it was last entered.
+    ``modified`` is its st_mtime_ns, and ``stamp`` more of its status, when it was last
+    entered, or `look` or `mark` called since; the stamp of no file is None.
     """
 
     __slots__ = (
         "_can_write",
         "_identity",
         "_lock",
+        "_marked",
         "_name_on_disk",
         "_sync",
         "_writable",
@@ -49,6 +58,7 @@ class SharedFile:
         "modified",
         "path",
         "pool",
+        "stamp",
     )
 
     def __init__(
@@ -66,6 +76,7 @@ class SharedFile:
         self.path = os.path.abspath(path)
         self.fd = -1
         self.modified = 0
+        self.stamp: Stamp | None = None
         self._sync = sync
         self._writable = writable
         self._lock = PoolLock(pool, self.path, report=report, pause=pause, wait=lock_wait)
@@ -74,6 +85,8 @@ class SharedFile:
         self._identity = (0, 0)
         self._can_write = False
         self._name_on_disk = False
+        # The stamp that `mark` gave.
+        self._marked: Stamp | None = None
 
     def hold(self, *, write: bool = False, create: bool = False) -> Hold:
         """Return a context in which the file is held, and which gives its length in bytes.
@@ -98,6 +111,42 @@ class SharedFile:
         if not self._name_on_disk:
             sync_directory(os.path.dirname(self.path))
             self._name_on_disk = True
+
+    def look(self) -> int:
+        """Look at the file again, after a change, and return its length.
+
+        :raises OSError: the kernel refused.
+        """
+        return self._take_in(os.fstat(self.fd))
+
+    def mark(self, size: int) -> Stamp | None:
+        """After a change of ours, give the file a stamp that no other write leaves.
+
+        Before Linux 6.13 all writes in one tick of the kernel's clock leave the same
+        time, so a neighbour's next to ours would not show.  The time that is set
+        here is finer than a tick: the next write replaces it by another.
+
+        None, if that cannot be told: there is only one of the locks, or the length
+        is not ``size``, so a neighbour may have written beside us; or the time
+        cannot be set (by whoever does not own the file), or not so finely.
+
+        :raises OSError: the kernel refused to tell the status.
+        """
+        now = time.time_ns()
+        try:
+            os.utime(self.fd, ns=(now, now))
+        except OSError:
+            # The change itself is made; without a mark the file settles by its age.
+            return None
+        if self.look() != size or self.modified != now or not self._lock.is_complete:
+            return None
+        self._marked = self.stamp
+        return self.stamp
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a write from now on will leave another stamp than the file has."""
+        return self.stamp == self._marked or time.time_ns() - self.modified > TICK
 
     @property
     def can_write(self) -> bool:
@@ -126,6 +175,7 @@ class SharedFile:
             raise PoolError(self.pool, self.path, "opened for reading only")
         for _ in range(_REOPEN_LIMIT):
             if not self._open(write=write, create=create):
+                self.stamp = None
                 return 0
             try:
                 self._lock.acquire(self.fd, exclusive=write)
@@ -181,8 +231,13 @@ class SharedFile:
             return None
         if (status.st_dev, status.st_ino) != self._identity:
             return None
+        return self._take_in(status)
+
+    def _take_in(self, status: os.stat_result) -> int:
         self.modified = status.st_mtime_ns
-        return status.st_size
+        size = status.st_size
+        self.stamp = (*self._identity, size, self.modified, status.st_ctime_ns)
+        return size
 
 
 class Hold:
