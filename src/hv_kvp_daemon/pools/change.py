@@ -193,15 +193,18 @@ def close_gap(offset: int, region: bytes, gap: int) -> Change:
     region is filled with graves: the gap of the next such change.
     """
     key = GRAVE if gap else region[: region.index(0, 0, KEY_SIZE) + 1]
-    kept = b"".join(
-        [
-            region[at : at + RECORD_SIZE]
-            for at in range(gap, len(region), RECORD_SIZE)
-            if not region.startswith((key, GRAVE), at)
-        ]
-    )
-    new = kept + filler(len(region) - len(kept))
-    return Change(CLOSE_GAP, offset, region, new, gap, len(kept))
+    # In as few pieces as there are: a region of 128 records is copied once.
+    whole = memoryview(region)
+    pieces = []
+    start = gap
+    for at in range(gap, len(region), RECORD_SIZE):
+        if region.startswith((key, GRAVE), at):
+            pieces.append(whole[start:at])
+            start = at + RECORD_SIZE
+    pieces.append(whole[start:])
+    kept = sum(map(len, pieces))
+    new = b"".join((*pieces, filler(len(region) - kept)))
+    return Change(CLOSE_GAP, offset, region, new, gap, kept)
 
 
 def filler(size: int) -> bytes:

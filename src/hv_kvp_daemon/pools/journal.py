@@ -170,8 +170,9 @@ def boot() -> int:
 def _encode(change: Change, boot: int) -> bytes:
     new = b"" if change.kind == CLOSE_GAP else change.new
     numbers = (change.kind, change.offset, change.gap, len(change.old), len(new), boot)
-    body = b"".join((_BODY.pack(*numbers), change.old, new))
-    return _HEAD.pack(_MAGIC, crc32(body)) + body
+    body = _BODY.pack(*numbers)
+    checksum = crc32(new, crc32(change.old, crc32(body)))
+    return b"".join((_HEAD.pack(_MAGIC, checksum), body, change.old, new))
 
 
 def _decode(data: bytes, boot: int) -> Change | None:
