@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Readiness:
     """Sees to it that a pool is whole before a request; ``report`` gets what was mended."""
 
-    __slots__ = ("_file", "_looked", "_report", "_trouble", "_writer")
+    __slots__ = ("_file", "_looked", "_reading", "_report", "_trouble", "_writer")
 
     def __init__(
         self, file: SharedFile, writer: Writer, report: Callable[[str], object]
@@ -37,9 +37,13 @@ class Readiness:
         # Of the file at the last look: st_mtime_ns and length.
         self._looked: tuple[int, int] | None = None
         self._trouble = False
+        # Holds keep nothing between two uses; most requests want this one.
+        self._reading = ReadyHold(self, file.hold(), False)
 
     def hold(self, *, write: bool = False, create: bool = False) -> ReadyHold:
         """Return a context as `SharedFile.hold` does."""
+        if not write and not create:
+            return self._reading
         return ReadyHold(self, self._file.hold(write=write, create=create), write)
 
     def needs_mending(self, size: int) -> bool:

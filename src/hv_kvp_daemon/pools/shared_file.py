@@ -42,8 +42,8 @@ class SharedFile:
     """The file of one pool; the arguments are those of `PoolFile`.
 
     ``fd`` is -1 while nothing is open, which during a hold means: there is no file.
-    ``modified`` is its st_mtime_ns, and ``stamp`` more of its status, when it was last
-    entered, or `look` or `mark` called since; the stamp of no file is None.
+    ``modified`` is its st_mtime_ns when it was last entered, or `look` or `mark` called
+    since.
     """
 
     __slots__ = (
@@ -52,13 +52,13 @@ class SharedFile:
         "_lock",
         "_marked",
         "_name_on_disk",
+        "_status",
         "_sync",
         "_writable",
         "fd",
         "modified",
         "path",
         "pool",
-        "stamp",
     )
 
     def __init__(
@@ -76,7 +76,6 @@ class SharedFile:
         self.path = os.path.abspath(path)
         self.fd = -1
         self.modified = 0
-        self.stamp: Stamp | None = None
         self._sync = sync
         self._writable = writable
         self._lock = PoolLock(pool, self.path, report=report, pause=pause, wait=lock_wait)
@@ -85,7 +84,8 @@ class SharedFile:
         self._identity = (0, 0)
         self._can_write = False
         self._name_on_disk = False
-        # The stamp that `mark` gave.
+        # Of the file when `modified` was; and the stamp that `mark` gave.
+        self._status: os.stat_result | None = None
         self._marked: Stamp | None = None
 
     def hold(self, *, write: bool = False, create: bool = False) -> Hold:
@@ -141,7 +141,15 @@ class SharedFile:
         if self.look() != size or self.modified != now or not self._lock.is_complete:
             return None
         self._marked = self.stamp
-        return self.stamp
+        return self._marked
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """What the file is known by, at the time of ``modified``; None: there was none."""
+        status = self._status
+        if status is None:
+            return None
+        return (*self._identity, status.st_size, self.modified, status.st_ctime_ns)
 
     @property
     def is_settled(self) -> bool:
@@ -175,7 +183,7 @@ class SharedFile:
             raise PoolError(self.pool, self.path, "opened for reading only")
         for _ in range(_REOPEN_LIMIT):
             if not self._open(write=write, create=create):
-                self.stamp = None
+                self._status = None
                 return 0
             try:
                 self._lock.acquire(self.fd, exclusive=write)
@@ -234,10 +242,9 @@ class SharedFile:
         return self._take_in(status)
 
     def _take_in(self, status: os.stat_result) -> int:
+        self._status = status
         self.modified = status.st_mtime_ns
-        size = status.st_size
-        self.stamp = (*self._identity, size, self.modified, status.st_ctime_ns)
-        return size
+        return status.st_size
 
 
 class Hold:
