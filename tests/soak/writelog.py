@@ -6,7 +6,6 @@ The format is that of Linux's dm-log-writes (Documentation/admin-guide/device-ma
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,17 +30,18 @@ class Write(NamedTuple):
 
 
 def read(path: str) -> Iterator[Write]:
-    """Yield the entries of a log; of one that ends early, those that are whole."""
+    """Yield the entries that the log's head counts: all up to the last flush at least.
+
+    What stands behind those may be half of an entry, where qemu was killed.
+    """
     with open(path, "rb") as file:
-        magic, version, _, sector = _SUPER.unpack(file.read(_SUPER.size))
+        magic, version, entries, sector = _SUPER.unpack(file.read(_SUPER.size))
         assert (magic, version) == (_MAGIC, 1)
-        at, end = sector, os.fstat(file.fileno()).st_size
-        while at + sector <= end:
+        at = sector
+        for _ in range(entries):
             file.seek(at)
             first, count, flags, _ = _ENTRY.unpack(file.read(_ENTRY.size))
             at += sector
-            if not (count or flags):
-                return
             size = 0 if flags & DISCARD else count * sector
             file.seek(at)
             data = file.read(size)
