@@ -95,12 +95,23 @@ class Dispatch:
     def answer(self, message: Buffer) -> bytes | None:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
         kind = message[0]
-        self.requests[kind] = self.requests.get(kind, 0) + 1
-        # Replies from the auto pool are kept until anything about the guest changes.
+        self.count(kind, 1)
+        return self.prepared().get(_START.unpack_from(message)[0]) or self._make(kind, message)
+
+    def count(self, kind: int, number: int) -> None:
+        """Take note of requests that were answered."""
+        self.requests[kind] = self.requests.get(kind, 0) + number
+
+    def prepared(self) -> dict[int, bytes]:
+        """Replies from the auto pool, by the first eight bytes of their requests.
+
+        The same dictionary at each call; its replies are good until an event tells
+        that anything about the guest may have changed.
+        """
         if self._prepared_for != self._intrinsic.generation:
             self._prepared.clear()
             self._prepared_for = self._intrinsic.generation
-        return self._prepared.get(_START.unpack_from(message)[0]) or self._make(kind, message)
+        return self._prepared
 
     def _make(self, kind: int, message: Buffer) -> bytes | None:
         if kind == KVP_OP_GET_IP_INFO:
@@ -131,8 +142,9 @@ class Dispatch:
         item = self._intrinsic.item(request.index)
         reply = NO_MORE if item is None else encode_pair(*item, request.index)
         # The end as well, which a host reads in each sweep; what lies beyond it
-        # is asked by nobody who means well, and is not kept.
-        if request.index <= len(KEYS):
+        # is asked by nobody who means well, and is not kept.  Nor is what a source
+        # that fails has told: it is asked again.
+        if request.index <= len(KEYS) and self._intrinsic.generation == self._prepared_for:
             self._prepared[_START.unpack_from(encode_request(request))[0]] = reply
         return reply
 

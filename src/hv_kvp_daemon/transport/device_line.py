@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .conversation import Conversation, Ready
+
 
 class DeviceLine(Line):
     """``path`` is opened, registered with, and reopened within 2 s of any failure."""
@@ -101,6 +103,15 @@ class DeviceLine(Line):
             self.say(f"registered over {self._path}, driver version {version}")
             self.settled()
         return request
+
+    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+        if self._device is None or not self.version:
+            return conversation.wait(), None
+        try:
+            return self._device.converse(conversation)
+        except TransportLostError as error:
+            self._lost(error)
+            return [], None
 
     def on_deadline(self) -> memoryview | None:
         self.deadline = None

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .conversation import Conversation, Ready
+
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 2.0
 
@@ -53,6 +55,13 @@ class Line:
     def on_deadline(self) -> memoryview | None:
         """The deadline has passed; perhaps a request was found."""
         raise NotImplementedError
+
+    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+        """Wait; return what is ready, and a request that was read and is to be answered.
+
+        A line that can answers what comes in between itself.
+        """
+        return conversation.wait(), None
 
     def newer(self) -> memoryview | None:
         """A request that came after the one that is being served.
