@@ -1,8 +1,9 @@
 """One pool: records read, set, deleted and appended among other writers.
 
 In: keys and values in bytes.  Out: records, or a `PoolError`.
-Rule: a request is one hold of both locks over all that it reads and writes; a
-change is made in place, and what others wrote stays as it is, byte for byte.
+Rule: a request is one hold of both locks over all that it reads and writes, or reads
+what nobody has written to since such a hold (see `shared_file`); a change is made in
+place, and what others wrote stays as it is, byte for byte.
 
 The file is a row of 2560-byte records and nothing else, so its length tells how
 many there are.  Behind the last whole one a part of another may stand: of a
@@ -130,6 +131,10 @@ class PoolFile:
 
     def read(self, index: int) -> Record | None:
         """Return the record at an index counted from 0, or None where there is none."""
+        if index >= 0 and self._file.kept is not None:
+            data = self._glance(index)
+            if data is not None:
+                return decode(data) if len(data) == RECORD_SIZE else None
         with self._ready.hold() as size:
             return self._record(index) if 0 <= index < self._whole(size) else None
 
@@ -150,6 +155,15 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
+        if self._file.kept is not None and self._file.kept == self._index.stamp:
+            number = self._index.find(key)
+            if number is None:
+                if self._file.is_kept():
+                    return None
+            else:
+                data = self._glance(number) or b""
+                if data.startswith(start) and len(data) == RECORD_SIZE:
+                    return decode(data).value
         with self._ready.hold() as size:
             found = self._find(start, self._whole(size))
             return None if found is None else decode(found[1]).value
@@ -260,7 +274,7 @@ class PoolFile:
         number = self._index.find(start[:-1])
         if number is None:
             return None
-        record = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
+        record = self._read_record(number)
         if len(record) == RECORD_SIZE and record.startswith(start):
             return number, record
         # Two keys of one hash, or a neighbour that writes at this moment, without a lock.
@@ -313,8 +327,19 @@ class PoolFile:
             yield index, block[: len(block) // RECORD_SIZE * RECORD_SIZE]
 
     def _record(self, index: int) -> Record | None:
-        data = read_at(self._file.fd, RECORD_SIZE, index * RECORD_SIZE)
+        data = self._read_record(index)
         return decode(data) if len(data) == RECORD_SIZE else None
+
+    def _glance(self, index: int) -> bytes | None:
+        """Read without the locks what is at a record's place; None: look under them."""
+        try:
+            data = self._read_record(index)
+        except OSError:
+            return None  # met again under the locks, and told of
+        return data if self._file.is_kept() else None
+
+    def _read_record(self, index: int) -> bytes:
+        return read_at(self._file.fd, RECORD_SIZE, index * RECORD_SIZE)
 
     def _whole(self, size: int) -> int:
         """Return how many whole records a length holds; tell of bytes behind the last."""
