@@ -31,7 +31,17 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 #: Beside what a bare interpreter has.  Each is a C module or a thin face of one.
 ALLOWED = {
-    *("__future__", "_socket", "_struct", "binascii", "errno", "fcntl", "select", "struct"),
+    *(
+        "__future__",
+        "_bisect",
+        "_socket",
+        "_struct",
+        "binascii",
+        "errno",
+        "fcntl",
+        "select",
+        "struct",
+    ),
     "encodings.ascii",  # how /proc is read
 }
 
