@@ -333,7 +333,7 @@ class PoolFile:
     def _glance(self, index: int) -> bytes | None:
         """Read without the locks what is at a record's place; None: look under them."""
         try:
-            data = self._read_record(index)
+            data = read_at(self._file.fd, RECORD_SIZE, index * RECORD_SIZE)
         except OSError:
             return None  # met again under the locks, and told of
         return data if self._file.is_kept() else None

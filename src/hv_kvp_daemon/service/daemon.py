@@ -164,7 +164,7 @@ class Daemon:
     def _answer(self, message: memoryview) -> bytes | None:
         """The reply to a request of a conversation; None: all has been seen to."""
         started = time.monotonic()
-        reply = self._dispatch.answer(message)
+        reply = self._dispatch.make(message)
         finished = time.monotonic()
         if reply is None or self._signals.continued or finished - started >= _SLOW:
             self._serve(self._conclude(message, reply, started, late=True))

@@ -94,9 +94,11 @@ class Dispatch:
 
     def answer(self, message: Buffer) -> bytes | None:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
-        kind = message[0]
-        self.count(kind, 1)
-        return self.prepared().get(_START.unpack_from(message)[0]) or self._make(kind, message)
+        reply = self.prepared().get(_START.unpack_from(message)[0])
+        if reply is None:
+            return self.make(message)
+        self.count(message[0], 1)
+        return reply
 
     def count(self, kind: int, number: int) -> None:
         """Take note of requests that were answered."""
@@ -113,7 +115,10 @@ class Dispatch:
             self._prepared_for = self._intrinsic.generation
         return self._prepared
 
-    def _make(self, kind: int, message: Buffer) -> bytes | None:
+    def make(self, message: Buffer) -> bytes | None:
+        """As `answer`, where no reply is prepared."""
+        kind = message[0]
+        self.requests[kind] = self.requests.get(kind, 0) + 1
         if kind == KVP_OP_GET_IP_INFO:
             return self.ip_info.answer(message)
         operation = self._operations.get(kind)
