@@ -16,6 +16,7 @@ from hv_kvp_daemon.transport.chardev import CharDevice
 from hv_kvp_daemon.transport.conversation import AWAY, Conversation
 from hv_kvp_daemon.transport.device_line import DeviceLine
 from hv_kvp_daemon.transport.errors import TransportLostError
+from hv_kvp_daemon.transport.line import Line
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Request,
@@ -52,9 +53,9 @@ class Driver:
         self.told: list[int] = []
         self.before_wait: list[bytes] = []
 
-    def conversation(self, device: CharDevice) -> Conversation:
-        for fd in (device.fileno(), self.other):
-            self.poll.register(fd, select.POLLIN)
+    def conversation(self, fd: int) -> Conversation:
+        for watched in (fd, self.other):
+            self.poll.register(watched, select.POLLIN)
 
         def answer(message: memoryview) -> bytes | None:
             self.asked.append(bytes(message))
@@ -91,6 +92,15 @@ def driver() -> Iterator[Driver]:
     os.close(driver.waker)
 
 
+class Plain(DeviceLine):
+    """A device that does no more by itself than any other line."""
+
+    converse = Line.converse
+
+    def fileno(self) -> int:
+        return self.watched[-1][0]
+
+
 @pytest.fixture
 def device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[CharDevice]:
     monkeypatch.setattr(os, "open", lambda *_: os.dup(driver.theirs.fileno()))
@@ -100,30 +110,54 @@ def device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[CharDevi
     opened.close()
 
 
+@pytest.fixture(params=["device", "plain"])
+def partner(
+    driver: Driver, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CharDevice | Plain]:
+    """Both that there are: the device's own, and that of all other lines."""
+    if request.param == "device":
+        yield request.getfixturevalue("device")
+        return
+    monkeypatch.setattr(os, "open", lambda *_: os.dup(driver.theirs.fileno()))
+    line = Plain(lambda _: None)
+    line.start()
+    monkeypatch.undo()
+    assert driver.replies() == [encode_register()]
+    driver.end.send(encode_register(b"3.1"))
+    assert line.on_event(line.fileno(), select.POLLIN) is None
+    yield line
+    line.close()
+
+
 def test_prepared_replies_are_sent_and_counted_until_another_descriptor_is_ready(
-    driver: Driver, device: CharDevice
+    driver: Driver, partner: CharDevice | Plain
 ) -> None:
     driver.before_wait = [*SWEPT, SWEPT[0]]
-    assert device.converse(driver.conversation(device)) == ([(driver.other, 1)], None)
+    assert partner.converse(driver.conversation(partner.fileno())) == (
+        [(driver.other, 1)],
+        None,
+    )
     assert driver.replies() == [*PREPARED.values(), *list(PREPARED.values())[:1]]
     assert driver.told == [4]
     assert not driver.asked
 
 
 def test_what_is_not_prepared_is_asked_and_the_answer_sent(
-    driver: Driver, device: CharDevice
+    driver: Driver, partner: CharDevice | Plain
 ) -> None:
     driver.before_wait = [SET, SWEPT[1]]
-    ready, request = device.converse(driver.conversation(device))
+    ready, request = partner.converse(driver.conversation(partner.fileno()))
     assert (ready, request) == ([(driver.other, 1)], None)
     assert driver.asked == [SET]
     assert driver.replies() == [driver.reply, list(PREPARED.values())[1]]
 
 
-def test_it_ends_where_the_answer_comes_later(driver: Driver, device: CharDevice) -> None:
+def test_it_ends_where_the_answer_comes_later(
+    driver: Driver, partner: CharDevice | Plain
+) -> None:
     driver.before_wait = [SET, SWEPT[0]]
     driver.reply = None
-    assert device.converse(driver.conversation(device)) == ([], None)
+    assert partner.converse(driver.conversation(partner.fileno())) == ([], None)
     assert driver.asked == [SET]
     assert driver.before_wait == [SWEPT[0]]
     assert not driver.replies()
@@ -132,11 +166,11 @@ def test_it_ends_where_the_answer_comes_later(driver: Driver, device: CharDevice
 
 @pytest.mark.parametrize("message", [SET, SWEPT[0]])
 def test_after_a_stop_the_request_is_handed_on_unanswered(
-    driver: Driver, device: CharDevice, message: bytes
+    driver: Driver, partner: CharDevice | Plain, message: bytes
 ) -> None:
     driver.before_wait = [message]
     driver.continued = True
-    ready, request = device.converse(driver.conversation(device))
+    ready, request = partner.converse(driver.conversation(partner.fileno()))
     assert not ready
     assert request is not None
     assert bytes(request) == message
@@ -145,25 +179,25 @@ def test_after_a_stop_the_request_is_handed_on_unanswered(
 
 
 def test_a_change_that_was_read_long_after_it_came_is_handed_on(
-    driver: Driver, device: CharDevice, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, partner: CharDevice | Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kept from running between the wake-up and the read."""
     driver.before_wait = [SET]
     times = iter((100.0, 100.0 + AWAY))
-    conversation = driver.conversation(device)
+    conversation = driver.conversation(partner.fileno())
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    _, request = device.converse(conversation)
+    _, request = partner.converse(conversation)
     assert request is not None
     assert bytes(request) == SET
     assert not driver.asked
 
 
 def test_an_answer_to_the_registration_is_no_request(
-    driver: Driver, device: CharDevice
+    driver: Driver, partner: CharDevice | Plain
 ) -> None:
     driver.before_wait = [encode_register(b"3.2")]
-    assert device.converse(driver.conversation(device)) == ([], None)
-    assert device.version == b"3.2"
+    assert partner.converse(driver.conversation(partner.fileno())) == ([], None)
+    assert partner.version == b"3.2"
 
 
 def test_a_part_of_a_message_loses_the_line_and_what_was_sent_is_counted(
@@ -171,12 +205,12 @@ def test_a_part_of_a_message_loses_the_line_and_what_was_sent_is_counted(
 ) -> None:
     driver.before_wait = [SWEPT[0], SET[:100]]
     with pytest.raises(TransportLostError, match="read 100 bytes"):
-        device.converse(driver.conversation(device))
+        device.converse(driver.conversation(device.fileno()))
     assert driver.told == [1]
 
 
 def test_a_refused_reply_loses_the_line(driver: Driver, device: CharDevice) -> None:
-    conversation = driver.conversation(device)
+    conversation = driver.conversation(device.fileno())
     wait = conversation.wait
 
     def wait_and_hang_up() -> Ready:
@@ -190,9 +224,29 @@ def test_a_refused_reply_loses_the_line(driver: Driver, device: CharDevice) -> N
         device.converse(conversation)
 
 
-def test_a_line_without_a_device_only_waits(driver: Driver) -> None:
-    line = DeviceLine(lambda _: None, "/nonexistent/hv_kvp")
+@pytest.mark.parametrize("kind", [DeviceLine, Plain])
+def test_a_line_without_a_device_only_waits(driver: Driver, kind: type[DeviceLine]) -> None:
+    line = kind(lambda _: None, "/nonexistent/hv_kvp")
     line.start()
     conversation = Conversation(lambda: [(7, 1)], {}, lambda _: None, lambda *_: None, driver)
     assert line.converse(conversation) == ([(7, 1)], None)
+    line.close()
+
+
+@pytest.mark.parametrize("kind", [DeviceLine, Plain])
+def test_a_conversation_ends_when_its_line_is_lost(
+    driver: Driver, kind: type[DeviceLine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    line = kind(said.append)
+    monkeypatch.setattr(os, "open", lambda *_: os.dup(driver.theirs.fileno()))
+    line.start()
+    monkeypatch.undo()
+    driver.end.send(encode_register(b"3.1"))
+    line.on_event(line.watched[-1][0], select.POLLIN)
+    before = line.watched
+    driver.before_wait = [SET[:100]]
+    assert line.converse(driver.conversation(before[-1][0])) == ([], None)
+    assert line.watched is not before
+    assert "read 100 bytes" in said[-1]
     line.close()

@@ -17,11 +17,10 @@ an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 
 from __future__ import annotations
 
-import struct
-
 from hv_kvp_daemon.guest.intrinsic import KEYS
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.message import (
+    START,
     FieldError,
     decode_request,
     encode_pair,
@@ -51,9 +50,6 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.guest.intrinsic import Intrinsic
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
-
-# What tells the replies of the auto pool apart: operation, pool, padding, index.
-_START = struct.Struct("=Q")
 
 #: Operations that change a pool: never carried out for a host that has given up.
 CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
@@ -94,7 +90,7 @@ class Dispatch:
 
     def answer(self, message: Buffer) -> bytes | None:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
-        reply = self.prepared().get(_START.unpack_from(message)[0])
+        reply = self.prepared().get(START.unpack_from(message)[0])
         if reply is None:
             return self.make(message)
         self.count(message[0], 1)
@@ -150,7 +146,7 @@ class Dispatch:
         # is asked by nobody who means well, and is not kept.  Nor is what a source
         # that fails has told: it is asked again.
         if request.index <= len(KEYS) and self._intrinsic.generation == self._prepared_for:
-            self._prepared[_START.unpack_from(encode_request(request))[0]] = reply
+            self._prepared[START.unpack_from(encode_request(request))[0]] = reply
         return reply
 
     def _get(self, request: Request) -> bytes:
