@@ -124,11 +124,13 @@ def _repair(path: str, number: int) -> None:
         copy = backup.write(path, number, old)
         terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
         records = rewrite.records(old)
+        removed = []
         for index, new in enumerate(condition.mended(old)):
             if not new:
-                edit.removed.append(index)
+                removed.append(index)
             elif new != records[index]:
                 edit.changed[index] = new
+        edit.removed.append(removed)
         return edit
 
     with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):

@@ -28,16 +28,24 @@ def records(data: bytes) -> list[bytes]:
     return [data[at : at + RECORD_SIZE] for at in range(0, whole, RECORD_SIZE)]
 
 
-def towards(data: bytes, new: list[bytes], may_go: Callable[[bytes], bool]) -> Edit:
+def towards(
+    data: bytes, new: list[bytes], may_go: Callable[[bytes], bool], last: bytes = b""
+) -> Edit:
     """The edit after which a pool has the records ``new``, and none else that ``may_go``.
 
     ``may_go`` is asked about keys.  The records of a key take the places of those
-    that it had, in their order.
+    that it had, in their order.  Of those that go the first of a key stays until the
+    others have gone: behind it stand values that no reader took.  The first of the key
+    ``last`` goes when all else has.
     """
     wanted = Edit()
     waiting: dict[bytes, list[int]] = {}
     for number, record in enumerate(new):
         waiting.setdefault(decode(record).key, []).append(number)
+    repeated: list[int] = []
+    first: list[int] = []
+    very_last: list[int] = []
+    seen: set[bytes] = set()
     for index, record in enumerate(records(data)):
         key = decode(record).key
         if waiting.get(key):
@@ -45,9 +53,12 @@ def towards(data: bytes, new: list[bytes], may_go: Callable[[bytes], bool]) -> E
             if replacement != record:
                 wanted.changed[index] = replacement
         elif may_go(key):
-            wanted.removed.append(index)
+            group = repeated if key in seen else very_last if key == last else first
+            group.append(index)
+        seen.add(key)
     left = {number for numbers in waiting.values() for number in numbers}
     wanted.added = [record for number, record in enumerate(new) if number in left]
+    wanted.removed = [repeated, first, very_last]
     return wanted
 
 

@@ -34,8 +34,10 @@ class Edit:
     """What is to become of the whole records of a file; by default they stay as they are.
 
     ``added`` are records that come behind the last, in this order.  ``changed`` has by
-    a record's index (from 0, before the edit) its new 2560 bytes, and ``removed`` the
-    indices, in rising order, of those that go.
+    a record's index (from 0, before the edit) its new 2560 bytes.  ``removed`` are the
+    indices of those that go, in groups: none goes before all of the groups before its
+    own have, on the disk as well.  A group costs one wait for the disk, however many
+    records it has.
     """
 
     __slots__ = ("added", "changed", "removed")
@@ -43,7 +45,7 @@ class Edit:
     def __init__(self) -> None:
         self.added: list[bytes] = []
         self.changed: dict[int, bytes] = {}
-        self.removed: list[int] = []
+        self.removed: list[list[int]] = []
 
 
 def change(
@@ -116,16 +118,18 @@ def _make(file: SharedFile, writer: Writer, size: int, edit: Edit) -> None:
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE
         writer.commit(replace(at, read_at(file.fd, RECORD_SIZE, at), record))
-    if edit.removed:
-        _remove(file, writer, edit.removed)
+    groups = [group for group in edit.removed if group]
+    if groups:
+        _remove(file, writer, groups)
 
 
-def _remove(file: SharedFile, writer: Writer, indices: Sequence[int]) -> None:
+def _remove(file: SharedFile, writer: Writer, groups: Sequence[Sequence[int]]) -> None:
     # Not Writer.remove: that is for all records of a key, and here the first may stay.
     # With this in the journal, whoever comes after a kill removes what is buried.
     writer.journal.write(close_gap(0, b"", RECORD_SIZE))
-    for index in indices:
-        writer.burial(index * RECORD_SIZE).apply(file.fd)
-    file.flush()
-    writer.close_gap(indices[0] * RECORD_SIZE, RECORD_SIZE)
+    for group in groups:
+        for index in group:
+            writer.burial(index * RECORD_SIZE).apply(file.fd)
+        file.flush()
+    writer.close_gap(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
     writer.journal.clear()
