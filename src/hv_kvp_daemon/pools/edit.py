@@ -2,7 +2,8 @@
 
 In: a function from the file's bytes to what is to become of its records.  Out: the file.
 Rule: a kill or a power cut leaves every record as it was or as it is to be, whole, and
-in its place, once the next request or command has looked at the pool.
+in its place, once the next request or command has looked at the pool.  Only `overwrite`,
+for bytes that are no records, cannot promise that.
 
 Each single change is one that `Writer` makes, so what is left of it is put in order as
 that of any request.  Their order sees to the rest: new records come first, behind the
