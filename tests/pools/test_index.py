@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from hv_kvp_daemon.pools import pool as pool_module
-from hv_kvp_daemon.pools import shared_file
+from hv_kvp_daemon.pools import ready, shared_file
 from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.index import KeyIndex
@@ -81,7 +81,7 @@ class Coarse(SharedFile):
 @pytest.fixture(autouse=True, scope="module")
 def coarse() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_module, "SharedFile", Coarse)
+        patch.setattr(ready, "SharedFile", Coarse)
         patch.setattr(shared_file, "time", Clock)
         yield
 

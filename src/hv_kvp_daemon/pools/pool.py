@@ -39,11 +39,8 @@ from hv_kvp_daemon.wire.record import (
 from .change import append, read_at, replace
 from .errors import PoolFieldError
 from .index import KeyIndex
-from .journal import Journal
 from .locking import LOCK_WAIT
-from .ready import Readiness
-from .shared_file import SharedFile
-from .writer import Writer
+from .ready import assemble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +80,7 @@ class PoolFile:
         lock_wait: float = LOCK_WAIT,
     ) -> None:
         self._report = report
-        self._file = SharedFile(
+        self._file, self._writer, self._ready = assemble(
             number,
             path,
             report=report,
@@ -92,9 +89,6 @@ class PoolFile:
             pause=pause,
             lock_wait=lock_wait,
         )
-        journal = Journal(number, self._file.path, sync=sync)
-        self._writer = Writer(self._file, journal, report)
-        self._ready = Readiness(self._file, self._writer, report)
         self._index = KeyIndex()
         # The file's stamp at the last look-up, or after our last change.
         self._seen: Stamp | None = None

@@ -1,6 +1,6 @@
 """A hold of a pool in which nothing is half done, whoever was killed before.
 
-In: a `SharedFile` and its `Writer`.  Out: the hold; before it, a torn change is mended.
+In: a pool's file.  Out: the hold; before it, a torn change is mended.
 Rule: the journal is looked at once after each change of the file, by whomever.
 
 That a writer died in the middle shows only in the journal, at any time: a script
@@ -11,16 +11,50 @@ the length and time of the last look has nothing new in it.
 
 from __future__ import annotations
 
+import time
+
 from .errors import PoolError
+from .journal import Journal
+from .locking import LOCK_WAIT
 from .mending import mend
+from .shared_file import SharedFile
+from .writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .shared_file import Hold, SharedFile
-    from .writer import Writer
+    from .shared_file import Hold
+
+
+def assemble(
+    number: int,
+    path: str,
+    *,
+    report: Callable[[str], object],
+    sync: bool = True,
+    writable: bool = True,
+    pause: Callable[[float], object] = time.sleep,
+    lock_wait: float = LOCK_WAIT,
+) -> tuple[SharedFile, Writer, Readiness]:
+    """Return the parts of a pool: its file, what changes it, and what has it whole before.
+
+    Whoever changes a pool does so through these three, and so keeps the same promises.
+    The arguments are those of `PoolFile`.  Nothing is opened yet; to close are the
+    file and the writer's journal.
+    """
+    file = SharedFile(
+        number,
+        path,
+        report=report,
+        sync=sync,
+        writable=writable,
+        pause=pause,
+        lock_wait=lock_wait,
+    )
+    writer = Writer(file, Journal(number, file.path, sync=sync), report)
+    return file, writer, Readiness(file, writer, report)
 
 
 class Readiness:
