@@ -18,8 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from hv_kvp_daemon.pools import pool as pool_module
 from hv_kvp_daemon.pools import ready, shared_file
+from hv_kvp_daemon.pools import records as records_module
 from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.index import KeyIndex
@@ -113,7 +113,7 @@ def read_records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lengths.append(length)
         return read_at(fd, length, offset)
 
-    monkeypatch.setattr(pool_module, "read_at", counted)
+    monkeypatch.setattr(records_module, "read_at", counted)
     return lengths
 
 

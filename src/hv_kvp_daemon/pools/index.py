@@ -42,11 +42,15 @@ class KeyIndex:
         self._gone: list[int] = []
         self._repeated: set[int] = set()
 
-    def build(self, blocks: Iterable[tuple[int, bytes]]) -> None:
-        """Make it anew of a file's blocks of whole records, each with its first number."""
+    def build(self, blocks: Iterable[tuple[int, bytes]]) -> int | None:
+        """Make it anew of a file's blocks of whole records, each with its first number.
+
+        Return the number of a record that has the key of an earlier one, if one has.
+        """
         self.stamp = None
         numbers: dict[int, int] = {}
         repeated: set[int] = set()
+        example = None
         self._numbers, self._repeated, self._gone = numbers, repeated, []
         for number, block in blocks:
             for at in range(0, len(block), RECORD_SIZE):
@@ -57,6 +61,8 @@ class KeyIndex:
                 here = number + at // RECORD_SIZE
                 if numbers.setdefault(key, here) != here:
                     repeated.add(key)
+                    example = here
+        return example
 
     def find(self, key: bytes) -> int | None:
         """Return the number of the first record that can have this key, or None: none has."""
