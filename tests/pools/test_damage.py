@@ -50,8 +50,8 @@ def test_in_any_place(record: bytes, kinds: list[str]) -> None:
 
 
 @given(
-    key=st.text(st.characters(min_codepoint=1), min_size=1, max_size=120),
-    value=st.text(st.characters(min_codepoint=1), max_size=500),
+    key=st.text(st.characters(min_codepoint=1, codec="utf-8"), min_size=1, max_size=120),
+    value=st.text(st.characters(min_codepoint=1, codec="utf-8"), max_size=500),
 )
 def test_what_is_written_here_is_not_damaged(key: str, value: str) -> None:
     assert damage(encode(key.encode(), value.encode())) == []

@@ -81,8 +81,8 @@ def test_a_journal_of_another_boot_may_tell_of_what_a_power_cut_left(
 def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> None:
     journal.write(replace(0, OLD, NEW))
     with open(journal.path, "rb") as file:
-        whole = file.read(48 + 2 * RECORD_SIZE)
-    for size in (8, 15, 16, 47, 48, 49, 4096, len(whole) - 1):
+        whole = file.read(56 + 2 * RECORD_SIZE)
+    for size in (8, 15, 16, 55, 56, 57, 4096, len(whole) - 1):
         with open(journal.path, "r+b") as file:
             file.write(whole[:size])
             file.truncate()
@@ -106,8 +106,8 @@ def test_without_syncing_a_journal_is_good_when_all_of_it_was_written_in_this_bo
         with open(journal.path, "rb") as file:
             entries.append(file.read())
     former, latter = entries
-    end = 48 + 30 * RECORD_SIZE + 8
-    assert former[48 + 20 * RECORD_SIZE + 8 : end] == bytes(10 * RECORD_SIZE)
+    end = 56 + 30 * RECORD_SIZE + 8
+    assert former[56 + 20 * RECORD_SIZE + 8 : end] == bytes(10 * RECORD_SIZE)
     # A kill ends a write between two pages.
     for size in (*range(4096, end, 4096), end):
         with open(journal.path, "r+b") as file:

@@ -47,9 +47,10 @@ def test_a_kill_at_any_call_leaves_the_change_done_or_not_begun_and_all_else_alo
     assert points or (torn and size == 0)
 
 
-@pytest.mark.parametrize("neighbour", ["nobody", "appends"])
+@pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
+@pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
 def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
-    trial: Trial, neighbour: str
+    trial: Trial, neighbour: str, torn: bool
 ) -> None:
     before = records(60)
     act, seen = NEIGHBOURS[neighbour]
@@ -63,10 +64,36 @@ def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
                 second += 1
                 survived = trial.die(before, name, Calls(nth, torn=True))
                 act(trial.path)
-                calls = Calls(second)
+                calls = Calls(second, torn=torn)
                 trial.found(calls)
                 made = calls.made + 1 if calls.made == second else 0
                 assert trial.found() in allowed, (name, nth, second)
+
+
+@pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
+def test_a_power_cut_while_a_change_is_put_in_order_does_no_harm(
+    trial: Trial, neighbour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = records(60)
+    act, seen = NEIGHBOURS[neighbour]
+    chance = random.Random(neighbour)
+    for name in ("new long", "modify long", "delete first", "delete three"):
+        allowed = [seen(state) for state in states(before, name)]
+        nth, survived = 0, False
+        while not survived:
+            nth += 1
+            second, made = 0, 1
+            while second < made:
+                second += 1
+                survived = trial.die(before, name, Calls(nth, torn=True), sync=True)
+                act(trial.path)
+                disk = Disk(trial.directory, second)
+                trial.found(disk, sync=True)
+                made = disk.made + 1 if disk.made == second else 0
+                disk.lose_power(chance)
+                with monkeypatch.context() as patch:
+                    patch.setattr(journal, "boot", lambda: 2)
+                    assert trial.found() in allowed, (name, nth, second)
 
 
 @pytest.mark.parametrize("size", SIZES[:3])

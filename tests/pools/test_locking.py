@@ -348,6 +348,24 @@ def test_a_wait_that_ends_with_another_lock_missing_than_before_proves_nobody_st
     assert reports == []
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["a writer first", "a reader first"])
+@pytest.mark.parametrize(
+    "kinds", ["flock+posix shared", "flock shared+ofd", "flock+ofd", "flock", "ofd"]
+)
+def test_readers_and_writers_in_turn_wait_once_each_at_most(
+    path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold, kinds: str, first: bool
+) -> None:
+    """P15: they need not miss the same locks."""
+    hold(path, kinds)
+    for number in range(8):
+        try:
+            lock.acquire(fd, exclusive=first ^ bool(number % 2))
+        except LockTimeoutError:
+            continue
+        lock.release(fd)
+    assert sum(pauses) <= 2 * LOCK_WAIT + 0.001
+
+
 def test_a_readers_lock_does_not_hold_up_readers_nor_end_the_impatience_of_writers(
     path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold
 ) -> None:

@@ -120,9 +120,9 @@ def whole(raw: bytes) -> Records:
 EVENT = encode(b"CLOUD_INIT|event", b"{}" * 700)
 
 
-def append_event(path: str) -> None:
+def append_event(path: str, number: int = 3) -> None:
     with open(path, "ab") as file:
-        file.write(EVENT * 3)
+        file.write(EVENT * number)
 
 
 def delete_as_c_does(key: bytes) -> Callable[[str], None]:
@@ -142,11 +142,18 @@ def truncate(path: str) -> None:
         pass
 
 
+#: More than one change of the journal's moves.
+MANY = 140
+
 NEIGHBOURS: dict[str, tuple[Callable[[str], None], Callable[[Records], Records]]] = {
     "nobody": (lambda _: None, lambda seen: seen),
     "appends": (append_event, lambda seen: [*seen, EVENT, EVENT, EVENT]),
     "deletes before": (delete_as_c_does(b"key 1"), lambda seen: after_delete(seen, b"key 1")),
     "deletes behind": (delete_as_c_does(b"key 40"), lambda seen: after_delete(seen, b"key 40")),
+    "appends many": (
+        lambda path: append_event(path, MANY),
+        lambda seen: [*seen, *[EVENT] * MANY],
+    ),
     "truncates": (truncate, lambda _: []),
 }
 
@@ -183,9 +190,9 @@ class Trial:
         finally:
             pool.close()
 
-    def found(self, calls: Calls | None = None) -> Records:
+    def found(self, calls: Calls | None = None, *, sync: bool = False) -> Records:
         """Restart, look, and return what is in the file then; with ``calls``, die in that."""
-        pool = self.open()
+        pool = self.open(sync=sync)
         try:
             with calls or nullcontext():
                 pool.count()

@@ -140,6 +140,17 @@ class Change:
         if self.kind == APPEND:
             os.ftruncate(fd, self.offset + len(self.old))
 
+    def is_done(self, found: bytes) -> bool:
+        """Tell whether a gap was closed, and perhaps what that left free cut off.
+
+        Of the cut a power cut can leave NULs.  A kill leaves another entry in the journal
+        then, so after one this is never so.
+        """
+        if self.by_kill or self.kind != CLOSE_GAP:
+            return False
+        parts = _parts(found, self.old, self.new, self.kept)
+        return parts is not None and not parts[0] and len(found) >= self.kept
+
     def is_torn(self, found: bytes) -> bool:
         """Tell whether a part was done and a part was not.
 

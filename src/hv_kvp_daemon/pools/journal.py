@@ -10,10 +10,15 @@ largest that a pool without duplicates needs, so that a full disk keeps nobody f
 changing or deleting; and with mode 0600, since a pool may be as private as that.
 It has no lock of its own: who holds the pool's locks for writing may use it.
 
-Layout, in host byte order: magic (8 bytes, NULs while there is nothing to do), seal
-(u64), kind (u32), offset (u64), gap (u64), bytes before (u32), bytes after (u32), crc32
-of the boot's id (u32), then those bytes; of a gap that is closed only those before, as
-the others follow from them.
+Layout of an entry, in host byte order: magic (8 bytes, NULs while there is nothing to
+do), seal (u64), number (u64), kind (u32), offset (u64), gap (u64), bytes before (u32),
+bytes after (u32), crc32 of the boot's id (u32), then those bytes; of a gap that is closed
+only those before, as the others follow from them.
+
+There is room for a large entry, and beside it for a small one, of which the whole one
+with the greater number counts.  The small one is used where what the last entry tells of
+cannot be told from the file, as graves can, so that a kill in the writing of the next one
+must not destroy it.
 
 A journal that is half written has a wrong seal: its change has not begun.  The seal is
 the crc32 of all that follows.  Where nothing is synced a power cut can leave anything
@@ -31,7 +36,7 @@ from binascii import crc32
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import CLOSE_GAP, Change, close_gap, read_at, write_at, write_pieces
+from .change import CLOSE_GAP, PAGE, Change, close_gap, read_at, write_at, write_pieces
 from .errors import PoolError
 from .opening import open_pool, sync_directory
 
@@ -44,12 +49,18 @@ if TYPE_CHECKING:
 
 #: Most records that one change moves, so that neither memory nor journal grow with a pool.
 MOST_MOVED: Final = 128
+#: The same where the entry before this one must outlast a kill that ends its writing.
+MOST_MOVED_BESIDE: Final = 8
 
 _MAGIC: Final = b"HVKVPJ1\n"
 _HEAD: Final = struct.Struct("=8sQ")
-_BODY: Final = struct.Struct("=IQQIII")
+_BODY: Final = struct.Struct("=QIQQIII")
 _SEAL: Final = struct.Struct("=Q")
-_SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE + _SEAL.size
+_FRAME: Final = _HEAD.size + _BODY.size + _SEAL.size
+_LARGE: Final = _FRAME + (MOST_MOVED + 1) * RECORD_SIZE
+_SMALL: Final = _FRAME + (MOST_MOVED_BESIDE + 1) * RECORD_SIZE
+# Where the small entry is: no page has bytes of both.
+_BESIDE: Final = -(-_LARGE // PAGE) * PAGE
 
 # Seals from here on are random numbers.
 _RANDOM: Final = 1 << 63
@@ -63,7 +74,10 @@ class Journal:
     Call them with the pool held for writing, or `pending` with it held at all.
     """
 
-    __slots__ = ("_boot", "_fd", "_name_on_disk", "_pool", "_pool_path", "_sync", "path")
+    __slots__ = (
+        *("_at", "_boot", "_fd", "_has_small", "_name_on_disk"),
+        *("_number", "_pool", "_pool_path", "_sync", "path"),
+    )
 
     def __init__(self, pool: int, path: str, *, sync: bool) -> None:
         self.path = os.path.join(os.path.dirname(path), f".hv_kvp_journal_{pool}")
@@ -74,6 +88,10 @@ class Journal:
         self._name_on_disk = False
         # Known from the first opening on.
         self._boot = 0
+        # The number of the last entry, where that is, and whether there is a small one.
+        self._number = 0
+        self._at = 0
+        self._has_small = False
 
     def pending(self) -> Change | None:
         """Return the change that somebody began and did not finish."""
@@ -82,16 +100,19 @@ class Journal:
                 return None
             if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC:
                 return None
-            data = read_at(self._fd, os.fstat(self._fd).st_size, 0)
-            return _decode(data, self._boot) or _REST
+            return self._latest()
         except OSError as error:
             raise self._error(error) from error
 
-    def write(self, change: Change) -> None:
-        """Write a change down; it is on the disk afterwards, unless nothing is synced."""
+    def write(self, change: Change, *, beside: bool = False) -> None:
+        """Write a change down; it is on the disk afterwards, unless nothing is synced.
+
+        With ``beside`` the entry before it outlasts a kill within this.  Then at most
+        MOST_MOVED_BESIDE records may move.
+        """
         try:
             self._open(create=True)
-            write_pieces(self._fd, self._encoded(change), 0)
+            self._put(change, _BESIDE if beside and not self._at else 0)
             if self._sync:
                 os.fdatasync(self._fd)
                 if not self._name_on_disk:
@@ -106,7 +127,7 @@ class Journal:
         Not waited for, as `clear`.
         """
         try:
-            write_pieces(self._fd, self._encoded(_REST), 0)
+            self._put(_REST, 0)
         except OSError as error:
             raise self._error(error) from error
 
@@ -116,6 +137,10 @@ class Journal:
         Not waited for: what has been finished is recognised as such.
         """
         try:
+            # The small one first: it counts for nothing where there is no large one.
+            if self._has_small:
+                write_at(self._fd, _NOTHING, _BESIDE)
+                self._has_small = False
             write_at(self._fd, _NOTHING, 0)
         except OSError as error:
             raise self._error(error) from error
@@ -126,9 +151,24 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def _encoded(self, change: Change) -> Sequence[Buffer]:
+    def _latest(self) -> Change:
+        data = read_at(self._fd, os.fstat(self._fd).st_size, 0)
+        self._has_small = data.startswith(_MAGIC, _BESIDE)
+        self._at, change = 0, _REST
+        latest = 0
+        for at in (0, _BESIDE):
+            number, found = _decode(data[at:], self._boot)
+            if found is not None and number > latest:
+                latest, self._at, change = number, at, found
+        return change
+
+    def _put(self, change: Change, at: int) -> None:
+        self._number += 1
         # Without a boot's id nobody can tell a kill from a power cut.
-        return _encode(change, self._boot, by_crc=self._sync or not self._boot)
+        by_crc = self._sync or not self._boot
+        self._has_small = self._has_small or at == _BESIDE
+        write_pieces(self._fd, _encode(change, self._number, self._boot, by_crc=by_crc), at)
+        self._at = at
 
     def _open(self, *, create: bool) -> bool:
         if self._fd >= 0:
@@ -144,7 +184,13 @@ class Journal:
             self._fd = self._make()
         self._name_on_disk = False
         self._boot = boot()
+        self._number = max(self._number_at(0), self._number_at(_BESIDE))
         return True
+
+    def _number_at(self, at: int) -> int:
+        """The number of an entry, also of one that is done: the next must be greater."""
+        data = read_at(self._fd, _HEAD.size + _BODY.size, at)
+        return int(_BODY.unpack_from(data, _HEAD.size)[0]) if data.startswith(_MAGIC) else 0
 
     def _make(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -164,7 +210,7 @@ class Journal:
 
 def _reserve(fd: int) -> None:
     try:
-        os.posix_fallocate(fd, 0, _SIZE)
+        os.posix_fallocate(fd, 0, _BESIDE + _SMALL)
     except OSError as error:
         # Not every file system can; glibc then writes, but not every library does.
         if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
@@ -183,10 +229,10 @@ def boot() -> int:
         return 0
 
 
-def _encode(change: Change, boot: int, *, by_crc: bool) -> Sequence[Buffer]:
+def _encode(change: Change, number: int, boot: int, *, by_crc: bool) -> Sequence[Buffer]:
     new = b"" if change.kind == CLOSE_GAP else change.new
-    numbers = (change.kind, change.offset, change.gap, len(change.before), len(new), boot)
-    body = _BODY.pack(*numbers)
+    lengths = len(change.before), len(new)
+    body = _BODY.pack(number, change.kind, change.offset, change.gap, *lengths, boot)
     if by_crc:
         seal = crc32(new, crc32(change.before, crc32(body)))
         return _HEAD.pack(_MAGIC, seal), body, change.before, new
@@ -194,12 +240,13 @@ def _encode(change: Change, boot: int, *, by_crc: bool) -> Sequence[Buffer]:
     return _HEAD.pack(_MAGIC, seal), body, change.before, new, _SEAL.pack(seal)
 
 
-def _decode(data: bytes, boot: int) -> Change | None:
+def _decode(data: bytes, boot: int) -> tuple[int, Change | None]:
+    """Return the number of an entry, and its change if all of it is there."""
     start = _HEAD.size + _BODY.size
-    if len(data) < start:
-        return None
+    if len(data) < start or not data.startswith(_MAGIC):
+        return 0, None
     _, seal = _HEAD.unpack_from(data)
-    kind, offset, gap, before, after, then = _BODY.unpack_from(data, _HEAD.size)
+    number, kind, offset, gap, before, after, then = _BODY.unpack_from(data, _HEAD.size)
     end = start + before + after
     by_kill = then == boot != 0
     if seal < _RANDOM:
@@ -207,10 +254,10 @@ def _decode(data: bytes, boot: int) -> Change | None:
     else:
         is_whole = by_kill and data[end : end + _SEAL.size] == _SEAL.pack(seal)
     if not is_whole:
-        return None
+        return number, None
     old, new = data[start : start + before], data[start + before : end]
     change = (
         close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, (new,))
     )
     change.by_kill = by_kill
-    return change
+    return number, change

@@ -83,8 +83,9 @@ class PoolLock:
         self._held = 0
         # The lock that the last attempt failed at.
         self._failed = 0
-        # By `exclusive`: what was not to be had within one wait.  Behind such a holder
-        # every request would wait, and the host asks one by one.
+        # By `exclusive`: what was not to be had within one wait, or what the other kind
+        # of request found so.  Behind such a holder every request would wait, and the
+        # host asks one by one.
         self._stuck = [0, 0]
 
     def acquire(self, fd: int, *, exclusive: bool) -> None:
@@ -96,8 +97,8 @@ class PoolLock:
         lock that comes says nothing of an exclusive one, so it ends no more than
         the impatience of readers.
 
-        The lock that is missing has to be the one that was: where it is the other,
-        its holder may be one of us who goes on with that alone, and is soon done.
+        What a writer misses has to be what it missed: where it is the other lock, its
+        holder may be one of us who goes on with that alone, and is soon done.
 
         :raises LockTimeoutError: neither came, or ``pause`` said to give up.
         :raises OSError: this file cannot be locked at all.
@@ -109,7 +110,7 @@ class PoolLock:
                 self._be_patient(exclusive)
         elif missing == stuck == _BOTH:
             raise LockTimeoutError(self._pool, self._path, 0.0, _holders(fd, _BOTH))
-        elif missing != stuck:
+        elif missing != stuck if exclusive else missing & ~stuck:
             self.release(fd)
             if not self._wait_for_both(fd, exclusive):
                 self._be_impatient(fd, exclusive)
@@ -177,7 +178,8 @@ class PoolLock:
         holders = _holders(fd, missing)
         # Another than was missing all the time: then nobody is known to be stuck.
         if missing & failed:
-            self._stuck = [missing, missing]
+            self._stuck[exclusive] = missing
+            self._stuck[not exclusive] = self._stuck[not exclusive] or missing
         else:
             self.release(fd)
         if not self._held:

@@ -56,6 +56,9 @@ class _Mender:
         change = self._change
         found = read_at(self._fd, len(change.new), change.offset)
         whole = found == change.new or change.old.startswith(found)
+        if change.is_done(found) and _has_twins(change.old):
+            # Among equal records what is done would be found torn at some place, too.
+            whole = True
         place = None if whole else self._torn_place()
         if place is not None:
             # No further than the file goes: somebody may have cut it.
@@ -163,7 +166,11 @@ class _Mender:
                 break
 
     def _bury(self, at: int) -> None:
+        # One after the other also on the disk: a record that is left behind the grave of
+        # its like would be taken for a neighbour's.  And before the next entry takes the
+        # place of the one that tells which are to go.
         self._writer.burial(at).apply(self._fd)
+        self._file.flush()
 
     def _write(self, data: bytes, at: int) -> None:
         write_at(self._fd, data, at)
@@ -181,6 +188,11 @@ class _Mender:
 
 def _records(region: bytes) -> list[bytes]:
     return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
+
+
+def _has_twins(region: bytes) -> bool:
+    records = _records(region)
+    return len(set(records)) < len(records)
 
 
 def _places(row: list[bytes], records: list[bytes]) -> list[int]:

@@ -21,7 +21,7 @@ from hv_kvp_daemon.wire.record import RECORD_SIZE
 
 from .change import CLOSE_GAP, GRAVE, Change, Cut, close_gap, read_at, read_into, replace
 from .errors import PoolError
-from .journal import MOST_MOVED, Journal
+from .journal import MOST_MOVED, MOST_MOVED_BESIDE, Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,16 +106,18 @@ class Writer:
     def close_gap(self, at: int, gap: int) -> None:
         """Move all that is behind a gap over it, in blocks that each are a change.
 
-        The journal is not cleared.
+        The journal is not cleared.  What is left of a gap of whole records is graves,
+        and found as such; of any other only the journal tells.
 
         :raises OSError: as much is done as had been; it can be gone on with.
         :raises PoolError: as `commit`.
         """
         cut = None
+        beside = gap % RECORD_SIZE != 0
         while cut is None:
-            change, cut = self._next_block(at, gap)
+            change, cut = self._next_block(at, gap, MOST_MOVED_BESIDE if beside else MOST_MOVED)
             if change.kept:
-                self.journal.write(change)
+                self.journal.write(change, beside=beside)
                 self._make((change,), cut)
             elif cut is not None:
                 self.journal.write_rest()
@@ -127,12 +129,14 @@ class Writer:
         """Return the change that makes a record one that `close_gap` removes."""
         return replace(at, read_at(self._file.fd, len(GRAVE), at), GRAVE)
 
-    def _next_block(self, at: int, gap: int) -> tuple[Change, int | None]:
+    def _next_block(
+        self, at: int, gap: int, most: int = MOST_MOVED
+    ) -> tuple[Change, int | None]:
         """Return the change that closes a gap at its start; with the last, the file's end.
 
         It is good until the next one is asked for.
         """
-        wanted = gap + MOST_MOVED * RECORD_SIZE
+        wanted = gap + most * RECORD_SIZE
         if len(self._block) < wanted:
             self._block = memoryview(bytearray(wanted))
         size = read_into(self._file.fd, self._block[:wanted], at)
