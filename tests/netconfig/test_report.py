@@ -8,8 +8,9 @@ from pyroute2 import IPRoute
 
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.inquiry import inquire
+from tests.support.network import in_own_network
 
-from .network import add, ask, in_own_network, veth
+from .network import add, ask, veth
 
 MAC, OTHER = "02:15:5d:00:00:01", "02:15:5d:00:00:02"
 

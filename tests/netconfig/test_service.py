@@ -38,9 +38,10 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_ENUMERATE,
     KVP_OP_SET_IP_INFO,
 )
+from tests.support.network import in_own_network
 from tests.support.process import Peer, wait_for
 
-from .network import in_own_network, veth, write
+from .network import veth, write
 
 MAC = "02:15:5d:00:00:01"
 SCRIPT = "/usr/libexec/hypervkvpd/hv_get_dns_info"
