@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, Request, encode_register, encode_request
@@ -26,6 +27,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_AUTO,
     KVP_POOL_GUEST,
 )
+from tests.support.process import wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -106,6 +108,9 @@ class Served:
 
     def end(self) -> tuple[set[str], list[list[str]]]:
         """Modules beside a bare interpreter's, and the C functions of each turn."""
+        # In its next poll: a signal before that would make the end a part of the last turn.
+        process = psutil.Process(self._process.pid)
+        wait_for("rest", lambda: process.status() == psutil.STATUS_SLEEPING)
         self._process.terminate()
         out, errors = self._process.communicate(timeout=30)
         self._end.close()
