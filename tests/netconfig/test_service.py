@@ -80,11 +80,12 @@ class Guest:
             dispatch = Dispatch(pools, intrinsic, log.limited)
             dispatch.ip_info = IpInfoService(log.limited, str(self.root))
             status = StatusFile(f"{self.path}.status", log.warning)
+            signals = Signals()
             publisher = Publisher(
-                chooser, dispatch, pools, log, Notifier(), status, "rtnetlink"
+                chooser, dispatch, pools, log, Notifier(), status, "rtnetlink", signals.alarm
             )
             daemon = Daemon(
-                pools, intrinsic, chooser, dispatch, publisher, Signals(), log, trace=True
+                pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=True
             )
             daemon.run(lambda: None)
             daemon.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The calls that change what a restart finds.
 CHANGING = (
-    *("open", "pwrite", "ftruncate", "fdatasync", "fsync"),
+    *("open", "pwrite", "pwritev", "ftruncate", "fdatasync", "fsync"),
     *("posix_fallocate", "fchmod", "mkdir", "chmod", "unlink"),
 )
 
@@ -65,6 +65,9 @@ class Calls:
             if self.made == self._nth:
                 if self._torn and name == "pwrite":
                     self._write_a_page(*arguments)  # type: ignore[arg-type]
+                if self._torn and name == "pwritev":
+                    fd, pieces, offset = arguments
+                    self._write_a_page(fd, b"".join(pieces), offset)  # type: ignore[arg-type]
                 raise DeadError
             if name in {"fdatasync", "fsync"}:
                 return None  # only this machine's disk would know, and take its time
@@ -113,7 +116,7 @@ class Disk(Calls):
         def seen(*arguments: object, **options: object) -> object:
             shorter = self._cut(*arguments) if name == "ftruncate" else None  # type: ignore[arg-type]
             result = call(*arguments, **options)
-            if name in {"pwrite", "ftruncate", "fdatasync", "posix_fallocate"}:
+            if name in {"pwrite", "pwritev", "ftruncate", "fdatasync", "posix_fallocate"}:
                 path = os.readlink(f"/proc/self/fd/{arguments[0]}")
                 states = self._since.setdefault(path, [])
                 if name == "fdatasync":

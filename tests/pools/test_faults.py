@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools.change import read_at, write_at
+from hv_kvp_daemon.pools.change import read_at, read_into, write_at, write_pieces
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 
@@ -64,6 +64,10 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
                 if function == "pwrite":
                     fd, data, offset = arguments
                     real(fd, data[: len(data) // 2], offset)  # type: ignore[index, arg-type]
+                if function == "pwritev":
+                    fd, pieces, offset = arguments
+                    data = b"".join(pieces)  # type: ignore[arg-type]
+                    os.pwrite(fd, data[: len(data) // 2], offset)  # type: ignore[arg-type]
                 raise OSError(number, os.strerror(number))
             return real(*arguments)
 
@@ -73,20 +77,23 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
     return install
 
 
+REFUSALS = (errno.ENOSPC, errno.EIO, errno.EROFS)
 FAULTS = [
-    *(("pwrite", errno.ENOSPC, name) for name in CHANGES if name != "delete last"),
-    *(("pwrite", errno.EIO, name) for name in CHANGES if name != "delete last"),
-    *(("pwrite", errno.EROFS, name) for name in CHANGES if name != "delete last"),
-    ("ftruncate", errno.EIO, "delete"),
-    ("ftruncate", errno.EIO, "delete last"),
-    *(("fdatasync", errno.EIO, name) for name in CHANGES),
-    *(("fsync", errno.EIO, name) for name in CHANGES),
-    *(("pread", errno.EIO, name) for name in CHANGES if name != "append"),
-    *(("lstat", errno.EIO, name) for name in CHANGES),
+    # The journal by pwritev, and then the file: by pwritev what moves.
+    *(("pwritev", number, name, 1) for number in REFUSALS for name in CHANGES),
+    *(("pwritev", number, "delete", 2) for number in REFUSALS),
+    *(("pwrite", n, name, 1) for n in REFUSALS for name in ("append", "add", "modify")),
+    ("ftruncate", errno.EIO, "delete", 1),
+    ("ftruncate", errno.EIO, "delete last", 1),
+    *(("fdatasync", errno.EIO, name, 1) for name in CHANGES),
+    *(("fsync", errno.EIO, name, 1) for name in CHANGES),
+    *(("pread", errno.EIO, name, 1) for name in CHANGES if name != "append"),
+    *(("preadv", errno.EIO, name, 1) for name in ("delete", "delete last")),
+    *(("lstat", errno.EIO, name, 1) for name in CHANGES),
 ]
 
 
-@pytest.mark.parametrize(("function", "number", "name"), FAULTS)
+@pytest.mark.parametrize(("function", "number", "name", "nth"), FAULTS)
 def test_a_change_that_the_kernel_refuses_leaves_the_file_as_it_was(
     filled: PoolFile,
     fail: Fail,
@@ -95,10 +102,11 @@ def test_a_change_that_the_kernel_refuses_leaves_the_file_as_it_was(
     function: str,
     number: int,
     name: str,
+    nth: int,
 ) -> None:
     """P11, P20, P22."""
     before = content(filled)
-    fail(function, number)
+    fail(function, number, nth)
     with pytest.raises(PoolError, match=os.strerror(number)) as caught:
         CHANGES[name](filled)
     assert (caught.value.pool, caught.value.path) == (1, filled.path)
@@ -235,7 +243,20 @@ def test_short_reads_and_writes_are_continued(fd: int, monkeypatch: pytest.Monke
     pwrite, pread = os.pwrite, os.pread
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
     monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 4), at))
-    write_at(fd, b"0123456789", 2)
+    pwritev, preadv = os.pwritev, os.preadv
+    monkeypatch.setattr(
+        os, "pwritev", lambda fd, pieces, at: pwritev(fd, [pieces[0], pieces[1][:2]], at)
+    )
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, at: preadv(fd, [buffers[0][:5]], at))
+    write_at(fd, b"XXX3456789", 2)
+    write_pieces(fd, [b"0", b"12"], 2)
     assert read_at(fd, 20, 0) == b"\0\0" + b"0123456789"
+    write_pieces(fd, [b"01", b"", memoryview(b"23456789")], 2)
+    assert read_at(fd, 20, 0) == b"\0\0" + b"0123456789"
+    buffer = memoryview(bytearray(20))
+    assert read_into(fd, buffer, 0) == 12
+    assert bytes(buffer) == b"\0\0" + b"0123456789" + bytes(8)
+    assert read_into(fd, buffer[:7], 3) == 7
+    assert bytes(buffer[:7]) == b"1234567"
     assert read_at(fd, 5, 3) == b"12345"
     assert read_at(fd, 5, 50) == b""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from hv_kvp_daemon.pools import pool as pool_module
+from hv_kvp_daemon.pools import ready, shared_file
+from hv_kvp_daemon.pools import records as records_module
 from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.index import KeyIndex
@@ -36,23 +36,32 @@ if TYPE_CHECKING:
 
     MakePool = Callable[..., PoolFile]
 
-#: What no clock of a test has reached yet: older than any tick.
+#: A time that is longer ago than any tick.
 OLD = 1_000_000_000_000_000_000
 
-
-#: Nanoseconds that the clock of `Ticks` can stand still: a kernel of 100 Hz.
+#: Nanoseconds between two ticks of the clock that files get their times from: 100 Hz.
 TICK = 10_000_000
 
 
 class Clock:
-    """The kernel's clock, as the times of files are taken from it."""
+    """The clock of these tests: it goes on only as it is told, or is looked at."""
 
-    now = OLD
+    now = 1_800_000_000_123_456_789
+
+    @classmethod
+    def time_ns(cls) -> int:
+        cls.now += 1
+        return cls.now
+
+    @classmethod
+    def last_tick(cls) -> int:
+        """The time that a file gets now."""
+        return cls.now - cls.now % TICK
 
     @classmethod
     def tick(cls) -> int:
-        cls.now = time.time_ns()
-        return cls.now
+        cls.now = cls.last_tick() + TICK + 5
+        return cls.last_tick()
 
 
 class Coarse(SharedFile):
@@ -60,20 +69,20 @@ class Coarse(SharedFile):
 
     __slots__ = ()
 
-    @property
-    def stamp(self) -> Stamp | None:
-        found = super().stamp
-        return found and (*found[:4], 0)
+    @staticmethod
+    def _stamp_of(status: os.stat_result) -> Stamp:
+        return (*SharedFile._stamp_of(status)[:4], 0)
 
     def mark(self, size: int) -> Stamp | None:
-        forge(self.path, Clock.now)  # as the change that was made left it
+        forge(self.path, Clock.last_tick())  # as the change that was made left it
         return super().mark(size)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def coarse() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_module, "SharedFile", Coarse)
+        patch.setattr(ready, "SharedFile", Coarse)
+        patch.setattr(shared_file, "time", Clock)
         yield
 
 
@@ -104,7 +113,7 @@ def read_records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lengths.append(length)
         return read_at(fd, length, offset)
 
-    monkeypatch.setattr(pool_module, "read_at", counted)
+    monkeypatch.setattr(records_module, "read_at", counted)
     return lengths
 
 
@@ -169,15 +178,34 @@ def test_a_young_file_is_searched_each_time(
 ) -> None:
     """Another write in this tick would not show."""
     write(pool.path, b"a", b"b")
+    tick = Clock.tick()
     for key in (b"c", b"d", b"e", b"f"):
         # The neighbour's write, and the clock has not ticked since the last one's.
         rename(pool.path, 1, key)
-        forge(pool.path, time.time_ns())
+        forge(pool.path, tick)
+        Clock.now += TICK // 5
         if ours == "find":
             assert pool.find(key) == b"1"
         else:
             pool.store(key, b"1")
     assert pool.count() == 2
+
+
+def test_times_without_a_fraction_may_be_those_of_a_file_system_of_whole_seconds(
+    pool: PoolFile,
+) -> None:
+    write(pool.path, b"a", b"b")
+    second = Clock.now // 1_000_000_000 * 1_000_000_000 + 2_000_000_000
+    Clock.now = second + 5
+    for key in (b"c", b"d", b"e", b"f"):
+        rename(pool.path, 1, key)
+        forge(pool.path, second)
+        Clock.now += 300_000_000
+        for _ in range(2):
+            assert pool.find(key) == b"1"
+            record = pool.read(1)
+            assert record is not None
+            assert record.key == key
 
 
 def test_a_neighbours_write_in_the_tick_of_ours_is_seen(indexed: PoolFile) -> None:
@@ -329,21 +357,25 @@ class Ticks(RuleBasedStateMachine):
     def theirs(self, pairs: list[tuple[bytes, bytes]], *, old: bool = False) -> None:
         """Write what a neighbour leaves, in place, with the time of the last tick."""
         self.model = pairs
-        if time.time_ns() - Clock.now > TICK:
-            Clock.tick()
         with open(self.path, "r+b") as file:
             file.write(b"".join(encode(*pair) for pair in pairs))
             file.truncate()
-        forge(self.path, OLD + self.written if old else Clock.now)
+        forge(self.path, OLD + self.written if old else Clock.last_tick())
 
-    @rule()
-    def clock_ticks(self) -> None:
-        Clock.tick()
+    @rule(milliseconds=st.sampled_from([1, 9, 10, 30]))
+    def clock_runs(self, milliseconds: int) -> None:
+        Clock.now += milliseconds * 1_000_000
 
     @rule(key=keys)
     def find(self, key: bytes) -> None:
         places = self.places(key)
         assert self.pool.find(key) == (self.model[places[0]][1] if places else None)
+
+    @rule(number=st.integers(0, 4))
+    def read(self, number: int) -> None:
+        pairs = [*self.model, *([None] * 5)]
+        found = self.pool.read(number)
+        assert (found and (found.key, found.value)) == pairs[number]
 
     @rule(key=keys)
     def find_twice(self, key: bytes) -> None:

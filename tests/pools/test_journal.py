@@ -81,8 +81,8 @@ def test_a_journal_of_another_boot_may_tell_of_what_a_power_cut_left(
 def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> None:
     journal.write(replace(0, OLD, NEW))
     with open(journal.path, "rb") as file:
-        whole = file.read(44 + 2 * RECORD_SIZE)
-    for size in (8, 11, 12, 43, 44, 45, 4096, len(whole) - 1):
+        whole = file.read(48 + 2 * RECORD_SIZE)
+    for size in (8, 15, 16, 47, 48, 49, 4096, len(whole) - 1):
         with open(journal.path, "r+b") as file:
             file.write(whole[:size])
             file.truncate()
@@ -93,6 +93,46 @@ def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> 
     for size in (0, 7):
         os.truncate(journal.path, size)
         assert journal.pending() is None
+    journal.close()
+
+
+def test_without_syncing_a_journal_is_good_when_all_of_it_was_written_in_this_boot(
+    public: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(1, f"{public}/.kvp_pool_1", sync=False)
+    entries = []
+    for change in (close_gap(0, NEW * 20, 0), replace(RECORD_SIZE, OLD * 15, NEW * 15)):
+        journal.write(change)
+        with open(journal.path, "rb") as file:
+            entries.append(file.read())
+    former, latter = entries
+    end = 48 + 30 * RECORD_SIZE + 8
+    assert former[48 + 20 * RECORD_SIZE + 8 : end] == bytes(10 * RECORD_SIZE)
+    # A kill ends a write between two pages.
+    for size in (*range(4096, end, 4096), end):
+        with open(journal.path, "r+b") as file:
+            file.write(latter[:size] + former[size:])
+        found = journal.pending()
+        assert found is not None
+        assert found.old == (OLD * 15 if size == end else b"")
+    journal.close()
+    monkeypatch.setattr(journal_module, "boot", lambda: 7)
+    found = journal.pending()
+    assert found is not None
+    assert found.old == b""
+    journal.close()
+
+
+def test_without_a_boot_id_a_journal_has_its_checksum_whether_synced_or_not(
+    public: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No /proc: a kill could not be told from a power cut."""
+    monkeypatch.setattr(journal_module, "boot", lambda: 0)
+    journal = Journal(1, f"{public}/.kvp_pool_1", sync=False)
+    journal.write(replace(RECORD_SIZE, OLD, NEW))
+    found = journal.pending()
+    assert found is not None
+    assert (found.old, found.by_kill) == (OLD, False)
     journal.close()
 
 

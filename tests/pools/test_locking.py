@@ -305,6 +305,49 @@ def test_without_either_lock_a_writer_gives_up_and_later_ones_do_not_wait(
     assert len(pauses) == waited
 
 
+@pytest.mark.parametrize("kind", ["flock", "ofd"])
+def test_of_two_behind_a_stuck_holder_one_waits_for_the_other_when_that_one_goes(
+    path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold, kind: str
+) -> None:
+    """Each would be alone with another lock, and both would write."""
+    neighbour, theirs = PoolLock(1, path, report=print, pause=pauses), os.open(path, os.O_RDWR)
+    holder = hold(path, kind)
+    for each, each_fd in ((lock, fd), (neighbour, theirs)):
+        each.acquire(each_fd, exclusive=True)
+        each.release(each_fd)
+    neighbour.acquire(theirs, exclusive=True)
+    holder.end()
+    waited = len(pauses)
+    pauses.then = lambda: neighbour.release(theirs)
+    lock.acquire(fd, exclusive=True)
+    assert len(pauses) == waited + 1
+    assert lock.is_complete
+    lock.release(fd)
+    os.close(theirs)
+
+
+def test_a_wait_that_ends_with_another_lock_missing_than_before_proves_nobody_stuck(
+    path: str, fd: int, pauses: Pauses, reports: list[str], free_locks: FreeLocks, hold: Hold
+) -> None:
+    """The stuck holder goes just then, and one of us has the other lock alone."""
+    holder = hold(path, "flock")
+
+    class AtTheLastMoment(PoolLock):
+        def _take(self, fd: int, exclusive: bool, *, one_will_do: bool = False) -> int:
+            if one_will_do:
+                holder.end()
+                hold(path, "ofd")
+            return super()._take(fd, exclusive, one_will_do=one_will_do)
+
+    lock = AtTheLastMoment(1, path, report=reports.append, pause=pauses)
+    with pytest.raises(LockTimeoutError) as caught:
+        lock.acquire(fd, exclusive=True)
+    assert "OFDLCK WRITE" in caught.value.holders
+    assert sum(pauses) == pytest.approx(LOCK_WAIT)
+    assert free_locks(path) & FLOCK == FLOCK
+    assert reports == []
+
+
 def test_a_readers_lock_does_not_hold_up_readers_nor_end_the_impatience_of_writers(
     path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold
 ) -> None:

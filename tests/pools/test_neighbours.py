@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools import pool as pool_module
+from hv_kvp_daemon.pools import records as records_module
 from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import LockTimeoutError
 from hv_kvp_daemon.pools.locking import PoolLock
@@ -114,7 +114,7 @@ def test_one_hold_of_the_locks_covers_reading_and_writing(
         monkeypatch.setattr(target, attribute, recorded)
 
     record("lock", PoolLock, "acquire")
-    record("read", pool_module, "read_at")
+    record("read", records_module, "read_at")
     record("write", Writer, "_make")
     record("unlock", PoolLock, "release")
     changes: dict[str, Callable[[], object]] = {
@@ -213,7 +213,7 @@ def test_a_file_that_is_cut_without_a_lock_meanwhile_is_read_as_far_as_it_goes(
         os.truncate(pool.path, left)
         return read_at(fd, length, offset)
 
-    monkeypatch.setattr(pool_module, "read_at", cut_and_read)
+    monkeypatch.setattr(records_module, "read_at", cut_and_read)
     requests: list[Callable[[], object]] = [
         lambda: [record.key for record in pool.records()] == [b"a"][: left // RECORD_SIZE],
         lambda: pool.read(1) is None,

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 #: Calls of a change that can fail, and how often each is made at most.
 CALLS = {
     "pwrite64": 6,
+    "pwritev": 6,
     "fdatasync": 5,
     "fsync": 2,
     "ftruncate": 1,
     "fallocate": 1,
     "openat": 2,
     "pread64": 6,
+    "preadv": 4,
 }
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")
 

@@ -93,6 +93,27 @@ def test_the_line_opens_the_device_when_it_appears(tmp_path: Path) -> None:
     line.close()
 
 
+def test_the_kernels_announcements_are_watched_only_while_the_device_is_missing(
+    tmp_path: Path,
+) -> None:
+    """Each interface of each container is announced as well."""
+    path = tmp_path / "hv_kvp"
+    line = DeviceLine(lambda _: None, str(path))
+    line.start()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    assert len(line.watched) == 1
+    os.mkfifo(path)
+    line.on_deadline()
+    ((fd, _),) = line.watched
+    assert os.path.samefile(f"/proc/self/fd/{fd}", path)
+    # The device in place of the socket.
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    line.on_event(fd, select.POLLHUP)
+    assert len(line.watched) == 1
+    assert line.watched[0] != (fd, select.POLLIN)
+    line.close()
+
+
 def test_the_same_trouble_is_reported_once_and_tried_at_least_every_two_seconds(
     tmp_path: Path,
 ) -> None:

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_AUTO,
@@ -116,18 +117,20 @@ def _is_unclean(path: str, number: int) -> bool:
 def _repair(path: str, number: int) -> None:
     """Copy and clean in one hold of the locks, so that the copy is what was changed."""
 
-    def plan(old: bytes) -> rewrite.Edit:
-        edit = rewrite.Edit()
+    def plan(old: bytes) -> Edit:
+        edit = Edit()
         if condition.clean(old) == old:
             return edit
         copy = backup.write(path, number, old)
         terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
         records = rewrite.records(old)
+        removed = []
         for index, new in enumerate(condition.mended(old)):
             if not new:
-                edit.removed.append(index)
+                removed.append(index)
             elif new != records[index]:
                 edit.changed[index] = new
+        edit.removed.append(removed)
         return edit
 
     with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):

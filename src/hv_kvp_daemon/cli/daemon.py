@@ -96,7 +96,14 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         dispatch = Dispatch(pools, intrinsic, log.limited)
         status = StatusFile(_status_path(options.transport), log.warning)
         publisher = Publisher(
-            chooser, dispatch, pools, log, Notifier(), status, options.addresses
+            chooser,
+            dispatch,
+            pools,
+            log,
+            Notifier(),
+            status,
+            options.addresses,
+            signals.alarm,
         )
         trace = options.foreground or log.level == logs.DEBUG
         daemon = Daemon(

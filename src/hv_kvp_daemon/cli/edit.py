@@ -84,13 +84,14 @@ def run_set(options: argparse.Namespace) -> int:
 def _set_parts(path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]) -> None:
     """Store the parts and remove former ones, in one hold of the locks.
 
-    What `parts.joined` finds first, the key itself, goes last and comes first.
+    What `parts.joined` finds first, the key itself, comes first, and goes when former
+    parts, which would be taken for some of the new ones, have gone.
     """
     new = [_record(*record) for record in records]
     rewrite.change(
         path,
         number,
-        lambda old: rewrite.towards(old, new, lambda each: parts.is_part(each, key)),
+        lambda old: rewrite.towards(old, new, lambda each: parts.is_part(each, key), last=key),
     )
 
 

@@ -31,6 +31,8 @@ from .errors import EXIT_DONE, CommandError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hv_kvp_daemon.pools.edit import Edit
+
 _VERSION = 1
 
 
@@ -155,7 +157,7 @@ def _overwrite(path: str, number: int, new: bytes) -> None:
         rewrite.overwrite(path, number, kept)
 
 
-def _plan(new: bytes, *, merge: bool) -> Callable[[bytes], rewrite.Edit]:
+def _plan(new: bytes, *, merge: bool) -> Callable[[bytes], Edit]:
     wanted = rewrite.records(new)
     theirs = {decode(record).key for record in wanted}
     return lambda old: rewrite.towards(old, wanted, lambda key: not merge or key in theirs)

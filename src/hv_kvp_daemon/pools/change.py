@@ -28,7 +28,10 @@ from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Sequence
+    from typing import Final, TypeAlias
+
+    Buffer: TypeAlias = bytes | memoryview
 
 #: Bytes that a power cut, and that a kill, leaves whole.
 SECTOR: Final = 512
@@ -50,6 +53,8 @@ _GRAVE_RECORD: Final = GRAVE.ljust(RECORD_SIZE, b"\0")
 class Change:
     """At ``offset`` the bytes ``old`` become ``new``, which are longer only at the file's end.
 
+    ``before`` and ``pieces`` are the same as ``old`` and ``new``, as they are written: of
+    what moves, views of the 330 KB that it was read into.
     Made by `replace`, `append` and `close_gap`.  Of the last are ``gap``, the bytes
     at the start of ``old`` that nobody needs, and ``kept``, those of ``new`` that
     are records to be kept.  ``by_kill`` says of one that a journal tells of that no
@@ -59,32 +64,49 @@ class Change:
     __slots__ = (
         "_first",
         "_last",
+        "before",
         "by_kill",
         "gap",
         "kept",
         "kind",
-        "new",
         "offset",
-        "old",
+        "pieces",
     )
 
     def __init__(
-        self, kind: int, offset: int, old: bytes, new: bytes, gap: int = 0, kept: int = 0
+        self,
+        kind: int,
+        offset: int,
+        before: Buffer,
+        pieces: Sequence[Buffer],
+        gap: int = 0,
+        kept: int = 0,
     ) -> None:
         self.kind = kind
         self.offset = offset
-        self.old = old
-        self.new = new
+        self.before = before
+        self.pieces = pieces
         self.gap = gap
         self.kept = kept
         self.by_kill = False
-        self._first, self._last = 0, len(new)
+        self._first, self._last = 0, sum(map(len, pieces))
         if kind == REPLACE:
+            old, new = self.old, self.new
             differing = [
                 at for at in range(0, len(new), SECTOR) if not _same(old, new, at, SECTOR)
             ]
             self._first = differing[0] if differing else 0
             self._last = differing[-1] + SECTOR if differing else 0
+
+    @property
+    def old(self) -> bytes:
+        """The bytes before."""
+        return bytes(self.before)
+
+    @property
+    def new(self) -> bytes:
+        """The bytes after."""
+        return b"".join(self.pieces)
 
     @property
     def can_tear(self) -> bool:
@@ -104,7 +126,10 @@ class Change:
         :raises OSError: the kernel refused (ENOSPC, EIO, EROFS, ...); a part may
             have been done.
         """
-        write_at(fd, self.new[self._first : self._last], self.offset + self._first)
+        if self.kind == CLOSE_GAP:
+            write_pieces(fd, self.pieces, self.offset)
+        else:
+            write_at(fd, self.new[self._first : self._last], self.offset + self._first)
 
     def undo(self, fd: int) -> None:
         """Write back what was there, and set the length of before.
@@ -112,7 +137,7 @@ class Change:
         :raises OSError: as `apply`.
         """
         write_at(fd, self.old[self._first : self._last], self.offset + self._first)
-        if len(self.new) > len(self.old):
+        if self.kind == APPEND:
             os.ftruncate(fd, self.offset + len(self.old))
 
     def is_torn(self, found: bytes) -> bool:
@@ -122,22 +147,22 @@ class Change:
         finished.  Anything else was written by somebody else.  ``found`` ends
         early where the file does.
         """
-        old = self.old
+        old, new = self.old, self.new
         if self.kind == APPEND and len(found) > len(old):
             if self.by_kill:
-                return len(found) < len(self.new) and self.new.startswith(found)
+                return len(found) < len(new) and new.startswith(found)
             # The bytes that a file is longer by are NULs until they are written.
-            old = old.ljust(len(self.new), b"\0")
-            return found != self.new and _parts(found, old, self.new, len(old)) is not None
-        kept = self.kept if self.kind == CLOSE_GAP else len(self.new)
-        parts = _parts(found, old, self.new, kept)
+            old = old.ljust(len(new), b"\0")
+            return found != new and _parts(found, old, new, len(old)) is not None
+        kept = self.kept if self.kind == CLOSE_GAP else len(new)
+        parts = _parts(found, old, new, kept)
         if parts is None:
             return False
         before, after, in_order = parts
         # What a neighbour set can look as if it had moved there, and what he removed
         # as if all behind it had: but then there is nothing of after before it, or
         # the file is shorter.
-        any_order = not self.by_kill and len(found) == len(self.new)
+        any_order = not self.by_kill and len(found) == len(new)
         return before and after and (in_order or any_order)
 
     def may_stand_at(self, found: bytes) -> bool:
@@ -176,15 +201,15 @@ class Cut:
 
 def replace(offset: int, old: bytes, new: bytes) -> Change:
     """Return the change of a record, or a field, to another of its length."""
-    return Change(REPLACE, offset, old, new)
+    return Change(REPLACE, offset, old, (new,))
 
 
 def append(offset: int, tail: bytes, record: bytes) -> Change:
     """Return the change that adds a record; it takes the place of an odd ``tail``."""
-    return Change(APPEND, offset, tail, record)
+    return Change(APPEND, offset, tail, (record,))
 
 
-def close_gap(offset: int, region: bytes, gap: int) -> Change:
+def close_gap(offset: int, region: Buffer, gap: int) -> Change:
     """Return the change that moves records of a region to its start, in their order.
 
     ``region`` is what stands at ``offset``: ``gap`` bytes that nobody needs, then
@@ -192,19 +217,20 @@ def close_gap(offset: int, region: bytes, gap: int) -> Change:
     record goes as well, with all others of its key.  Behind what is kept the
     region is filled with graves: the gap of the next such change.
     """
-    key = GRAVE if gap else region[: region.index(0, 0, KEY_SIZE) + 1]
-    # In as few pieces as there are: a region of 128 records is copied once.
-    whole = memoryview(region)
-    pieces = []
+    key = GRAVE if gap else bytes(region[:KEY_SIZE]).partition(b"\0")[0] + b"\0"
+    view = memoryview(region)
+    pieces: list[Buffer] = []
     start = gap
-    for at in range(gap, len(region), RECORD_SIZE):
-        if region.startswith((key, GRAVE), at):
-            pieces.append(whole[start:at])
-            start = at + RECORD_SIZE
-    pieces.append(whole[start:])
+    # The first bytes of all records can tell that none goes.
+    if not {key[0], GRAVE[0]}.isdisjoint(view[gap::RECORD_SIZE]):
+        records = bytes(region)
+        for at in range(gap, len(records), RECORD_SIZE):
+            if records.startswith((key, GRAVE), at):
+                pieces.append(view[start:at])
+                start = at + RECORD_SIZE
+    pieces.append(view[start:])
     kept = sum(map(len, pieces))
-    new = b"".join((*pieces, filler(len(region) - kept)))
-    return Change(CLOSE_GAP, offset, region, new, gap, kept)
+    return Change(CLOSE_GAP, offset, region, (*pieces, filler(len(region) - kept)), gap, kept)
 
 
 def filler(size: int) -> bytes:
@@ -224,7 +250,29 @@ def read_at(fd: int, length: int, offset: int) -> bytes:
     return data + read_at(fd, length - len(data), offset + len(data))
 
 
-def write_at(fd: int, data: bytes, offset: int) -> None:
+def read_into(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill a buffer from ``offset`` on, and return how many bytes the file had for it.
+
+    :raises OSError: the kernel refused.
+    """
+    done = size = os.preadv(fd, [buffer], offset)
+    while size and done < len(buffer):
+        size = os.preadv(fd, [buffer[done:]], offset + done)
+        done += size
+    return done
+
+
+def write_pieces(fd: int, pieces: Sequence[Buffer], offset: int) -> None:
+    """Write all pieces, one behind the other, as `write_at` would.
+
+    :raises OSError: as `write_at`.
+    """
+    done = os.pwritev(fd, pieces, offset)
+    if done < sum(map(len, pieces)):
+        write_at(fd, b"".join(pieces)[done:], offset + done)
+
+
+def write_at(fd: int, data: Buffer, offset: int) -> None:
     """Write all of ``data``.
 
     :raises OSError: the kernel refused; the beginning may have been written.

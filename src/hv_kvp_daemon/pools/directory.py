@@ -89,6 +89,7 @@ class PoolDirectory:
                 sync=sync,
                 pause=pause,
                 lock_wait=lock_wait,
+                tell_damage=True,
             )
             for number in range(KVP_POOL_COUNT)
         }

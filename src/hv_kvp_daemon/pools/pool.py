@@ -1,8 +1,9 @@
 """One pool: records read, set, deleted and appended among other writers.
 
 In: keys and values in bytes.  Out: records, or a `PoolError`.
-Rule: a request is one hold of both locks over all that it reads and writes; a
-change is made in place, and what others wrote stays as it is, byte for byte.
+Rule: a request is one hold of both locks over all that it reads and writes, or reads
+what nobody has written to since such a hold (see `shared_file`); a change is made in
+place, and what others wrote stays as it is, byte for byte.
 
 The file is a row of 2560-byte records and nothing else, so its length tells how
 many there are.  Behind the last whole one a part of another may stand: of a
@@ -11,9 +12,6 @@ pass over it.  But neighbours append at the end of the file, and behind 7 odd
 bytes each of their records would be 7 bytes off, lost to every reader.  So the
 next change ends the file after a whole record: an append takes the part's place,
 any other change cuts it off.  Those few bytes are the least that can be lost.
-
-A key is looked up in an index from the second time on that the file is found the
-same (see `_find`); each change of ours keeps it up, and each of a neighbour's ends it.
 
 A request that fails leaves what was there before.  A kill or a power cut in a
 request leaves what the next one, of this or another process, puts in order before
@@ -36,30 +34,23 @@ from hv_kvp_daemon.wire.record import (
 )
 
 from .change import append, read_at, replace
+from .damage import DamageReport
 from .errors import PoolFieldError
-from .index import KeyIndex
-from .journal import Journal
 from .locking import LOCK_WAIT
-from .ready import Readiness
-from .shared_file import SharedFile
-from .writer import Writer
+from .ready import assemble
+from .records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Final
-
-    from .shared_file import Stamp
-
-# Records that are read at once in a search: 160 KiB, whatever the pool's size.
-_BLOCK: Final = 64
+    from collections.abc import Callable
 
 
 class PoolFile:
     """One pool, by its number (0 to 4, for messages) and path.
 
     ``report`` gets a line for each condition that an administrator should know
-    of, once until it has cleared.  Without ``sync`` a change does not wait to
+    of, once until it has cleared; with ``tell_damage`` also one for each kind of
+    damage that a record which is served has.  Without ``sync`` a change does not wait to
     reach the disk.  With ``writable=False`` the file is opened for reading only
     and never made; a file that may not be written is read all the same.
     ``pause`` and ``lock_wait`` (seconds) are those of `PoolLock`.
@@ -68,7 +59,10 @@ class PoolFile:
     threads.  Every method may raise a `PoolError`, and can be called again after.
     """
 
-    __slots__ = ("_file", "_index", "_odd_bytes", "_ready", "_report", "_seen", "_writer")
+    __slots__ = (
+        *("_damage", "_file", "_odd_bytes", "_ready"),
+        *("_records", "_report", "_writer"),
+    )
 
     def __init__(
         self,
@@ -80,9 +74,10 @@ class PoolFile:
         writable: bool = True,
         pause: Callable[[float], object] = time.sleep,
         lock_wait: float = LOCK_WAIT,
+        tell_damage: bool = False,
     ) -> None:
         self._report = report
-        self._file = SharedFile(
+        self._file, self._writer, self._ready = assemble(
             number,
             path,
             report=report,
@@ -91,12 +86,10 @@ class PoolFile:
             pause=pause,
             lock_wait=lock_wait,
         )
-        journal = Journal(number, self._file.path, sync=sync)
-        self._writer = Writer(self._file, journal, report)
-        self._ready = Readiness(self._file, self._writer, report)
-        self._index = KeyIndex()
-        # The file's stamp at the last look-up, or after our last change.
-        self._seen: Stamp | None = None
+        self._damage = DamageReport(
+            f"pool {number} ({self._file.path})", report if tell_damage else None
+        )
+        self._records = Records(self._file, self._damage)
         # Bytes behind the last whole record, as reported.
         self._odd_bytes = 0
 
@@ -130,15 +123,20 @@ class PoolFile:
 
     def read(self, index: int) -> Record | None:
         """Return the record at an index counted from 0, or None where there is none."""
-        with self._ready.hold() as size:
-            return self._record(index) if 0 <= index < self._whole(size) else None
+        if index < 0:
+            return None
+        data = self._records.glance(index)
+        if data is None:
+            with self._ready.hold() as size:
+                data = self._records.at(index) if index < self._whole(size) else b""
+        return self._served(index, data) if len(data) == RECORD_SIZE else None
 
     def records(self) -> list[Record]:
         """Return all records in the order of the file."""
         with self._ready.hold() as size:
             return [
                 decode(block[at : at + RECORD_SIZE])
-                for _, block in self._blocks(0, self._whole(size))
+                for _, block in self._records.blocks(0, self._whole(size))
                 for at in range(0, len(block), RECORD_SIZE)
             ]
 
@@ -150,9 +148,11 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        with self._ready.hold() as size:
-            found = self._find(start, self._whole(size))
-            return None if found is None else decode(found[1]).value
+        is_known, found = self._records.glance_for(start)
+        if not is_known:
+            with self._ready.hold() as size:
+                found = self._records.first(start, self._whole(size))
+        return None if found is None else self._served(*found).value
 
     def store(self, key: bytes, value: bytes) -> None:
         """Set the value of the first record with this key, or append one.
@@ -166,20 +166,19 @@ class PoolFile:
         data = self._encode(key, value)
         with self._ready.hold(write=True, create=True) as size:
             count = self._whole(size)
-            found = self._find(self._start(key), count)
-            indexed = self._leave_index()
+            found = self._records.first(self._start(key), count)
+            self._records.changing()
             if found is None:
                 self._append(data, size)
+                self._records.appended(key, count)
                 count += 1
-                if indexed:
-                    self._index.append(key, count - 1)
             else:
                 number, old = found
                 end = count * RECORD_SIZE
                 change = replace(number * RECORD_SIZE, old, old[:KEY_SIZE] + data[KEY_SIZE:])
                 self._writer.commit(change, cut=end if end < size else None)
                 self._odd_bytes = 0
-            self._return_to_index(count, indexed)
+            self._records.changed(count)
 
     def append(self, key: bytes, value: bytes) -> None:
         """Add a record behind the last, whether or not the key is there already.
@@ -188,12 +187,11 @@ class PoolFile:
         """
         data = self._encode(key, value)
         with self._ready.hold(write=True, create=True) as size:
-            indexed = self._leave_index()
+            count = self._whole(size)
+            self._records.changing()
             self._append(data, size)
-            if indexed:
-                count = size // RECORD_SIZE
-                self._index.append(key, count)
-                self._return_to_index(count + 1, indexed)
+            self._records.appended(key, count)
+            self._records.changed(count + 1)
 
     def delete(self, key: bytes) -> bool:
         """Remove every record with this key; False where there is none.
@@ -206,15 +204,14 @@ class PoolFile:
         start = self._start(key)
         with self._ready.hold(write=True) as size:
             count = self._whole(size)
-            offsets = self._find_all(start, count)
+            offsets = self._records.all(start, count)
             if not offsets:
                 return False
-            indexed = self._leave_index() and not self._index.is_repeated(key)
+            self._records.changing()
             self._writer.remove(offsets)
             self._odd_bytes = 0
-            if indexed:
-                self._index.remove(key)
-            self._return_to_index(count - len(offsets), indexed)
+            self._records.removed(key)
+            self._records.changed(count - len(offsets))
             return True
 
     def clear(self, if_older_than: int | None = None) -> int:
@@ -228,7 +225,7 @@ class PoolFile:
             newer = if_older_than is not None and self._file.modified >= if_older_than
             if not size or newer:
                 return 0
-            self._index.clear()
+            self._records.emptied()
             self._writer.cut(0)
             self._odd_bytes = 0
             return count
@@ -239,82 +236,9 @@ class PoolFile:
         self._writer.commit(append(at, tail, data))
         self._odd_bytes = 0
 
-    def _find(self, start: bytes, count: int) -> tuple[int, bytes] | None:
-        """Return the first record that starts so, and its number: the one look-up of a key.
-
-        The index must be of the very file that is here, and is made only of a file
-        that is settled: a stamp is true of one content then.  It is not grown by what
-        neighbours have appended, since from outside a longer file cannot be told from one
-        whose older records were changed as well.  To make it costs as much as some
-        searches; so not of a file that changes before each look-up.
-        """
-        stamp = self._file.stamp
-        if not count:
-            return None
-        if self._index.stamp != stamp:
-            if self._seen != stamp or not self._file.is_settled:
-                self._seen = stamp
-                return self._search(start, count)
-            self._index.build(self._blocks(0, count))
-            self._index.stamp = stamp
-        number = self._index.find(start[:-1])
-        if number is None:
-            return None
-        record = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
-        if len(record) == RECORD_SIZE and record.startswith(start):
-            return number, record
-        # Two keys of one hash, or a neighbour that writes at this moment, without a lock.
-        self._index.clear()
-        return self._search(start, count)
-
-    def _search(self, start: bytes, count: int) -> tuple[int, bytes] | None:
-        """Do what `_find` does, through all records."""
-        for number, block in self._blocks(0, count):
-            for at in range(0, len(block), RECORD_SIZE):
-                if block.startswith(start, at):
-                    return number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
-        return None
-
-    def _find_all(self, start: bytes, count: int) -> list[int]:
-        """Return the offsets of all records that start so."""
-        first = self._find(start, count)
-        if first is None:
-            return []
-        indexed = self._index.stamp == self._file.stamp
-        if indexed and not self._index.is_repeated(start[:-1]):
-            return [first[0] * RECORD_SIZE]
-        return [
-            number * RECORD_SIZE + at
-            for number, block in self._blocks(first[0], count)
-            for at in range(0, len(block), RECORD_SIZE)
-            if block.startswith(start, at)
-        ]
-
-    def _leave_index(self) -> bool:
-        """Before a change: have the index be of no file; tell whether it was of this one.
-
-        A change that fails leaves a file that nobody has looked at.
-        """
-        stamp, self._index.stamp = self._index.stamp, None
-        return stamp is not None and stamp == self._file.stamp
-
-    def _return_to_index(self, count: int, indexed: bool) -> None:
-        """After a change: have the index be of this file again, if it has been kept up."""
-        self._seen = self._file.mark(count * RECORD_SIZE)
-        if indexed:
-            self._index.stamp = self._seen
-
-    def _blocks(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
-        """Yield records ``first`` to ``count`` in blocks, each with its first index."""
-        for index in range(first, count, _BLOCK):
-            size = (min(index + _BLOCK, count) - index) * RECORD_SIZE
-            block = read_at(self._file.fd, size, index * RECORD_SIZE)
-            # Shorter only where a neighbour truncates without a lock (cloud-init).
-            yield index, block[: len(block) // RECORD_SIZE * RECORD_SIZE]
-
-    def _record(self, index: int) -> Record | None:
-        data = read_at(self._file.fd, RECORD_SIZE, index * RECORD_SIZE)
-        return decode(data) if len(data) == RECORD_SIZE else None
+    def _served(self, index: int, data: bytes) -> Record:
+        self._damage.look(index, data)
+        return decode(data)
 
     def _whole(self, size: int) -> int:
         """Return how many whole records a length holds; tell of bytes behind the last."""

@@ -1,6 +1,6 @@
 """A hold of a pool in which nothing is half done, whoever was killed before.
 
-In: a `SharedFile` and its `Writer`.  Out: the hold; before it, a torn change is mended.
+In: a pool's file.  Out: the hold; before it, a torn change is mended.
 Rule: the journal is looked at once after each change of the file, by whomever.
 
 That a writer died in the middle shows only in the journal, at any time: a script
@@ -11,27 +11,61 @@ the length and time of the last look has nothing new in it.
 
 from __future__ import annotations
 
+import time
+
 from .errors import PoolError
+from .journal import Journal
+from .locking import LOCK_WAIT
 from .mending import mend
+from .shared_file import SharedFile
+from .writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .shared_file import Hold, SharedFile
-    from .writer import Writer
+    from .shared_file import Hold
+
+
+def assemble(
+    number: int,
+    path: str,
+    *,
+    report: Callable[[str], object],
+    sync: bool = True,
+    writable: bool = True,
+    pause: Callable[[float], object] = time.sleep,
+    lock_wait: float = LOCK_WAIT,
+) -> tuple[SharedFile, Writer, Readiness]:
+    """Return the parts of a pool: its file, what changes it, and what has it whole before.
+
+    Whoever changes a pool does so through these three, and so keeps the same promises.
+    The arguments are those of `PoolFile`.  Nothing is opened yet; to close are the
+    file and the writer's journal.
+    """
+    file = SharedFile(
+        number,
+        path,
+        report=report,
+        sync=sync,
+        writable=writable,
+        pause=pause,
+        lock_wait=lock_wait,
+    )
+    writer = Writer(file, Journal(number, file.path, sync=sync), report)
+    return file, writer, Readiness(file, writer, report)
 
 
 class Readiness:
     """Sees to it that a pool is whole before a request; ``report`` gets what was mended."""
 
-    __slots__ = ("_file", "_looked", "_reading", "_report", "_trouble", "_writer")
+    __slots__ = ("_looked", "_reading", "_report", "_trouble", "_writer", "file")
 
     def __init__(
         self, file: SharedFile, writer: Writer, report: Callable[[str], object]
     ) -> None:
-        self._file = file
+        self.file = file
         self._writer = writer
         self._report = report
         # Of the file at the last look: st_mtime_ns and length.
@@ -44,22 +78,22 @@ class Readiness:
         """Return a context as `SharedFile.hold` does."""
         if not write and not create:
             return self._reading
-        return ReadyHold(self, self._file.hold(write=write, create=create), write)
+        return ReadyHold(self, self.file.hold(write=write, create=create), write)
 
     def needs_mending(self, size: int) -> bool:
         """Tell whether somebody's change must be finished before the file is used.
 
         :raises PoolError: the journal cannot be read.
         """
-        if (self._file.modified, size) == self._looked:
+        if (self.file.modified, size) == self._looked:
             return False
-        if self._file.fd < 0 or not self._file.can_write:
+        if self.file.fd < 0 or not self.file.can_write:
             return False
         if self._writer.journal.pending() is not None:
             return True
         # Another write within the same tick would not show.
-        if self._file.is_settled:
-            self._looked = (self._file.modified, size)
+        if self.file.is_settled:
+            self._looked = (self.file.modified, size)
         return False
 
     def mend(self) -> int:
@@ -67,15 +101,15 @@ class Readiness:
 
         :raises OSError, PoolError: it cannot be done now.
         """
-        if mend(self._file, self._writer):
+        if mend(self.file, self._writer):
             self._tell("a change that had been interrupted was put in order")
         self._trouble = False
-        return self._file.look()
+        return self.file.look()
 
     def mend_for_reader(self) -> None:
         """Finish what is pending; who reads is served where that cannot be done, too."""
         try:
-            with self._file.hold(write=True) as size:
+            with self.file.hold(write=True) as size:
                 if self.needs_mending(size):
                     self.mend()
         except PoolError as error:
@@ -88,7 +122,7 @@ class Readiness:
             self._tell(f"an interrupted change cannot be put in order: {error.reason}")
 
     def _tell(self, what: str) -> None:
-        self._report(f"pool {self._file.pool} ({self._file.path}): {what}")
+        self._report(f"pool {self.file.pool} ({self.file.path}): {what}")
 
 
 class ReadyHold:
@@ -105,6 +139,7 @@ class ReadyHold:
         size = self._hold.__enter__()
         try:
             if not self._readiness.needs_mending(size):
+                self._readiness.file.keep()
                 return size
             if self._write:
                 return self._readiness.mend()

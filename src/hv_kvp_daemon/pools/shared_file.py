@@ -6,6 +6,12 @@ since a lock on a file that was replaced keeps nobody out.
 
 A second descriptor of the same file is never made: its close would take away the
 POSIX locks of a program that has this one loaded as a library.
+
+What is only read needs no locks where nobody writes.  A file that was looked at under
+them is known again by its stamp (`keep`, `is_kept`): as long as the path leads to a
+file of that stamp, what is in it is what a reader under the locks would find.  A write
+sets the times before it puts its first byte in place, so to read and then to look at
+the stamp is enough.
 """
 
 from __future__ import annotations
@@ -34,6 +40,11 @@ _REOPEN_LIMIT: Final = 8
 #: clock that ticks every 1 to 10 ms.
 TICK: Final = 20_000_000
 
+# The same where a time has no fraction of a second: it may be kept in whole ones (ext3,
+# ext4 with inodes of 128 bytes) or in pairs of them (FAT).
+_COARSE_TICK: Final = 2_000_000_000
+_SECOND: Final = 1_000_000_000
+
 # Whoever may not write may still read.
 _NOT_WRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -49,6 +60,7 @@ class SharedFile:
     __slots__ = (
         "_can_write",
         "_identity",
+        "_kept",
         "_lock",
         "_marked",
         "_name_on_disk",
@@ -87,6 +99,7 @@ class SharedFile:
         # Of the file when `modified` was; and the stamp that `mark` gave.
         self._status: os.stat_result | None = None
         self._marked: Stamp | None = None
+        self._kept: Stamp | None = None
 
     def hold(self, *, write: bool = False, create: bool = False) -> Hold:
         """Return a context in which the file is held, and which gives its length in bytes.
@@ -146,15 +159,32 @@ class SharedFile:
     @property
     def stamp(self) -> Stamp | None:
         """What the file is known by, at the time of ``modified``; None: there was none."""
-        status = self._status
-        if status is None:
-            return None
-        return (*self._identity, status.st_size, self.modified, status.st_ctime_ns)
+        return None if self._status is None else self._stamp_of(self._status)
 
     @property
     def is_settled(self) -> bool:
         """Whether a write from now on will leave another stamp than the file has."""
-        return self.stamp == self._marked or time.time_ns() - self.modified > TICK
+        tick = TICK if self.modified % _SECOND else _COARSE_TICK
+        return time.time_ns() - self.modified > tick or self.stamp == self._marked
+
+    def keep(self) -> None:
+        """Under a hold that found the file whole: know it again, once it is settled."""
+        self._kept = self.stamp if self.is_settled else None
+
+    @property
+    def kept(self) -> Stamp | None:
+        """The stamp of the file as it was kept; while there is one, the file is open."""
+        return self._kept
+
+    def is_kept(self) -> bool:
+        """Whether all that was read up to now is as it was when the file was kept.
+
+        By one lstat(2), without the locks.
+        """
+        try:
+            return self._stamp_of(os.lstat(self.path)) == self._kept
+        except OSError:
+            return False  # whoever takes the locks meets the error, and tells of it
 
     @property
     def can_write(self) -> bool:
@@ -176,6 +206,7 @@ class SharedFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            self._kept = None
 
     def enter(self, *, write: bool, create: bool) -> int:
         """Open if need be, lock, check the path; return the length.  For `Hold`."""
@@ -240,6 +271,13 @@ class SharedFile:
         if (status.st_dev, status.st_ino) != self._identity:
             return None
         return self._take_in(status)
+
+    @staticmethod
+    def _stamp_of(status: os.stat_result) -> Stamp:
+        return (
+            *(status.st_dev, status.st_ino, status.st_size),
+            *(status.st_mtime_ns, status.st_ctime_ns),
+        )
 
     def _take_in(self, status: os.stat_result) -> int:
         self._status = status

@@ -24,7 +24,13 @@ import select
 import stat
 import time
 
-from hv_kvp_daemon.wire.uapi import HV_UTIL_TIMEOUT, KVP_OP_NAMES, KVP_POOL_AUTO
+from hv_kvp_daemon.transport.conversation import AWAY, Conversation
+from hv_kvp_daemon.wire.uapi import (
+    HV_UTIL_TIMEOUT,
+    KVP_OP_ENUMERATE,
+    KVP_OP_NAMES,
+    KVP_POOL_AUTO,
+)
 
 from .dispatch import CHANGING, FAIL
 from .log import DEBUG
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.guest.intrinsic import Intrinsic
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.transport.choose import Chooser
+    from hv_kvp_daemon.transport.conversation import Ready
     from hv_kvp_daemon.wire.message import Buffer
 
     from .dispatch import Dispatch
@@ -45,15 +52,13 @@ if TYPE_CHECKING:
     from .publish import Publisher
     from .signals import Signals
 
-# Away for so long, a request may be as old as the driver's timeout; 5 s of it
-# are left for answering.
-_AWAY = HV_UTIL_TIMEOUT - 5.0
-
 # Serving a request took so long that the driver may have given it up.  Looking
 # for a newer one costs a system call, so it is done only then.
 _SLOW = 1.0
 
-_SIGHUP = 1  # the same on every Linux architecture; the byte in the wake-up pipe
+# The same on every Linux architecture; bytes in the wake-up pipe.
+_SIGHUP = 1
+_SIGALRM = 14
 
 
 class Daemon:
@@ -114,32 +119,63 @@ class Daemon:
         self._dispatch.ip_info.abandon()
         self._chooser.line.close()
         self._intrinsic.close()
+        self._loop.close()
 
     def _turn(self) -> None:
         busy = time.monotonic() - self._woke
-        away = self._signals.take_continued() or self._away or busy >= _AWAY
+        away = self._signals.take_continued() or self._away or busy >= AWAY
         # After an absence the line is looked at once without waiting: what is
         # there now came meanwhile, what comes later is new.
         deadline = 0.0 if away else self._soonest()
-        ready = self._loop.wait(deadline)
+        request = None
+        if deadline is None and not self._trace:
+            ready, request = self._converse()
+        else:
+            ready = self._loop.wait(deadline)
         self._woke = time.monotonic()
         again = self._signals.take_continued()
-        self._away = away or again
-        self._looked = False
+        # A conversation hands on no request but one that may be old.
+        self._away = away or again or request is not None
+        self._looked = request is not None
+        if request is not None or self._chooser.line.watched is not self._line_watched:
+            self._serve(request)
         self._loop.call(ready)
         if deadline is not None and self._woke >= deadline:
             self._check_deadlines()
         # What was read after the process went on left nothing older behind.
         self._away = again and not self._looked
 
+    def _converse(self) -> tuple[Ready, memoryview | None]:
+        """Wait, while the line answers what is no more than a request."""
+        return self._chooser.line.converse(
+            Conversation(
+                self._loop.wait,
+                self._dispatch.prepared(),
+                self._answer,
+                self._took,
+                self._signals,
+            )
+        )
+
+    def _took(self, number: int, when: float) -> None:
+        self._dispatch.count(KVP_OP_ENUMERATE, number)
+        self._publisher.served(KVP_OP_ENUMERATE, when)
+
+    def _answer(self, message: memoryview) -> bytes | None:
+        """The reply to a request of a conversation; None: all has been seen to."""
+        started = time.monotonic()
+        reply = self._dispatch.make(message)
+        finished = time.monotonic()
+        if reply is None or self._signals.continued or finished - started >= _SLOW:
+            self._serve(self._conclude(message, reply, started, late=True))
+            return None
+        self._publisher.served(message[0], finished)
+        return reply
+
     def _soonest(self) -> float | None:
         """The earliest deadline of all, or None: nothing wakes an idle daemon."""
         soonest = self._line_deadline()
-        for deadline in (
-            self._dispatch.ip_info.deadline,
-            self._intrinsic.deadline(),
-            self._publisher.due,
-        ):
+        for deadline in (self._dispatch.ip_info.deadline, self._intrinsic.deadline()):
             if deadline is not None and (soonest is None or deadline < soonest):
                 soonest = deadline
         return soonest
@@ -161,8 +197,6 @@ class Daemon:
         if deadline is not None and now >= deadline:
             self._intrinsic.expire()
             self._watch_guest()
-        if self._publisher.due is not None and now >= self._publisher.due:
-            self._publisher.publish()
 
     # -- the line to the driver
 
@@ -185,29 +219,37 @@ class Daemon:
                 if old and message[0] in CHANGING
                 else self._dispatch.answer(message)
             )
-            if reply is None:
-                self._watch_later()
-                self._publisher.served(message[0], started)
-                break
-            if self._trace:
-                self._log_exchange(message, reply)
-            finished = time.monotonic()
-            newer = None
-            if old or finished - started >= _SLOW:
-                newer = self._chooser.line.newer()
-            if newer is None:
-                self._chooser.line.reply(reply)
-            else:
-                self._log.warning("a reply came too late; the driver has asked anew")
-                # The newer one came at least the driver's timeout after the former.
-                old = finished - started >= HV_UTIL_TIMEOUT + _AWAY
-            self._publisher.served(message[0], finished)
-            message = newer
+            message = self._conclude(message, reply, started, late=old)
+            # A newer one came at least the driver's timeout after the former.
+            old = time.monotonic() - started >= HV_UTIL_TIMEOUT + AWAY
         if self._chooser.line.watched is not self._line_watched:
             self._watch_line()
             changed = True
         if changed:
             self._line_changed()
+
+    def _conclude(
+        self, message: memoryview, reply: bytes | None, started: float, *, late: bool
+    ) -> memoryview | None:
+        """Send the reply, unless there is none yet or the driver has asked for something newer.
+
+        That newer request is returned.  Who serves it has the same buffer for it.
+        """
+        finished = time.monotonic()
+        self._publisher.served(message[0], finished)
+        if reply is None:
+            self._watch_later()
+            return None
+        if self._trace:
+            self._log_exchange(message, reply)
+        newer = None
+        if late or finished - started >= _SLOW:
+            newer = self._chooser.line.newer()
+        if newer is None:
+            self._chooser.line.reply(reply)
+        else:
+            self._log.warning("a reply came too late; the driver has asked anew")
+        return newer
 
     # -- a reply that waits for a program
 
@@ -286,7 +328,10 @@ class Daemon:
 
     def _on_signal(self, fd: int, events: int) -> None:
         del fd, events
-        if _SIGHUP in self._signals.read():
+        numbers = self._signals.read()
+        if _SIGALRM in numbers:
+            self._publisher.publish()
+        if _SIGHUP in numbers:
             self._log.info("SIGHUP: reading os-release, host name and addresses again")
             self._publisher.reloading()
             self._intrinsic.reload()

@@ -17,11 +17,10 @@ an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 
 from __future__ import annotations
 
-import struct
-
 from hv_kvp_daemon.guest.intrinsic import KEYS
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.message import (
+    START,
     FieldError,
     decode_request,
     encode_pair,
@@ -51,9 +50,6 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.guest.intrinsic import Intrinsic
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
-
-# What tells the replies of the auto pool apart: operation, pool, padding, index.
-_START = struct.Struct("=Q")
 
 #: Operations that change a pool: never carried out for a host that has given up.
 CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
@@ -94,15 +90,31 @@ class Dispatch:
 
     def answer(self, message: Buffer) -> bytes | None:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
-        kind = message[0]
-        self.requests[kind] = self.requests.get(kind, 0) + 1
-        # Replies from the auto pool are kept until anything about the guest changes.
+        reply = self.prepared().get(START.unpack_from(message)[0])
+        if reply is None:
+            return self.make(message)
+        self.count(message[0], 1)
+        return reply
+
+    def count(self, kind: int, number: int) -> None:
+        """Take note of requests that were answered."""
+        self.requests[kind] = self.requests.get(kind, 0) + number
+
+    def prepared(self) -> dict[int, bytes]:
+        """Replies from the auto pool, by the first eight bytes of their requests.
+
+        The same dictionary at each call; its replies are good until an event tells
+        that anything about the guest may have changed.
+        """
         if self._prepared_for != self._intrinsic.generation:
             self._prepared.clear()
             self._prepared_for = self._intrinsic.generation
-        return self._prepared.get(_START.unpack_from(message)[0]) or self._make(kind, message)
+        return self._prepared
 
-    def _make(self, kind: int, message: Buffer) -> bytes | None:
+    def make(self, message: Buffer) -> bytes | None:
+        """As `answer`, where no reply is prepared."""
+        kind = message[0]
+        self.requests[kind] = self.requests.get(kind, 0) + 1
         if kind == KVP_OP_GET_IP_INFO:
             return self.ip_info.answer(message)
         operation = self._operations.get(kind)
@@ -131,9 +143,10 @@ class Dispatch:
         item = self._intrinsic.item(request.index)
         reply = NO_MORE if item is None else encode_pair(*item, request.index)
         # The end as well, which a host reads in each sweep; what lies beyond it
-        # is asked by nobody who means well, and is not kept.
-        if request.index <= len(KEYS):
-            self._prepared[_START.unpack_from(encode_request(request))[0]] = reply
+        # is asked by nobody who means well, and is not kept.  Nor is what a source
+        # that fails has told: it is asked again.
+        if request.index <= len(KEYS) and self._intrinsic.generation == self._prepared_for:
+            self._prepared[START.unpack_from(encode_request(request))[0]] = reply
         return reply
 
     def _get(self, request: Request) -> bytes:

@@ -15,6 +15,8 @@ from . import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.transport.choose import Chooser
 
@@ -27,7 +29,10 @@ _DELAY = 5.0
 
 
 class Publisher:
-    """Tells the state of the daemon; ``file`` is where `hv-kvp status` finds it."""
+    """Tells the state of the daemon; ``file`` is where `hv-kvp status` finds it.
+
+    ``alarm(seconds)`` has `publish` called after that time.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Publisher:
         notifier: Notifier,
         file: status.StatusFile,
         addresses: str,
+        alarm: Callable[[float], object],
     ) -> None:
         self._chooser = chooser
         self._dispatch = dispatch
@@ -48,8 +54,8 @@ class Publisher:
         self._addresses = addresses
         self._told = ("", b"")
         self._last: tuple[int, float] | None = None
-        #: time.monotonic() at which `publish` wants to be called, or None.
-        self.due: float | None = None
+        self._alarm = alarm
+        self._awaits_alarm = False
 
     def ready(self) -> None:
         """The daemon serves, or serves again after a reload."""
@@ -64,10 +70,12 @@ class Publisher:
         self._file.remove()
 
     def served(self, operation: int, now: float) -> None:
-        """A request was answered at this time.monotonic()."""
-        self._last = (operation, now)
-        if self.due is None:
-            self.due = now + _DELAY
+        """A request was answered at this time.monotonic(); the latest may be told of first."""
+        if self._last is None or self._last[1] <= now:
+            self._last = (operation, now)
+        if not self._awaits_alarm:
+            self._awaits_alarm = True
+            self._alarm(_DELAY)
 
     def look(self) -> None:
         """Publish if the line to the driver is in another state than the one told last."""
@@ -77,7 +85,7 @@ class Publisher:
 
     def publish(self) -> None:
         """Tell the present state."""
-        self.due = None
+        self._awaits_alarm = False
         self._notifier.status(self._line())
         self._write()
 

@@ -1,4 +1,8 @@
-"""The line over the character device: opened again for ever, whatever happens."""
+"""The line over the character device: opened again for ever, whatever happens.
+
+Where it cannot be opened, the kernel's uevents tell when it appears; while it is open
+they are nothing to this process, which each container's interfaces would wake.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .conversation import Conversation, Ready
+    from .uevent import Uevents
+
 
 class DeviceLine(Line):
     """``path`` is opened, registered with, and reopened within 2 s of any failure."""
@@ -25,8 +32,9 @@ class DeviceLine(Line):
         super().__init__(report)
         self._path = path
         self._device: CharDevice | None = None
-        self._uevents = open_uevents(report)
+        self._uevents: Uevents | None = None
         self._trouble = ""
+        self._may_listen = True
 
     def start(self) -> None:
         self._open()
@@ -37,13 +45,25 @@ class DeviceLine(Line):
             self._device.register()
         except TransportError as error:
             self._complain(error)
+            self._listen()
             self.try_later()
         except TransportLostError as error:
             self._lost(error)
         else:
             self._trouble = ""
             self.deadline = None
+            self._stop_listening()
         self._watch()
+
+    def _listen(self) -> None:
+        if self._uevents is None and self._may_listen:
+            self._uevents = open_uevents(self._report)
+            self._may_listen = self._uevents is not None
+
+    def _stop_listening(self) -> None:
+        if self._uevents is not None:
+            self._uevents.close()
+            self._uevents = None
 
     def _complain(self, error: TransportError) -> None:
         cause = error.__cause__
@@ -68,6 +88,7 @@ class DeviceLine(Line):
             # The driver waits for this close when it is unloaded.
             self._device.close()
             self._device = None
+        self._listen()
         self._watch()
         self.try_later()
 
@@ -102,6 +123,15 @@ class DeviceLine(Line):
             self.settled()
         return request
 
+    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+        if self._device is None or not self.version:
+            return conversation.wait(), None
+        try:
+            return self._device.converse(conversation)
+        except TransportLostError as error:
+            self._lost(error)
+            return [], None
+
     def on_deadline(self) -> memoryview | None:
         self.deadline = None
         if self._device is None:
@@ -125,8 +155,7 @@ class DeviceLine(Line):
         if self._device is not None:
             self._device.close()
             self._device = None
-        if self._uevents is not None:
-            self._uevents.close()
+        self._stop_listening()
 
     def state(self) -> str:
         if self._trouble:

@@ -12,11 +12,16 @@ from __future__ import annotations
 import select
 import time
 
+from hv_kvp_daemon.wire.message import START
+
+from .conversation import AWAY
 from .uevent import Uevents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .conversation import Conversation, Ready
 
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 2.0
@@ -33,7 +38,8 @@ class Line:
         self.version = b""
         #: time.monotonic() at which `on_deadline` wants to be called, or None.
         self.deadline: float | None = None
-        #: (descriptor, poll events) to watch now; a new tuple whenever they change.
+        #: (descriptor, poll events) to watch now, that of the driver's messages last; a
+        #: new tuple whenever they change.
         self.watched: tuple[tuple[int, int], ...] = ()
         self._report = report
         self._said = ""
@@ -53,6 +59,39 @@ class Line:
     def on_deadline(self) -> memoryview | None:
         """The deadline has passed; perhaps a request was found."""
         raise NotImplementedError
+
+    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+        """Wait, and answer requests until something else is to be done; return that.
+
+        It is what is ready and was not looked at; or a request that was read and is
+        to be answered; or nothing, where the rest has been seen to.
+        """
+        wait, answer, stops = conversation.wait, conversation.answer, conversation.stops
+        prepared, watched = conversation.prepared.get, self.watched
+        answered, answered_at = 0, 0.0
+        try:
+            while (ready := wait()) == list(watched[-1:]) and self.version:
+                woke = time.monotonic()
+                request = self.on_event(*ready[0])
+                if request is None or stops.continued:
+                    return [], request
+                reply = prepared(START.unpack_from(request)[0])
+                if reply is not None:
+                    answered, answered_at = answered + 1, woke
+                else:
+                    # Kept from running since it woke: it may change a pool too late.
+                    if time.monotonic() - woke >= AWAY:
+                        return [], request
+                    reply = answer(request)
+                    if reply is None:
+                        return [], None
+                self.reply(reply)
+                if self.watched is not watched:
+                    return [], None
+        finally:
+            if answered:
+                conversation.took(answered, answered_at)
+        return ready, None
 
     def newer(self) -> memoryview | None:
         """A request that came after the one that is being served.

@@ -52,6 +52,9 @@ DELETE_KEY: Final = 8
 REGISTER_VERSION: Final = 4
 REGISTER_VERSION_SIZE: Final = 512
 
+#: A message's first eight bytes as one number: operation, pool and the index of ENUMERATE.
+START: Final = struct.Struct("=Q")
+
 _U32 = struct.Struct("=I")
 _HEADER = struct.Struct("=BBxx")
 _EXCHANGE = struct.Struct(
