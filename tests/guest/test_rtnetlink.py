@@ -19,18 +19,14 @@ from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.rtnetlink import RtEvents
 from hv_kvp_daemon.wire import netlink, rtattr, uapi
 from hv_kvp_daemon.wire.netlink import Dump, pack
-from hv_kvp_daemon.wire.rtnetlink import (
-    IFADDRMSG,
-    addresses_request,
-    links_request,
-    routes_request,
-)
+from hv_kvp_daemon.wire.route import routes_request
+from hv_kvp_daemon.wire.rtnetlink import IFADDRMSG, addresses_request, links_request
 from tests.support.network import IFA_F_NODAD, in_own_network, link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hv_kvp_daemon.wire.rtnetlink import Route
+    from hv_kvp_daemon.wire.route import Route
 
 NETLINK_GET_STRICT_CHK = 12
 PATIENCE = 10.0
