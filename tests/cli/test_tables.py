@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.cli import tables, terminal
-from hv_kvp_daemon.service.log import printable
+from hv_kvp_daemon.wire.text import printable, width
 
 safe = st.text().map(printable)
 
@@ -14,15 +14,15 @@ safe = st.text().map(printable)
 @given(safe, st.integers(0, 60))
 def test_a_cut_text_is_never_wider_than_its_space(text: str, space: int) -> None:
     cut = terminal.fit(text, space)
-    assert terminal.width(cut) <= space
-    assert cut == text or terminal.width(text) > space
+    assert width(cut) <= space
+    assert cut == text or width(text) > space
 
 
 @given(st.lists(st.tuples(safe, safe, safe), min_size=1, max_size=5), st.integers(1, 120))
 def test_no_line_of_a_table_is_wider_than_the_terminal(
     rows: list[tuple[str, str, str]], space: int
 ) -> None:
-    assert all(terminal.width(line) <= space for line in tables.lines(rows, space))
+    assert all(width(line) <= space for line in tables.lines(rows, space))
 
 
 @given(st.lists(st.tuples(safe, safe), min_size=1, max_size=5))

@@ -96,6 +96,11 @@ class Process:
     def send(self, number: int) -> None:
         self._popen.send_signal(number)
 
+    def freeze(self) -> None:
+        """Send SIGSTOP and see it stopped: what is sent before that would be served in time."""
+        self.send(signal.SIGSTOP)
+        wait_for("the stop", self._is_stopped)
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
         """End it with a signal and return its status; fail if it stays."""
         self.send(number)
@@ -111,6 +116,9 @@ class Process:
             Process.alive.remove(self)
         return status
 
+    def _is_stopped(self) -> bool:
+        return _read_text(f"/proc/{self.pid}/stat").rpartition(")")[2].split()[0] == "T"
+
     def __repr__(self) -> str:
         return f"<{' '.join(self.argv)} pid {self.pid} status {self.status}>"
 
@@ -118,6 +126,17 @@ class Process:
 def daemon(*options: str, env: dict[str, str] | None = None) -> Process:
     """Start this project's daemon, attached."""
     return Process(["hv-kvp-daemon", *options], env)
+
+
+def registered(*options: str) -> Process:
+    """Start it on the pools in POOL_DIR, and wait until the driver knows it or it has failed.
+
+    A host cannot tell: the driver answers a negotiation for a netlink daemon that
+    has ended, and then fails requests for want of a listener.
+    """
+    started = daemon("-n", "--pool-dir", POOL_DIR, *options)
+    wait_for("registration", lambda: "driver version 3.1" in started.stderr or started.status)
+    return started
 
 
 def c_daemon(*options: str) -> Process:
@@ -162,6 +181,20 @@ class Syslog:
         os.unlink("/dev/log")
 
 
+def pool(number: int) -> str:
+    """The path of a pool of this project's daemon."""
+    return os.path.join(POOL_DIR, f".kvp_pool_{number}")
+
+
+def contents() -> list[bytes]:
+    """The five of them, whole."""
+    found = []
+    for number in range(5):
+        with open(pool(number), "rb") as file:
+            found.append(file.read())
+    return found
+
+
 def records(path: str) -> list[tuple[str, str]]:
     """Read a pool file as its other readers do: 2560 bytes a record, text up to a NUL."""
     with open(path, "rb") as file:
@@ -174,17 +207,24 @@ def records(path: str) -> list[tuple[str, str]]:
     ]
 
 
+def run(*argv: str) -> str:
+    """What a command writes to its standard output; it must end with 0."""
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
 # The driver.
 
 
 def load_driver() -> None:
     """Load the driver, for scenarios with ``APPEND = "hvlab.manual"``."""
-    _run("modprobe", "hvlab")
+    run("modprobe", "hvlab")
 
 
 def unload_driver() -> None:
     """Unload it; refused with an AssertionError while its device is open."""
-    _run("rmmod", "hvlab")
+    run("rmmod", "hvlab")
 
 
 def driver_state() -> str:
@@ -222,11 +262,6 @@ def kernel_faults() -> list[str]:
         for line in kernel_log().splitlines()
         if _FAULT.search(line) and not _STALL.search(line)
     ]
-
-
-def _run(*argv: str) -> None:
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr.strip()}"
 
 
 def _read_text(path: str) -> str:

@@ -1,23 +1,14 @@
-"""The two address items, in network namespaces with real links.
-
-Each such test runs in a child with a user and a network namespace of its own,
-so that an ordinary user may build links there.  Where the machine does not allow
-that, the tests fail and say so.
-"""
+"""The two address items, in network namespaces with real links."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import functools
-import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,76 +29,14 @@ from hv_kvp_daemon.guest.addresses import (
 )
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
 from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK
+from tests.support.network import IFA_F_NODAD, in_own_network, link, sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-IFA_F_NODAD = 0x02
 PATIENCE = 10.0
 
 SOURCES: list[Callable[[], AddressSource]] = [RtnetlinkAddresses, GetifaddrsAddresses]
-
-
-def enter_own_network() -> None:
-    """Become root of new user and network namespaces; nothing but lo is there, and down."""
-    uid, gid = os.getuid(), os.getgid()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(
-            number,
-            f"unshare(CLONE_NEWUSER | CLONE_NEWNET): {os.strerror(number)}; these tests need "
-            "user namespaces: see sysctl user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
-        )
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {uid} 1"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
-    # Without addresses that the kernel makes itself, at a time of its own.
-    sysctl("ipv6/conf/default/addr_gen_mode", 1)
-
-
-def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
-    @functools.wraps(body)
-    def run() -> None:
-        ours, childs = os.pipe()
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                enter_own_network()
-                body()
-                status = 0
-            except BaseException:  # noqa: BLE001 - the parent raises it
-                os.write(childs, traceback.format_exc().encode())
-            finally:
-                os._exit(status)
-        os.close(childs)
-        try:
-            with open(ours) as report:
-                text = report.read()
-        finally:
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-        if status:
-            pytest.fail(text or f"the child ended with wait status {status}", pytrace=False)
-
-    return run
-
-
-def sysctl(name: str, value: int) -> None:
-    Path("/proc/sys/net", name).write_text(str(value))
-
-
-def link(ip: IPRoute, name: str, peer: str, *, peer_up: bool = True) -> int:
-    """Make a veth pair, one end and perhaps the other up; returns the index of the one."""
-    ip.link("add", ifname=name, kind="veth", peer={"ifname": peer})
-    for each in (name, peer) if peer_up else (name,):
-        ip.link("set", index=socket.if_nametoindex(each), state="up")
-    return socket.if_nametoindex(name)
 
 
 def add(ip: IPRoute, index: int, address: str, prefixlen: int = 0, **more: object) -> None:

@@ -19,20 +19,13 @@ from hv_kvp_daemon.guest import fqdn
 from hv_kvp_daemon.guest.fqdn import MAX_NAME, FqdnLookup, HostnameWatch, host_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
 HOST = host_name()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
 PATIENCE = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _no_child_and_no_descriptor_is_left() -> Iterator[None]:
-    before = sorted(os.listdir("/proc/self/fd"))
-    yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
 
 
 def ready(fd: int, events: int = select.POLLIN) -> bool:

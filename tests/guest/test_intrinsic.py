@@ -21,19 +21,12 @@ from hv_kvp_daemon.guest.intrinsic import KEYS, Intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
+
 HOST = host_name().encode()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
 PATIENCE = 10.0
 NEVER = 3600.0
-
-
-@pytest.fixture(autouse=True)
-def _no_child_and_no_descriptor_is_left() -> Iterator[None]:
-    before = sorted(os.listdir("/proc/self/fd"))
-    yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
 
 
 class Addresses:

@@ -1,25 +1,15 @@
-"""Dumps and events of a real kernel, and what becomes of bad answers.
-
-Links are built in a child with a user and a network namespace of its own, so
-that an ordinary user may.  Where the machine does not allow that, the tests fail
-and say so.
-"""
+"""Dumps and events of a real kernel, and what becomes of bad answers."""
 
 from __future__ import annotations
 
 import _socket
 import contextlib
-import ctypes
 import errno
-import functools
 import os
 import re
 import select
-import signal
 import socket
 import struct
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,79 +19,17 @@ from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.rtnetlink import RtEvents
 from hv_kvp_daemon.wire import netlink, rtattr, uapi
 from hv_kvp_daemon.wire.netlink import Dump, pack
-from hv_kvp_daemon.wire.rtnetlink import (
-    IFADDRMSG,
-    addresses_request,
-    links_request,
-    routes_request,
-)
+from hv_kvp_daemon.wire.route import routes_request
+from hv_kvp_daemon.wire.rtnetlink import IFADDRMSG, addresses_request, links_request
+from tests.support.network import IFA_F_NODAD, in_own_network, link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hv_kvp_daemon.wire.rtnetlink import Route
+    from hv_kvp_daemon.wire.route import Route
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-IFA_F_NODAD = 0x02
 NETLINK_GET_STRICT_CHK = 12
 PATIENCE = 10.0
-
-
-def enter_own_network() -> None:
-    """Become root of new user and network namespaces; nothing but lo is there, and down."""
-    uid, gid = os.getuid(), os.getgid()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(
-            number,
-            f"unshare(CLONE_NEWUSER | CLONE_NEWNET): {os.strerror(number)}; these tests need "
-            "user namespaces: see sysctl user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
-        )
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {uid} 1"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
-    # Without addresses that the kernel makes itself, at a time of its own.
-    Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode").write_text("1")
-
-
-def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
-    @functools.wraps(body)
-    def run() -> None:
-        ours, childs = os.pipe()
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                enter_own_network()
-                body()
-                status = 0
-            except BaseException:  # noqa: BLE001 - the parent raises it
-                os.write(childs, traceback.format_exc().encode())
-            finally:
-                os._exit(status)
-        os.close(childs)
-        try:
-            with open(ours) as report:
-                text = report.read()
-        finally:
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-        if status:
-            pytest.fail(text or f"the child ended with wait status {status}", pytrace=False)
-
-    return run
-
-
-def link(ip: IPRoute, name: str, peer: str) -> int:
-    """Make a veth pair and set both ends up; returns the index of the first."""
-    ip.link("add", ifname=name, kind="veth", peer={"ifname": peer})
-    for each in (name, peer):
-        ip.link("set", index=socket.if_nametoindex(each), state="up")
-    return socket.if_nametoindex(name)
 
 
 def readable(events: RtEvents, seconds: float = PATIENCE) -> bool:

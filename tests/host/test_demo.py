@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hv_kvp_daemon.host.demo import INTRINSIC
-from hv_kvp_daemon.host.transcript import width
+from hv_kvp_daemon.wire.text import width
 
 PATIENCE = 20
 

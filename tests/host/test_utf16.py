@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.host.utf16 import to_utf8, to_utf16, units, wide
+from hv_kvp_daemon.host.utf16 import to_utf8, to_utf16, wide
 from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.text import utf16_units
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 any_units = st.lists(
@@ -68,8 +69,8 @@ def test_utf16_ends_before_the_first_character_that_does_not_fit(text: str, room
     got = to_utf16(text.encode(), room).decode("utf-16-le")
     rest = text[len(got) :]
     assert text.startswith(got)
-    assert units(got) <= room
-    assert not rest or units(got + rest[0]) > room
+    assert utf16_units(got) <= room
+    assert not rest or utf16_units(got + rest[0]) > room
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 
 from pyroute2 import IPRoute
 
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.inquiry import inquire
+from tests.support.network import in_own_network
 
-from .network import add, ask, in_own_network, veth
+from .network import add, ask, veth
 
 MAC, OTHER = "02:15:5d:00:00:01", "02:15:5d:00:00:02"
 
@@ -103,44 +105,15 @@ def test_tentative_addresses_are_left_out() -> None:
 def test_gateways_by_family_and_metric_from_the_main_table_alone() -> None:
     with IPRoute() as ip:
         index = veth(ip, "eth0", MAC, "192.0.2.1/24", "2001:db8::1/64")
-        ip.route(
-            "add",
-            family=socket.AF_INET,
-            dst="default",
-            gateway="192.0.2.9",
-            oif=index,
-            priority=200,
-        )
-        ip.route(
-            "add",
-            family=socket.AF_INET,
-            dst="default",
-            gateway="192.0.2.8",
-            oif=index,
-            priority=100,
-        )
-        ip.route(
-            "add",
-            family=socket.AF_INET,
-            dst="default",
-            gateway="192.0.2.7",
-            oif=index,
-            table=100,
-        )
-        ip.route("add", family=socket.AF_INET, dst="default", oif=index, priority=300)
-        ip.route("add", family=socket.AF_INET, dst="10.0.0.0/8", gateway="192.0.2.6", oif=index)
-        ip.route(
-            "add", family=socket.AF_INET6, dst="default", gateway="fe80::9", oif=index,
-            priority=9,
-        )  # fmt: skip
-        ip.route(
-            "add",
-            family=socket.AF_INET,
-            dst="default",
-            gateway="192.0.2.8",
-            oif=index,
-            priority=400,
-        )
+        v4, v6 = socket.AF_INET, socket.AF_INET6
+        default = functools.partial(ip.route, "add", dst="default", oif=index)
+        default(family=v4, gateway="192.0.2.9", priority=200)
+        default(family=v4, gateway="192.0.2.8", priority=100)
+        default(family=v4, gateway="192.0.2.7", table=100)
+        default(family=v4, priority=300)
+        ip.route("add", family=v4, dst="10.0.0.0/8", gateway="192.0.2.6", oif=index)
+        default(family=v6, gateway="fe80::9", priority=9)
+        default(family=v4, gateway="192.0.2.8", priority=400)
     assert ask(MAC).gateways == ["192.0.2.8", "192.0.2.9", "fe80::9"]
 
 

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -38,9 +38,10 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_ENUMERATE,
     KVP_OP_SET_IP_INFO,
 )
-from tests.support.process import Peer, wait_for
+from tests.support.network import in_own_network
+from tests.support.process import Peer, connect, wait_for
 
-from .network import in_own_network, veth, write
+from .network import veth, write
 
 MAC = "02:15:5d:00:00:01"
 SCRIPT = "/usr/libexec/hypervkvpd/hv_get_dns_info"
@@ -91,8 +92,12 @@ class Guest:
 
 
 @contextmanager
-def served() -> Iterator[tuple[Guest, Peer, int]]:
-    """A guest with one link, a host that is connected, and the daemon's process id."""
+def served(seconds: float = 9.0) -> Iterator[tuple[Guest, Peer, int]]:
+    """A guest with one link, a host that is connected, and the daemon's process id.
+
+    A script may take so many seconds: by default more than any needs on a busy machine.
+    """
+    scripts.SECONDS = seconds
     with IPRoute() as ip, tempfile.TemporaryDirectory(prefix="hv-kvp-test-") as directory:
         veth(ip, "eth0", MAC, "192.0.2.1/24")
         guest = Guest(Path(directory))
@@ -104,12 +109,11 @@ def served() -> Iterator[tuple[Guest, Peer, int]]:
                 status = 0
             finally:
                 os._exit(status)
-        wait_for("the daemon", lambda: os.path.exists(guest.path))
-        peer = Peer(guest.path)
         try:
-            yield guest, peer, pid
+            # The name is there before anybody listens.
+            with closing(connect(guest.path)) as peer:
+                yield guest, peer, pid
         finally:
-            peer.close()
             os.kill(pid, signal.SIGTERM)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, guest.logged()
 
@@ -170,8 +174,7 @@ def test_a_newer_request_ends_the_inquiry_for_an_older_one() -> None:
 
 @in_own_network
 def test_a_script_that_is_too_slow_delays_the_reply_by_its_limit() -> None:
-    scripts.SECONDS = 0.3
-    with served() as (guest, peer, _):
+    with served(0.3) as (guest, peer, _):
         guest.script("sleep 1000")
         started = time.monotonic()
         assert ask(peer).dns_addr == b"192.0.2.9"

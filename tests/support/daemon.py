@@ -21,7 +21,8 @@ class RunningDaemon(DaemonProcess):
     """``with RunningDaemon() as daemon``: started, listening at ``path``.
 
     ``directory`` is removed at the end; ``pool_dir`` is within it.  Other methods
-    are `DaemonProcess`'s: start, stop (the exit status), kill, pid, stderr.
+    are `DaemonProcess`'s: start, stop (the exit status), kill, pid, stderr.  What
+    comes before READY=1 is for `tests.support.process`.
     """
 
     def __init__(self, *options: str) -> None:

@@ -1,4 +1,9 @@
-"""The real daemon as a process, and the driver's end of its loopback socket."""
+"""The real daemon as a process, and the driver's end of its loopback socket.
+
+For tests of the process itself: nothing waits for READY=1, the daemon may detach,
+and a message is what a test says.  `tests.support.daemon` has a daemon that serves
+and a host.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.wire.message import (
@@ -67,13 +71,14 @@ class Peer:
         self.socket.close()
 
 
-def connect(path: str) -> Peer:
-    """Connect as soon as somebody listens."""
+def connect(path: str, watch: Callable[[], object] = lambda: None) -> Peer:
+    """Connect as soon as somebody listens; what ``watch`` raises meanwhile ends the wait."""
     ends = time.monotonic() + DEADLINE
     while True:
         try:
             return Peer(path)
         except (FileNotFoundError, ConnectionRefusedError):  # noqa: PERF203 - that is the wait
+            watch()
             assert time.monotonic() < ends, f"nobody listens on {path}"
             select.select([], [], [], 0.01)
 
@@ -117,15 +122,8 @@ class RunningDaemon:
 
     def connect(self) -> Peer:
         """Connect as soon as it listens; the connection is closed with the context."""
-        ends = time.monotonic() + DEADLINE
-        while True:
-            try:
-                self._peers.append(Peer(self.socket_path))
-                return self._peers[-1]
-            except (FileNotFoundError, ConnectionRefusedError):  # noqa: PERF203 - that is the wait
-                assert self.process.poll() is None, f"it ended: {self.stderr}"
-                assert time.monotonic() < ends, f"it does not listen: {self.stderr}"
-                select.select([], [], [], 0.01)
+        self._peers.append(connect(self.socket_path, self._must_run))
+        return self._peers[-1]
 
     def pool(self, number: int) -> Path:
         return self.pool_dir / f".kvp_pool_{number}"
@@ -138,14 +136,14 @@ class RunningDaemon:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for peer in self._peers:
             peer.close()
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE)
+        # pytest shows it with a test that fails.
+        print(self.stderr, file=sys.stderr)
+
+    def _must_run(self) -> None:
+        assert self.process.poll() is None, f"it ended: {self.stderr}"

@@ -13,18 +13,21 @@ from hypothesis import strategies as st
 
 from hv_kvp_daemon.wire import netlink, rtattr, rtnetlink, uapi
 from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.route import (
+    RTMSG,
+    RTNEXTHOP,
+    Hop,
+    Route,
+    decode_route,
+    routes_request,
+)
 from hv_kvp_daemon.wire.rtnetlink import (
     IFADDRMSG,
     IFINFOMSG,
-    RTMSG,
-    RTNEXTHOP,
     Address,
-    Hop,
     Link,
-    Route,
     decode_address,
     decode_link,
-    decode_route,
 )
 
 if TYPE_CHECKING:
@@ -335,7 +338,7 @@ def test_a_via_that_is_no_address_is_refused(size: int) -> None:
     [
         (rtnetlink.links_request, uapi.RTM_GETLINK, 24),
         (rtnetlink.addresses_request, uapi.RTM_GETADDR, 8),
-        (rtnetlink.routes_request, uapi.RTM_GETROUTE, 12),
+        (routes_request, uapi.RTM_GETROUTE, 12),
     ],
 )
 def test_a_request_asks_for_a_dump_of_all_families(

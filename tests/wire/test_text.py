@@ -1,11 +1,18 @@
-"""Text for the driver is valid, whole, and short enough for a NUL."""
+"""Text for the driver is valid, whole, and short enough for a NUL; for a person it is safe."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.wire.text import host_key, host_text, host_value, utf16_units
+from hv_kvp_daemon.wire.text import (
+    host_key,
+    host_text,
+    host_value,
+    printable,
+    utf16_units,
+    width,
+)
 
 
 @given(st.binary(max_size=3000))
@@ -45,3 +52,18 @@ def test_invalid_bytes_are_shown_as_replacement_characters() -> None:
 
 def test_text_ends_at_the_first_nul() -> None:
     assert host_value(b"seen\0hidden") == b"seen"
+
+
+@given(st.text())
+def test_a_text_is_one_line_that_drives_no_terminal(text: str) -> None:
+    line = printable(text)
+    assert line.isprintable() or not line
+    if text.isprintable():
+        assert line == text
+
+
+def test_wide_and_combining_characters_take_two_columns_and_none() -> None:
+    assert width("plain") == 5
+    assert width("\u4e2d\u6587e\u0301") == 5
+    # A vowel sign has no combining class, and still no column.
+    assert width("\u0915\u0941") == 1

@@ -9,10 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import TYPE_CHECKING, Final, final
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from typing import Final, final
 
 # include/uapi/linux/inotify.h
 IN_MODIFY: Final = 0x002
@@ -88,12 +85,7 @@ class Inotify:
     def __enter__(self) -> Inotify:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

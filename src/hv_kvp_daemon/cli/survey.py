@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hv_kvp_daemon.transport.chardev import DEVICE
-from hv_kvp_daemon.transport.holders import device_holders, process_name
+from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
 
 from . import access, bytecode, running
@@ -151,7 +151,7 @@ def _other_namespace(pid: int) -> bool | None:
 
 def _rivals(ours: int) -> list[Rival]:
     found = {pid: Rival(pid, name, f"holds {DEVICE}") for pid, name in device_holders(DEVICE)}
-    for pid in _socket_owners(_group_inodes()):
+    for pid in holders({f"socket:[{inode}]" for inode in _group_inodes()}):
         found.setdefault(
             pid, Rival(pid, process_name(pid), f"listens to netlink group {CN_KVP_IDX}")
         )
@@ -171,29 +171,6 @@ def _group_inodes() -> set[str]:
     return {
         row[9] for row in rows if int(row[1]) == NETLINK_CONNECTOR and int(row[3], 16) & bit
     }
-
-
-def _socket_owners(inodes: set[str]) -> set[int]:
-    """Processes that have one of these sockets open, as far as this user may see."""
-    names = {f"socket:[{inode}]" for inode in inodes}
-    found = set()
-    for entry in os.listdir("/proc") if names else ():
-        if not entry.isdecimal():
-            continue
-        try:
-            descriptors = os.listdir(f"/proc/{entry}/fd")
-        except OSError:
-            continue  # another user's, or it has ended
-        if any(_link(f"/proc/{entry}/fd/{fd}") in names for fd in descriptors):
-            found.add(int(entry))
-    return found
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""  # closed in the meantime
 
 
 def unit_of(pid: int) -> str:

@@ -7,6 +7,8 @@ and what is cut says so; in a pipe nothing is cut, padded or headed.
 
 from __future__ import annotations
 
+from hv_kvp_daemon.wire.text import width
+
 from . import terminal
 
 TYPE_CHECKING = False
@@ -36,20 +38,20 @@ def lines(rows: Sequence[Sequence[str]], space: int) -> list[str]:
 
     The widest columns give way first, all to the same width.
     """
-    wanted = [max(map(terminal.width, column)) for column in zip(*rows, strict=True)]
+    wanted = [max(map(width, column)) for column in zip(*rows, strict=True)]
     given = _share(wanted, space - len(_GAP) * (len(wanted) - 1))
     return [
         terminal.fit(
-            _GAP.join(_cell(cell, width) for cell, width in zip(row, given, strict=True)),
+            _GAP.join(_cell(cell, room) for cell, room in zip(row, given, strict=True)),
             space,
         ).rstrip()
         for row in rows
     ]
 
 
-def _cell(cell: str, width: int) -> str:
-    cut = terminal.fit(cell, width)
-    return cut + " " * (width - terminal.width(cut))
+def _cell(cell: str, room: int) -> str:
+    cut = terminal.fit(cell, room)
+    return cut + " " * (room - width(cut))
 
 
 def _share(wanted: list[int], space: int) -> list[int]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 
-from hv_kvp_daemon.service.log import printable
+from hv_kvp_daemon.wire.text import printable, width
 
 from .errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
     from typing import Final, TextIO
 
 # Where neither the terminal nor COLUMNS says how wide it is (a serial console).
@@ -66,19 +65,6 @@ def columns() -> int:
         return _USUAL_WIDTH
 
 
-def width(line: str) -> int:
-    """How many columns a printable text takes."""
-    if line.isascii():
-        return len(line)
-    return sum(map(_character_width, line))
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in {"Mn", "Me"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
-
-
 def fit(line: str, space: int) -> str:
     """The line, or as much of it as fits into so many columns, with a mark of the cut."""
     if width(line) <= space:
@@ -88,7 +74,7 @@ def fit(line: str, space: int) -> str:
     if left < 0:
         return mark[:space]
     for end, character in enumerate(line):
-        left -= _character_width(character)
+        left -= width(character)
         if left < 0:
             return line[:end] + mark
     return line
@@ -154,12 +140,7 @@ class Progress:
         # Not by print: the signal may have come within one.
         os.write(2, b"\r" + line.encode(sys.stderr.encoding, "replace"))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if is_terminal(sys.stderr):
             import signal  # noqa: PLC0415 - as above
 

@@ -61,11 +61,10 @@ def read_identity(root: str = "/") -> OsIdentity:
     return OsIdentity(os.uname().sysname)
 
 
-def _read(path: str) -> str | None:
-    """Return the start of a regular file, or None where there is no readable one.
+def read_regular(path: str, limit: int, errors: str) -> str | None:
+    """Return a regular file's text, or None where there is no readable one: never an error.
 
-    A distribution without the file is the usual case and an unreadable one is
-    no different to the host: hence no error.
+    At most ``limit`` bytes of it; ``errors`` is what becomes of those that are no UTF-8.
     """
     try:
         # Without O_NONBLOCK a FIFO of that name would hold up the daemon.
@@ -75,11 +74,17 @@ def _read(path: str) -> str | None:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        return os.read(fd, _READ_LIMIT).decode("utf-8", "replace")
+        return os.read(fd, limit).decode("utf-8", errors)
     except OSError:
         return None
     finally:
         os.close(fd)
+
+
+def _read(path: str) -> str | None:
+    # A distribution without the file is the usual case, and an unreadable one is
+    # no different to the host.
+    return read_regular(path, _READ_LIMIT, "replace")
 
 
 def _from_assignments(text: str) -> OsIdentity:

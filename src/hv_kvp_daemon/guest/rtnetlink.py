@@ -24,14 +24,12 @@ import time
 
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.netlink import Dump, RefusedError
+from hv_kvp_daemon.wire.route import decode_default_route, decode_route, routes_request
 from hv_kvp_daemon.wire.rtnetlink import (
     addresses_request,
     decode_address,
-    decode_default_route,
     decode_link,
-    decode_route,
     links_request,
-    routes_request,
 )
 from hv_kvp_daemon.wire.uapi import (
     NETLINK_ADD_MEMBERSHIP,
@@ -52,7 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
 
-    from hv_kvp_daemon.wire.rtnetlink import Address, Link, Route
+    from hv_kvp_daemon.wire.route import Route
+    from hv_kvp_daemon.wire.rtnetlink import Address, Link
 
     Value = TypeVar("Value")
 

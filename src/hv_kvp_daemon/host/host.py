@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from hv_kvp_daemon.wire.ipinfo import IPADDR_VALUE
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, status_name
+from hv_kvp_daemon.wire.text import utf16_units
 from hv_kvp_daemon.wire.uapi import (
     HV_KVP_EXCHANGE_MAX_KEY_SIZE,
     HV_KVP_EXCHANGE_MAX_VALUE_SIZE,
@@ -33,8 +34,8 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 from .errors import BadReplyError, EnumerationError
-from .packet import IP_VALUE
-from .utf16 import units, wide
+from .packet import ENUMERATE_DATA, GET_DATA, IP_VALUE, KEY, SIZES, VALUE
+from .utf16 import wide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +48,6 @@ HOST_VALUE_UNITS: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE // 2 - 1
 
 # Bytes of a number by its registry type.
 _NUMBERS: Final = {REG_U32: 4, REG_U64: 8}
-
-_SIZES = struct.Struct("<III")
 
 
 class Status(int):
@@ -117,9 +116,8 @@ class Host:
         status, answer = self.kvp(KVP_OP_GET, pool, body)
         if status != HV_S_OK:
             return status, ""
-        kind, _, value_size = _SIZES.unpack_from(answer, 4)
-        value_at = 16 + HV_KVP_EXCHANGE_MAX_KEY_SIZE
-        return status, _narrow("value", answer, value_at, value_size, kind)
+        kind, _, value_size = SIZES.unpack_from(answer, GET_DATA)
+        return status, _narrow("value", answer, GET_DATA + VALUE, value_size, kind)
 
     def delete(self, pool: int, key: str) -> Status:
         """DELETE."""
@@ -131,10 +129,10 @@ class Host:
         status, answer = self.kvp(KVP_OP_ENUMERATE, pool, struct.pack("<I", index))
         if status != HV_S_OK:
             return status, "", ""
-        kind, key_size, value_size = _SIZES.unpack_from(answer, 8)
-        value_at = 20 + HV_KVP_EXCHANGE_MAX_KEY_SIZE
-        key = _narrow("key", answer, 20, key_size, REG_SZ)
-        return status, key, _narrow("value", answer, value_at, value_size, kind)
+        data = ENUMERATE_DATA
+        kind, key_size, value_size = SIZES.unpack_from(answer, data)
+        key = _narrow("key", answer, data + KEY, key_size, REG_SZ)
+        return status, key, _narrow("value", answer, data + VALUE, value_size, kind)
 
     def items(self, pool: int) -> Iterator[tuple[str, str]]:
         """Walk a pool as a host does: index 0, 1, 2 and on, until HV_S_CONT.
@@ -175,7 +173,7 @@ def value_body(
 ) -> bytes:
     """SET's and GET's body; ``sizes`` are said instead of the true ones."""
     return (
-        _SIZES.pack(kind, *(sizes or (len(key), len(value))))
+        SIZES.pack(kind, *(sizes or (len(key), len(value))))
         + key.ljust(HV_KVP_EXCHANGE_MAX_KEY_SIZE, b"\0")
         + value.ljust(HV_KVP_EXCHANGE_MAX_VALUE_SIZE, b"\0")
     )
@@ -201,10 +199,9 @@ def _ip_message(op: int, info: IpInfo) -> bytes:
 
 def _limited(field: str, text: str, limit: int) -> bytes:
     """A text as it goes over the wire, if the host's field holds it."""
-    if units(text) > limit:
-        raise ValueError(
-            f"{field} of {units(text)} UTF-16 units; a host can send at most {limit}"
-        )
+    units = utf16_units(text)
+    if units > limit:
+        raise ValueError(f"{field} of {units} UTF-16 units; a host can send at most {limit}")
     return wide(text)
 
 

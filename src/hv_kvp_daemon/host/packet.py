@@ -58,14 +58,15 @@ from .utf16 import to_utf8, to_utf16
 #: Where hv_kvp_ipaddr_value starts in struct hv_kvp_ip_msg.
 IP_VALUE: Final = 2
 
-# hv_kvp_exchg_msg_value: value_type, key_size, value_size, key[512], value[2048].
-_SIZES = struct.Struct("<III")
-_KEY: Final = EXCHANGE_KEY - BODY
-_VALUE: Final = EXCHANGE_VALUE - BODY
-# hv_kvp_msg_get and hv_kvp_msg_set are that value; in hv_kvp_msg_enumerate the
-# index stands before it.
-_GET_DATA: Final = BODY
-_ENUMERATE_DATA: Final = BODY + 4
+#: The start of hv_kvp_exchg_msg_value: value_type, key_size, value_size; then key[512]
+#: and value[2048].
+SIZES: Final = struct.Struct("<III")
+KEY: Final = EXCHANGE_KEY - BODY
+VALUE: Final = EXCHANGE_VALUE - BODY
+#: hv_kvp_msg_get and hv_kvp_msg_set are that value; in hv_kvp_msg_enumerate the
+#: index stands before it.
+GET_DATA: Final = BODY
+ENUMERATE_DATA: Final = BODY + 4
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -116,16 +117,16 @@ def to_host(packet: bytes, reply: bytes) -> tuple[int, bytes]:
         return status, bytes(answer)
     pair = decode_reply(reply)
     value = to_utf16(pair.value, HOST_MAX_VALUE)
-    data = _GET_DATA
+    data = GET_DATA
     key_size: int = _U32.unpack_from(packet, EXCHANGE_KEY_SIZE)[0]
     if operation != KVP_OP_GET:
         # The driver treats what it does not know as an ENUMERATE.
-        data = _ENUMERATE_DATA
+        data = ENUMERATE_DATA
         key = to_utf16(pair.key, HOST_MAX_KEY)
         key_size = len(key) + 2
-        _write(answer, data + _KEY, key)
-    _write(answer, data + _VALUE, value)
-    _SIZES.pack_into(answer, data, REG_SZ, key_size, len(value) + 2)
+        _write(answer, data + KEY, key)
+    _write(answer, data + VALUE, value)
+    SIZES.pack_into(answer, data, REG_SZ, key_size, len(value) + 2)
     return status, bytes(answer)
 
 

@@ -7,11 +7,11 @@ counts as the two columns that it takes.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.wire.message import status_name
+from hv_kvp_daemon.wire.text import printable, width
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_NAMES
 
 if TYPE_CHECKING:
@@ -63,17 +63,6 @@ def table(source: int, items: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{_fit(name, _NAME)} {_fit(value, room)} {last}" for name, value, last in rows]
 
 
-def width(text: str) -> int:
-    """How many columns a terminal takes for a text."""
-    return sum(map(_width, text))
-
-
-def _width(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def _fit(text: str, room: int) -> str:
     """A text in exactly ``room`` columns: filled with blanks, or cut with an ellipsis."""
     text = printable(text)
@@ -82,8 +71,3 @@ def _fit(text: str, room: int) -> str:
             text = text[:-1]
         text += _ELLIPSIS
     return text + " " * (room - width(text))
-
-
-def printable(text: str) -> str:
-    """A text whose control characters and the like are shown as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

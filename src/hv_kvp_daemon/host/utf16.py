@@ -50,8 +50,3 @@ def to_utf16(text: bytes, units: int) -> bytes:
 def wide(text: str) -> bytes:
     """Text as a host sends it: UTF-16LE and its NUL.  A lone surrogate passes."""
     return text.encode("utf-16-le", "surrogatepass") + b"\0\0"
-
-
-def units(text: str) -> int:
-    """How many UTF-16 units a text has, without a NUL."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -8,7 +8,8 @@ not ours to read is no answer, and never an error.
 from __future__ import annotations
 
 import os
-import stat
+
+from hv_kvp_daemon.guest.os_release import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +27,7 @@ def read_text(root: str, path: str) -> str | None:
 
     Bytes that are no UTF-8 come back as surrogates, as in an interface's name.
     """
-    try:
-        # Without O_NONBLOCK the open of a FIFO waits for a writer.
-        fd = os.open(below(root, path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return os.read(fd, _READ_LIMIT).decode("utf-8", "surrogateescape")
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+    return read_regular(below(root, path), _READ_LIMIT, "surrogateescape")
 
 
 def list_names(root: str, path: str) -> list[str]:

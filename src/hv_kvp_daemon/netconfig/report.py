@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hv_kvp_daemon.wire.rtnetlink import Address, Link, Route
+    from hv_kvp_daemon.wire.route import Route
+    from hv_kvp_daemon.wire.rtnetlink import Address, Link
 
 
 class Report:

@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from hv_kvp_daemon.wire.text import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,13 +79,6 @@ class Log:
         self._seen[reason] = (now, 0)
         more = f" ({held_back} more like this before)" if held_back else ""
         self.warning(message + more)
-
-
-def printable(message: str) -> str:
-    """A message as one line that cannot drive a terminal or forge another line."""
-    if message.isprintable():
-        return message
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 def to_terminal(priority: int, line: str) -> None:

@@ -16,10 +16,10 @@ import os
 import time
 
 from hv_kvp_daemon import __version__
+from hv_kvp_daemon.wire.text import printable
 from hv_kvp_daemon.wire.uapi import KVP_OP_NAMES
 
 from .instance import RUN_DIRECTORY
-from .log import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -37,16 +37,26 @@ def group_members(group: int) -> set[int]:
 
 
 def device_holders(path: str) -> Iterator[tuple[int, str]]:
-    """Processes (pid, comm) that have a path open, as far as this user may see."""
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal() and int(entry) != os.getpid() and _holds(entry, path):
-            yield int(entry), process_name(int(entry))
+    """Other processes (pid, comm) that have a path open, as far as this user may see."""
+    for pid in holders({path}):
+        if pid != os.getpid():
+            yield pid, process_name(pid)
 
 
-def _holds(pid: str, path: str) -> bool:
+def holders(files: set[str]) -> Iterator[int]:
+    """Processes that have one of these open, as far as this user may see.
+
+    A file goes by what /proc/PID/fd shows: a path, or ``socket:[INODE]``.
+    """
+    for entry in os.listdir("/proc") if files else ():
+        if entry.isdecimal() and _holds(entry, files):
+            yield int(entry)
+
+
+def _holds(pid: str, files: set[str]) -> bool:
     directory = f"/proc/{pid}/fd"
     try:
-        return any(_link(f"{directory}/{fd}") == path for fd in os.listdir(directory))
+        return any(_link(f"{directory}/{fd}") in files for fd in os.listdir(directory))
     except OSError:
         return False  # it has ended, or it is another user's
 

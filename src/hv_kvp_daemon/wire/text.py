@@ -1,11 +1,14 @@
-"""Text that may be handed to the driver, whatever a pool file holds.
+"""Text that may be handed on, whatever a pool file or a message holds.
 
-``hv_kvp.c`` runs ``strlen`` over each field of a reply and turns it from UTF-8
-into UTF-16.  A field without a NUL is a kernel BUG; one invalid byte makes the
-host give up the enumeration, so all records behind it are lost to it; and what
-is longer than the host's field is cut in the middle of an address or a word.
-Hence every reply's text goes through here: valid, whole characters, short
-enough that a NUL follows.
+*To the driver.*  ``hv_kvp.c`` runs ``strlen`` over each field of a reply and turns
+it from UTF-8 into UTF-16.  A field without a NUL is a kernel BUG; one invalid byte
+makes the host give up the enumeration, so all records behind it are lost to it; and
+what is longer than the host's field is cut in the middle of an address or a word.
+Hence every reply's text goes through here: valid, whole characters, short enough
+that a NUL follows.
+
+*To a terminal or a log.*  What breaks the line, moves the cursor or reverses the
+direction of text is written as an escape.
 """
 
 from __future__ import annotations
@@ -59,3 +62,25 @@ def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
 def utf16_units(text: str) -> int:
     """How many UTF-16 units the host needs for a text."""
     return len(text) + sum(ord(character) >= _BMP_END for character in text)
+
+
+def printable(text: str) -> str:
+    """A text as one line that cannot drive a terminal or forge another line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def width(text: str) -> int:
+    """How many columns a terminal takes for a printable text."""
+    if text.isascii():
+        return len(text)
+    # The resident daemon fits nothing into columns and does without this module.
+    from unicodedata import category, east_asian_width  # noqa: PLC0415
+
+    columns = 0
+    for character in text:
+        # What is put on the character before it takes none.
+        if category(character) not in {"Mn", "Me"}:
+            columns += 2 if east_asian_width(character) in {"W", "F"} else 1
+    return columns

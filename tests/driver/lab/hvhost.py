@@ -23,6 +23,20 @@ GET, SET, DELETE, ENUMERATE, GET_IP_INFO, SET_IP_INFO = range(6)
 EXTERNAL, GUEST, AUTO, AUTO_EXTERNAL, AUTO_INTERNAL = range(5)
 REG_SZ, REG_U32, REG_U64 = 1, 4, 8
 
+# What a host enumerates in AUTO, in this order.
+AUTO_KEYS = [
+    "FullyQualifiedDomainName",
+    "IntegrationServicesVersion",
+    "NetworkAddressIPv4",
+    "NetworkAddressIPv6",
+    "OSBuildNumber",
+    "OSName",
+    "OSMajorVersion",
+    "OSMinorVersion",
+    "OSVersion",
+    "ProcessorArchitecture",
+]
+
 S_OK = 0x00000000
 S_CONT = 0x80070103
 E_FAIL = 0x80004005

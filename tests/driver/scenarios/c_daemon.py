@@ -14,7 +14,7 @@ import signal
 from tests.driver import guest
 from tests.driver.guest import wait_for
 from tests.driver.lab import hvhost
-from tests.driver.lab.hvhost import AUTO, E_FAIL, EXTERNAL, S_CONT, S_OK, Host
+from tests.driver.lab.hvhost import AUTO, AUTO_KEYS, E_FAIL, EXTERNAL, S_CONT, S_OK, Host
 
 POOL_0 = os.path.join(guest.C_POOL_DIR, ".kvp_pool_0")
 
@@ -24,18 +24,7 @@ def check_the_ten_automatic_keys_are_in_order() -> None:
     with Host() as host:
         assert host.negotiate() == S_OK
         items = list(host.items(AUTO))
-    assert [key for key, _ in items] == [
-        "FullyQualifiedDomainName",
-        "IntegrationServicesVersion",
-        "NetworkAddressIPv4",
-        "NetworkAddressIPv6",
-        "OSBuildNumber",
-        "OSName",
-        "OSMajorVersion",
-        "OSMinorVersion",
-        "OSVersion",
-        "ProcessorArchitecture",
-    ]
+    assert [key for key, _ in items] == AUTO_KEYS
     values = dict(items)
     assert values["FullyQualifiedDomainName"] == "kvp-guest.example.com"
     assert values["IntegrationServicesVersion"] == "3.1"

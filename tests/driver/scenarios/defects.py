@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.driver import guest
-from tests.driver.guest import Process, wait_for
+from tests.driver.guest import Process, contents, pool, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
     AUTO_EXTERNAL,
@@ -79,18 +79,6 @@ def has_version(host: Host) -> bool:
 def fresh(transport: str) -> Process:
     shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
     return start(command(transport))
-
-
-def pool(number: int) -> str:
-    return os.path.join(guest.POOL_DIR, f".kvp_pool_{number}")
-
-
-def contents() -> list[bytes]:
-    found = []
-    for number in range(5):
-        with open(pool(number), "rb") as file:
-            found.append(file.read())
-    return found
 
 
 def assert_works(daemon: Process) -> None:
@@ -528,8 +516,7 @@ def check_stops_without_a_request_cost_none() -> None:
         with Host(timeout=20, watch=daemon.must_run) as host:
             assert host.negotiate() == S_OK
             for number in range(20):
-                daemon.send(signal.SIGSTOP)
-                wait_for("the stop", functools.partial(is_stopped, daemon))
+                daemon.freeze()
                 daemon.send(signal.SIGCONT)
                 # It looks once for what came before, so two answers later it has looked.
                 for _ in range(2):
@@ -537,11 +524,6 @@ def check_stops_without_a_request_cost_none() -> None:
                 assert host.set(EXTERNAL, "key", str(number)) == S_OK
                 assert host.get(EXTERNAL, "key") == (S_OK, str(number))
         ends(daemon)
-
-
-def is_stopped(daemon: Process) -> bool:
-    with open(f"/proc/{daemon.pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[0] == "T"
 
 
 # The resolver.

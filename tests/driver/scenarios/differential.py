@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from tests.driver import guest
-from tests.driver.guest import Process, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
     AUTO_EXTERNAL,
@@ -353,11 +352,7 @@ def carry_out(steps: list[Step], transport: str) -> list[Outcome]:
     """Start a daemon on empty pools and give what came of each step."""
     directory = guest.POOL_DIR if transport else guest.C_POOL_DIR
     shutil.rmtree(directory, ignore_errors=True)
-    if transport:
-        daemon = guest.daemon("-n", "--transport", transport, "--pool-dir", directory)
-        wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
-    else:
-        daemon = guest.c_daemon()
+    daemon = guest.registered("--transport", transport) if transport else guest.c_daemon()
     with Host(timeout=20, watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
         kind = Run if transport else Theirs
@@ -366,7 +361,7 @@ def carry_out(steps: list[Step], transport: str) -> list[Outcome]:
     return outcomes
 
 
-def end(daemon: Process) -> None:
+def end(daemon: guest.Process) -> None:
     """Stop it; nothing that happened may have ended it before."""
     assert daemon.status is None
     daemon.stop()

@@ -16,23 +16,11 @@ from typing import TypeAlias
 
 from tests.driver import guest
 from tests.driver.guest import Process, wait_for
-from tests.driver.lab.hvhost import AUTO, S_OK, Host
+from tests.driver.lab.hvhost import AUTO, AUTO_KEYS, S_OK, Host
 
 SECONDS = 240
 
-KEYS = [
-    "FullyQualifiedDomainName",
-    "IntegrationServicesVersion",
-    "NetworkAddressIPv4",
-    "NetworkAddressIPv6",
-    "OSBuildNumber",
-    "OSName",
-    "OSMajorVersion",
-    "OSMinorVersion",
-    "OSVersion",
-    "ProcessorArchitecture",
-]
-FQDN, _, IPV4, IPV6 = KEYS[:4]
+FQDN, _, IPV4, IPV6 = AUTO_KEYS[:4]
 NAME = "kvp-guest.example.com"
 SOURCES = ("rtnetlink", "getifaddrs")
 HOST_MAX_VALUE = 1022
@@ -127,7 +115,7 @@ def check_the_ten_keys_are_equal_as_addresses_come_and_go() -> None:
     with serving(guest.c_daemon()) as host:
         theirs = [values(host) for _ in through_states()]
     for source in SOURCES:
-        with serving(start(source)) as host:
+        with serving(guest.registered("--addresses", source)) as host:
             wait_for("the full name", lambda: host.enumerate(AUTO, 0)[2] == NAME)
             for state, their in zip(through_states(), theirs, strict=True):
                 expected = known(state, source, their)
@@ -149,7 +137,7 @@ def check_a_new_host_name_is_followed_where_the_c_daemon_keeps_the_old() -> None
         assert values(host)[FQDN] == NAME
         with host_name("renamed", "renamed.example.net"):
             assert values(host)[FQDN] == NAME
-    with serving(start("rtnetlink")) as host:
+    with serving(guest.registered("--addresses", "rtnetlink")) as host:
         wait_for("the full name", lambda: values(host)[FQDN] == NAME)
         with host_name("renamed", "renamed.example.net"):
             wait_for("the new name", lambda: values(host)[FQDN] == "renamed.example.net")
@@ -165,14 +153,8 @@ def check_the_host_name_stands_where_the_c_daemon_gives_an_error_text() -> None:
         with serving(guest.c_daemon()) as host:
             theirs = values(host)
             assert theirs[FQDN].startswith("getaddrinfo failed")
-        with serving(start("rtnetlink")) as host:
+        with serving(guest.registered("--addresses", "rtnetlink")) as host:
             assert values(host) == {**theirs, FQDN: "nowhere"}
-
-
-def start(source: str) -> Process:
-    daemon = guest.daemon("-n", "--addresses", source, "--pool-dir", guest.POOL_DIR)
-    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
-    return daemon
 
 
 @contextlib.contextmanager
@@ -190,7 +172,7 @@ def serving(daemon: Process) -> Iterator[Host]:
 def values(host: Host) -> Values:
     """The ten keys in their order, by enumeration."""
     found = dict(host.items(AUTO))
-    assert list(found) == KEYS, found
+    assert list(found) == AUTO_KEYS, found
     return found
 
 

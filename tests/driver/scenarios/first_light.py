@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from tests.driver import guest
 from tests.driver.lab.hvhost import EXTERNAL, S_CONT, S_OK, Host
 
@@ -17,9 +15,7 @@ def check_a_key_that_the_host_sets_is_on_disk_and_is_enumerated() -> None:
         assert host.set(EXTERNAL, "first key", "first välue") == S_OK
         assert host.enumerate(EXTERNAL, 0) == (S_OK, "first key", "first välue")
         assert host.enumerate(EXTERNAL, 1) == (S_CONT, "", "")
-    assert guest.records(os.path.join(guest.POOL_DIR, ".kvp_pool_0")) == [
-        ("first key", "first välue")
-    ]
+    assert guest.records(guest.pool(EXTERNAL)) == [("first key", "first välue")]
     assert daemon.status is None
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.stderr

@@ -9,11 +9,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
-import subprocess
 import time
 
 from tests.driver import guest
-from tests.driver.guest import Process, wait_for
+from tests.driver.guest import run, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
     E_FAIL,
@@ -24,6 +23,7 @@ from tests.driver.lab.hvhost import (
     Host,
     IpInfo,
 )
+from tests.driver.variant import start
 
 VARIANTS = {
     "netlink": {"TRANSPORT": "netlink"},
@@ -51,12 +51,6 @@ def sysctl(name: str, value: str) -> None:
         file.write(value)
 
 
-def run(*argv: str) -> str:
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
-    return done.stdout
-
-
 def ip(words: str) -> None:
     run("ip", *words.split())
 
@@ -75,14 +69,6 @@ def veth(name: str, mac: str, *addresses: str) -> None:
 def drop(*names: str) -> None:
     for name in names:
         ip(f"link del {name}")
-
-
-def start() -> Process:
-    daemon = guest.daemon(
-        "-n", "--transport", os.environ["TRANSPORT"], "--pool-dir", guest.POOL_DIR
-    )
-    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr or daemon.status)
-    return daemon
 
 
 def ask(mac: str, family: int = 0) -> tuple[int, IpInfo]:

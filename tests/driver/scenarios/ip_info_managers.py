@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 from tests.driver import guest
-from tests.driver.guest import wait_for
+from tests.driver.guest import run, wait_for
 from tests.driver.lab.hvhost import AUTO, ENUMERATE, S_OK, Host, IpInfo
 
 APPEND = "hvlab.systemd"
@@ -29,12 +28,6 @@ NETWORKS = {
     "far2": "[Network]\nAddress=203.0.113.1/24\nDHCPServer=yes\nLinkLocalAddressing=no\n"
     "[DHCPServer]\nDNS=203.0.113.53\nPoolOffset=10\nPoolSize=1\nEmitNTP=no\n",
 }
-
-
-def run(*argv: str) -> str:
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def write(path: str, text: str) -> None:

@@ -43,8 +43,7 @@ def check_a_late_driver_is_served() -> None:
 
 def check_a_second_daemon_is_refused_and_names_the_first() -> None:
     guest.load_driver()
-    first = start("auto")
-    wait_for("registration", lambda: "driver version 3.1" in first.stderr)
+    first = guest.registered("--transport", "auto")
     second = start("chardev")
     assert second.wait() == 1
     assert f"pid {first.pid}" in second.stderr
@@ -69,8 +68,7 @@ def check_auto_silences_another_netlink_daemon_by_the_device() -> None:
     guest.load_driver()
     rival = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
     rival.bind((0, 1 << 8))
-    daemon = start("auto")
-    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
+    daemon = guest.registered("--transport", "auto")
     assert "another member" in daemon.stderr
     assert os.readlink(f"/proc/{daemon.pid}/fd/{_device_fd(daemon)}") == guest.DEVICE
     is_served(daemon)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import signal
 import struct
 
 from tests.driver import guest
-from tests.driver.guest import Process, wait_for
+from tests.driver.guest import Process, contents, pool, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
+    AUTO_KEYS,
     DELETE,
     E_FAIL,
     ENUMERATE,
@@ -33,6 +33,7 @@ from tests.driver.lab.hvhost import (
     value_body,
     wide,
 )
+from tests.driver.variant import fresh, start
 
 VARIANTS = {
     "netlink": {"TRANSPORT": "netlink"},
@@ -41,55 +42,9 @@ VARIANTS = {
 }
 SECONDS = 240
 
-KEYS = [
-    "FullyQualifiedDomainName",
-    "IntegrationServicesVersion",
-    "NetworkAddressIPv4",
-    "NetworkAddressIPv6",
-    "OSBuildNumber",
-    "OSName",
-    "OSMajorVersion",
-    "OSMinorVersion",
-    "OSVersion",
-    "ProcessorArchitecture",
-]
-
-
-def start() -> Process:
-    """Start the daemon and wait until the driver knows it.
-
-    The driver answers a negotiation for a netlink daemon that has ended, and
-    then fails requests for want of a listener.
-    """
-    daemon = guest.daemon(
-        "-n", "--transport", os.environ["TRANSPORT"], "--pool-dir", guest.POOL_DIR
-    )
-    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr or daemon.status)
-    return daemon
-
-
-def fresh() -> tuple[Process, Host]:
-    shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
-    daemon = start()
-    host = Host(watch=daemon.must_run)
-    assert host.negotiate() == S_OK
-    return daemon, host
-
-
-def pool(number: int) -> str:
-    return os.path.join(guest.POOL_DIR, f".kvp_pool_{number}")
-
 
 def record(key: bytes, value: bytes) -> bytes:
     return key.ljust(512, b"\0") + value.ljust(2048, b"\0")
-
-
-def contents() -> list[bytes]:
-    found = []
-    for number in range(5):
-        with open(pool(number), "rb") as file:
-            found.append(file.read())
-    return found
 
 
 def check_the_ten_auto_keys_have_the_c_daemons_values() -> None:
@@ -102,7 +57,7 @@ def check_the_ten_auto_keys_have_the_c_daemons_values() -> None:
     # Until the look-up of the name has ended the host name stands for it.
     wait_for("the full name", lambda: host.enumerate(AUTO, 0)[2] == "kvp-guest.example.com")
     ours = list(host.items(AUTO))
-    assert [key for key, _ in ours] == KEYS
+    assert [key for key, _ in ours] == AUTO_KEYS
     assert ours == theirs, (ours, theirs)
     assert dict(ours)["IntegrationServicesVersion"] == "3.1"
     assert dict(ours)["OSBuildNumber"] == platform.release()

@@ -14,7 +14,7 @@ import sys
 import time
 
 from tests.driver import guest
-from tests.driver.guest import Process, wait_for
+from tests.driver.guest import Process, pool, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
     E_FAIL,
@@ -28,6 +28,7 @@ from tests.driver.lab.hvhost import (
     value_body,
     wide,
 )
+from tests.driver.variant import fresh, start
 
 VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, "chardev": {"TRANSPORT": "chardev"}}
 SECONDS = 420
@@ -35,37 +36,6 @@ CHECK_SECONDS = 120
 
 STALL = 35.0
 NETLINK = os.environ.get("TRANSPORT") == "netlink"
-
-
-def start() -> Process:
-    daemon = guest.daemon(
-        "-n", "--transport", os.environ["TRANSPORT"], "--pool-dir", guest.POOL_DIR
-    )
-    wait_for("registration", lambda: "driver version 3.1" in daemon.stderr or daemon.status)
-    return daemon
-
-
-def fresh() -> tuple[Process, Host]:
-    shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
-    daemon = start()
-    host = Host(watch=daemon.must_run)
-    assert host.negotiate() == S_OK
-    return daemon, host
-
-
-def pool(number: int) -> str:
-    return os.path.join(guest.POOL_DIR, f".kvp_pool_{number}")
-
-
-def freeze(daemon: Process) -> None:
-    """Stop it, and see it stopped: a request sent before that would be served in time."""
-    daemon.send(signal.SIGSTOP)
-
-    def stopped() -> bool:
-        with open(f"/proc/{daemon.pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "T"
-
-    wait_for("the stop", stopped)
 
 
 def index(number: int) -> bytes:
@@ -85,7 +55,7 @@ def check_an_expired_request_is_not_applied_and_answers_no_other() -> None:
         before = file.read()
 
     # One request waits until the driver gives it up, and another one behind it.
-    freeze(daemon)
+    daemon.freeze()
     expired = host.post(SET, EXTERNAL, value_body(wide("late"), wide("never")))
     assert host.receive(expired)[0] == E_FAIL
     newer = host.post(ENUMERATE, GUEST, index(8))
@@ -105,7 +75,7 @@ def check_an_expired_request_is_not_applied_and_answers_no_other() -> None:
 
 def check_a_stall_of_35_seconds_is_followed_by_service() -> None:
     daemon, host = fresh()
-    freeze(daemon)
+    daemon.freeze()
     # The only request in the queue expires there.
     expired = host.post(SET, EXTERNAL, value_body(wide("late"), wide("never")))
     stalled = time.monotonic()
