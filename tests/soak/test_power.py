@@ -188,6 +188,10 @@ def test_the_machine_is_killed_at_any_moment(
 
 
 def copy(source: str, target: str) -> None:
+    # A new file each time: of one that a loop device has not let go of yet, which it does
+    # some time after umount, the next mount would see the blocks that are in that cache.
+    if os.path.exists(target):
+        os.unlink(target)
     subprocess.run(["cp", "--sparse=always", source, target], check=True)
 
 
