@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools.change import read_at, read_into, write_at, write_pieces
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.fileio import read_at, read_into, write_at, write_pieces
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 
 if TYPE_CHECKING:

@@ -20,18 +20,19 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from hv_kvp_daemon.pools import ready, shared_file
 from hv_kvp_daemon.pools import records as records_module
-from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.index import KeyIndex
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.pools.shared_file import SharedFile
+from hv_kvp_daemon.pools.stamp import stamp_of
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from hv_kvp_daemon.pools.shared_file import Stamp
+    from hv_kvp_daemon.pools.stamp import Stamp
     from tests.pools.conftest import Holder
 
     MakePool = Callable[..., PoolFile]
@@ -64,14 +65,14 @@ class Clock:
         return cls.last_tick()
 
 
+def without_ctime(status: os.stat_result) -> Stamp:
+    return (*stamp_of(status)[:4], 0)
+
+
 class Coarse(SharedFile):
     """A file of such a kernel."""
 
     __slots__ = ()
-
-    @staticmethod
-    def _stamp_of(status: os.stat_result) -> Stamp:
-        return (*SharedFile._stamp_of(status)[:4], 0)
 
     def mark(self, size: int) -> Stamp | None:
         forge(self.path, Clock.last_tick())  # as the change that was made left it
@@ -83,6 +84,7 @@ def coarse() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ready, "SharedFile", Coarse)
         patch.setattr(shared_file, "time", Clock)
+        patch.setattr(shared_file, "stamp_of", without_ctime)
         yield
 
 

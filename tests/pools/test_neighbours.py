@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import records as records_module
-from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.errors import LockTimeoutError
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.locking import PoolLock
 from hv_kvp_daemon.pools.writer import Writer
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode

@@ -8,9 +8,9 @@ Rule: what only looks neither makes nor mends anything.
 from __future__ import annotations
 
 from hv_kvp_daemon.pools import edit
-from hv_kvp_daemon.pools.change import read_at
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.edit import Edit
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.journal import Journal
 from hv_kvp_daemon.pools.shared_file import SharedFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode

@@ -26,12 +26,14 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
+from .fileio import read_at, write_at, write_pieces
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Final, TypeAlias
+    from typing import Final
 
-    Buffer: TypeAlias = bytes | memoryview
+    from .fileio import Buffer
 
 #: Bytes that a power cut, and that a kill, leaves whole.
 SECTOR: Final = 512
@@ -247,52 +249,6 @@ def close_gap(offset: int, region: Buffer, gap: int) -> Change:
 def filler(size: int) -> bytes:
     """Return what a gap of a size is filled with: graves."""
     return (_GRAVE_RECORD * (size // RECORD_SIZE + 1))[:size]
-
-
-def read_at(fd: int, length: int, offset: int) -> bytes:
-    """Return ``length`` bytes from ``offset`` on, or as many as the file has.
-
-    :raises OSError: the kernel refused.
-    """
-    data = os.pread(fd, length, offset)
-    if len(data) == length or not data:
-        return data
-    # A part before the end of the file: network and FUSE file systems do that.
-    return data + read_at(fd, length - len(data), offset + len(data))
-
-
-def read_into(fd: int, buffer: memoryview, offset: int) -> int:
-    """Fill a buffer from ``offset`` on, and return how many bytes the file had for it.
-
-    :raises OSError: the kernel refused.
-    """
-    done = size = os.preadv(fd, [buffer], offset)
-    while size and done < len(buffer):
-        size = os.preadv(fd, [buffer[done:]], offset + done)
-        done += size
-    return done
-
-
-def write_pieces(fd: int, pieces: Sequence[Buffer], offset: int) -> None:
-    """Write all pieces, one behind the other, as `write_at` would.
-
-    :raises OSError: as `write_at`.
-    """
-    done = os.pwritev(fd, pieces, offset)
-    if done < sum(map(len, pieces)):
-        write_at(fd, b"".join(pieces)[done:], offset + done)
-
-
-def write_at(fd: int, data: Buffer, offset: int) -> None:
-    """Write all of ``data``.
-
-    :raises OSError: the kernel refused; the beginning may have been written.
-    """
-    done = os.pwrite(fd, data, offset) if data else 0
-    while done < len(data):
-        # A short write is no error to the kernel (a disk that is nearly full):
-        # the next one then fails with the reason.
-        done += os.pwrite(fd, data[done:], offset + done)
 
 
 def _same(one: bytes, other: bytes, at: int, size: int) -> bool:

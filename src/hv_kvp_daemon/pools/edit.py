@@ -20,7 +20,8 @@ import os
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import append, close_gap, read_at, replace, write_at
+from .change import append, close_gap, replace
+from .fileio import read_at, write_at
 from .ready import assemble
 
 TYPE_CHECKING = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from .shared_file import Stamp
+    from .stamp import Stamp
 
 # So many records may have been removed before all numbers are counted anew.
 _MOST_GONE: Final = 1000

@@ -36,8 +36,9 @@ from binascii import crc32
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import CLOSE_GAP, PAGE, Change, close_gap, read_at, write_at, write_pieces
+from .change import CLOSE_GAP, PAGE, Change, close_gap
 from .errors import PoolError
+from .fileio import read_at, write_at, write_pieces
 from .opening import open_pool, sync_directory
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-    from .change import Buffer
+    from .fileio import Buffer
 
 #: Most records that one change moves, so that neither memory nor journal grow with a pool.
 MOST_MOVED: Final = 128

@@ -19,7 +19,8 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import APPEND, CLOSE_GAP, GRAVE, PAGE, Change, filler, read_at, write_at
+from .change import APPEND, CLOSE_GAP, GRAVE, PAGE, Change, filler
+from .fileio import read_at, write_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,9 +33,10 @@ from hv_kvp_daemon.wire.record import (
     encode,
 )
 
-from .change import append, read_at, replace
+from .change import append, replace
 from .damage import DamageReport
 from .errors import PoolFieldError
+from .fileio import read_at
 from .locking import LOCK_WAIT
 from .ready import assemble
 from .records import Records

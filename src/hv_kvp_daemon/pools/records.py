@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import read_at
 from .damage import REPEATED
+from .fileio import read_at
 from .index import KeyIndex
 
 TYPE_CHECKING = False
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .damage import DamageReport
-    from .shared_file import SharedFile, Stamp
+    from .shared_file import SharedFile
+    from .stamp import Stamp
 
 # Records that are read at once in a search: 160 KiB, whatever the pool's size.
 _BLOCK: Final = 64

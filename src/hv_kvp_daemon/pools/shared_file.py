@@ -23,27 +23,18 @@ import time
 from .errors import PoolError
 from .locking import LOCK_WAIT, PoolLock
 from .opening import create_pool, open_pool, sync_directory
+from .stamp import is_old, stamp_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Final, TypeAlias
+    from typing import Final
 
-    #: st_dev, st_ino, st_size, st_mtime_ns and st_ctime_ns.
-    Stamp: TypeAlias = tuple[int, int, int, int, int]
+    from .stamp import Stamp
 
 # How often a file may have been replaced while its locks were waited for.
 _REOPEN_LIMIT: Final = 8
-
-#: Nanoseconds after which another write has another st_mtime: Linux takes it from a
-#: clock that ticks every 1 to 10 ms.
-TICK: Final = 20_000_000
-
-# The same where a time has no fraction of a second: it may be kept in whole ones (ext3,
-# ext4 with inodes of 128 bytes) or in pairs of them (FAT).
-_COARSE_TICK: Final = 2_000_000_000
-_SECOND: Final = 1_000_000_000
 
 # Whoever may not write may still read.
 _NOT_WRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -159,13 +150,12 @@ class SharedFile:
     @property
     def stamp(self) -> Stamp | None:
         """What the file is known by, at the time of ``modified``; None: there was none."""
-        return None if self._status is None else self._stamp_of(self._status)
+        return None if self._status is None else stamp_of(self._status)
 
     @property
     def is_settled(self) -> bool:
         """Whether a write from now on will leave another stamp than the file has."""
-        tick = TICK if self.modified % _SECOND else _COARSE_TICK
-        return time.time_ns() - self.modified > tick or self.stamp == self._marked
+        return is_old(self.modified, time.time_ns()) or self.stamp == self._marked
 
     def keep(self) -> None:
         """Under a hold that found the file whole: know it again, once it is settled."""
@@ -182,7 +172,7 @@ class SharedFile:
         By one lstat(2), without the locks.
         """
         try:
-            return self._stamp_of(os.lstat(self.path)) == self._kept
+            return stamp_of(os.lstat(self.path)) == self._kept
         except OSError:
             return False  # whoever takes the locks meets the error, and tells of it
 
@@ -271,13 +261,6 @@ class SharedFile:
         if (status.st_dev, status.st_ino) != self._identity:
             return None
         return self._take_in(status)
-
-    @staticmethod
-    def _stamp_of(status: os.stat_result) -> Stamp:
-        return (
-            *(status.st_dev, status.st_ino, status.st_size),
-            *(status.st_mtime_ns, status.st_ctime_ns),
-        )
 
     def _take_in(self, status: os.stat_result) -> int:
         self._status = status

@@ -18,8 +18,8 @@ import os
 
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO_EXTERNAL, KVP_POOL_EXTERNAL
 
-from .change import write_at
 from .errors import PoolError
+from .fileio import write_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import CLOSE_GAP, GRAVE, Change, Cut, close_gap, read_at, read_into, replace
+from .change import CLOSE_GAP, GRAVE, Change, Cut, close_gap, replace
 from .errors import PoolError
+from .fileio import read_at, read_into
 from .journal import MOST_MOVED, MOST_MOVED_BESIDE, Journal
 
 TYPE_CHECKING = False
