@@ -97,7 +97,10 @@ class CharDevice:
         if size != len(reply):
             raise TransportLostError(f"wrote {size} of {len(reply)} bytes")
 
-    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+    # One function, since each that it would be parted into costs 0.1 us per request.
+    def converse(  # noqa: C901
+        self, conversation: Conversation
+    ) -> tuple[Ready, memoryview | None]:
         """As `Line.converse`, with nothing between the system calls that can be spared.
 
         That makes 5.7 microseconds of CPU for a prepared reply, instead of 6.2 (C: 4.7;
@@ -109,7 +112,7 @@ class CharDevice:
         prepared, numbers, clock = conversation.prepared.get, self._numbers, time.monotonic
         read, buffer, write = self._file.readinto, self._buffer, self._file.write
         one_message = [(self.fileno(), select.POLLIN)]
-        answered, answered_at = 0, 0.0
+        took, answered, answered_at = conversation.took, 0, 0.0
         try:
             while (ready := wait()) == one_message:
                 woke = clock()
@@ -122,6 +125,9 @@ class CharDevice:
                     return [], self._request(size)
                 if reply is not None:
                     answered, answered_at = answered + 1, woke
+                    if answered == 1:
+                        # At once: a conversation may last as long as the host asks.
+                        took(1, woke)
                 else:
                     request = self._request(size)
                     # Kept from running since it woke: it may change a pool too late.
@@ -137,8 +143,8 @@ class CharDevice:
                 if size != MESSAGE_SIZE:
                     raise TransportLostError(f"wrote {size} of {MESSAGE_SIZE} bytes")
         finally:
-            if answered:
-                conversation.took(answered, answered_at)
+            if answered > 1:
+                took(answered - 1, answered_at)
         return ready, None
 
     def close(self) -> None:

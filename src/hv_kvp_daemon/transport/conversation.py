@@ -41,8 +41,9 @@ class Conversation:
     replies by the first eight bytes of their requests (`wire.message.START`).
     ``answer(request)`` returns the reply to any other, or None where it has seen to
     that itself.  ``took(number, when)`` is told how many prepared replies were sent,
-    and when the last was, by time.monotonic().  ``stops`` says that the process has
-    been stopped: then the next request may be old.
+    and when the last was, by time.monotonic(): of the first at once, of the others at
+    the end.  ``stops`` says that the process has been stopped: then the next request
+    may be old.
     """
 
     __slots__ = ("answer", "prepared", "stops", "took", "wait")

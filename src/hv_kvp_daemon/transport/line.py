@@ -68,7 +68,7 @@ class Line:
         """
         wait, answer, stops = conversation.wait, conversation.answer, conversation.stops
         prepared, watched = conversation.prepared.get, self.watched
-        answered, answered_at = 0, 0.0
+        took, answered, answered_at = conversation.took, 0, 0.0
         try:
             while (ready := wait()) == list(watched[-1:]) and self.version:
                 woke = time.monotonic()
@@ -78,6 +78,9 @@ class Line:
                 reply = prepared(START.unpack_from(request)[0])
                 if reply is not None:
                     answered, answered_at = answered + 1, woke
+                    if answered == 1:
+                        # At once: a conversation may last as long as the host asks.
+                        took(1, woke)
                 else:
                     # Kept from running since it woke: it may change a pool too late.
                     if time.monotonic() - woke >= AWAY:
@@ -89,8 +92,8 @@ class Line:
                 if self.watched is not watched:
                     return [], None
         finally:
-            if answered:
-                conversation.took(answered, answered_at)
+            if answered > 1:
+                took(answered - 1, answered_at)
         return ready, None
 
     def newer(self) -> memoryview | None:
