@@ -182,7 +182,7 @@ def check_a_full_disk_fails_the_request_and_keeps_the_rest() -> None:
     """P11: the pool was emptied before it was written."""
     shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
     os.makedirs(guest.POOL_DIR)
-    # The journal keeps 324 KiB for itself, so that a full disk keeps nobody from
+    # The journal keeps 347 KiB for itself, so that a full disk keeps nobody from
     # changing or deleting.
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", guest.POOL_DIR], check=True
