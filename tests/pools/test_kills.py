@@ -11,7 +11,16 @@ import pytest
 
 from hv_kvp_daemon.pools import journal
 from tests.pools.crash import Calls, Disk
-from tests.pools.trial import CHANGES, NEIGHBOURS, SIZES, Trial, key_of, records, states
+from tests.pools.trial import (
+    CHANGES,
+    NEIGHBOURS,
+    SIZES,
+    Trial,
+    key_of,
+    killed_then_powerless,
+    records,
+    states,
+)
 
 
 @pytest.fixture
@@ -72,28 +81,14 @@ def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
 
 @pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
 def test_a_power_cut_while_a_change_is_put_in_order_does_no_harm(
-    trial: Trial, neighbour: str, monkeypatch: pytest.MonkeyPatch
+    trial: Trial, neighbour: str
 ) -> None:
-    before = records(60)
-    act, seen = NEIGHBOURS[neighbour]
     chance = random.Random(neighbour)
     for name in ("new long", "modify long", "delete first", "delete three"):
-        allowed = [seen(state) for state in states(before, name)]
-        nth, survived = 0, False
-        while not survived:
-            nth += 1
-            second, made = 0, 1
-            while second < made:
-                second += 1
-                survived = trial.die(before, name, Calls(nth, torn=True), sync=True)
-                act(trial.path)
-                disk = Disk(trial.directory, second)
-                trial.found(disk, sync=True)
-                made = disk.made + 1 if disk.made == second else 0
-                disk.lose_power(chance)
-                with monkeypatch.context() as patch:
-                    patch.setattr(journal, "boot", lambda: 2)
-                    assert trial.found() in allowed, (name, nth, second)
+        for calls, found, allowed in killed_then_powerless(
+            trial, records(60), name, neighbour, chance
+        ):
+            assert found in allowed, (name, calls)
 
 
 @pytest.mark.parametrize("size", SIZES[:3])

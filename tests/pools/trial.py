@@ -10,12 +10,16 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import pytest
+
+from hv_kvp_daemon.pools import journal
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
-from tests.pools.crash import Calls, DeadError, content
+from tests.pools.crash import Calls, DeadError, Disk, content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import random
+    from collections.abc import Callable, Iterator
 
 Records = list[bytes]
 
@@ -203,3 +207,32 @@ class Trial:
         raw = content(self.path)
         assert len(raw) % RECORD_SIZE == 0
         return whole(raw)
+
+
+def killed_then_powerless(
+    trial: Trial, before: Records, name: str, neighbour: str, chance: random.Random
+) -> Iterator[tuple[tuple[int, int], Records, list[Records]]]:
+    """A kill within a change, a neighbour, and a power cut while the change is put in order.
+
+    At every call of both; yields which, what is found after another start, and what
+    may be.
+    """
+    act, seen = NEIGHBOURS[neighbour]
+    allowed = [seen(state) for state in states(before, name)]
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        second, made = 0, 1
+        while second < made:
+            second += 1
+            survived = trial.die(
+                before, name, Calls(nth, torn=chance.random() < 0.7), sync=True
+            )
+            act(trial.path)
+            disk = Disk(trial.directory, second)
+            trial.found(disk, sync=True)
+            made = disk.made + 1 if disk.made == second else 0
+            disk.lose_power(chance)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(journal, "boot", lambda: 2)
+                yield (nth, second), trial.found(), allowed
