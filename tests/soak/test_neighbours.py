@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon import Pool
+from hv_kvp_daemon.pools.damage import REPEATED
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Request,
@@ -109,7 +110,10 @@ def test_every_event_of_cloud_init_is_there_once_and_whole(
             assert stream is not None
             stream.close()
         assert daemon.stop() == 0
-        assert "pool 1" not in daemon.stderr, daemon.stderr
+        # The library appends keys that are there already, which is told once.
+        told = [line for line in daemon.stderr.splitlines() if "pool 1" in line]
+        assert all(REPEATED in line for line in told), daemon.stderr
+        assert len(told) <= 1
     with open(path, "rb") as file:
         raw = file.read()
     assert len(raw) % 2560 == 0
