@@ -242,9 +242,14 @@ class Daemon:
             return None
         if self._trace:
             self._log_exchange(message, reply)
-        newer = None
         if late or finished - started >= _SLOW:
-            newer = self._chooser.line.newer()
+            return self._reply_late(reply)
+        self._chooser.line.reply(reply)
+        return None
+
+    def _reply_late(self, reply: bytes) -> memoryview | None:
+        """Send it, unless the driver has asked for something newer: then return that."""
+        newer = self._chooser.line.newer()
         if newer is None:
             self._chooser.line.reply(reply)
         else:
@@ -265,12 +270,7 @@ class Daemon:
             return
         if self._trace:
             self._log_exchange(request, reply)
-        newer = self._chooser.line.newer()
-        if newer is None:
-            self._chooser.line.reply(reply)
-        else:
-            self._log.warning("a reply came too late; the driver has asked anew")
-        self._serve(newer)
+        self._serve(self._reply_late(reply))
 
     def _drop_later(self, why: str) -> None:
         """A reply that is still owed has nobody to wait for it."""

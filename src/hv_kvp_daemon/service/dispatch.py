@@ -114,7 +114,7 @@ class Dispatch:
     def make(self, message: Buffer) -> bytes | None:
         """As `answer`, where no reply is prepared."""
         kind = message[0]
-        self.requests[kind] = self.requests.get(kind, 0) + 1
+        self.count(kind, 1)
         if kind == KVP_OP_GET_IP_INFO:
             return self.ip_info.answer(message)
         operation = self._operations.get(kind)

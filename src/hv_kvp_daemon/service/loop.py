@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    #: Descriptors that are ready, with their poll events.
-    Ready: TypeAlias = list[tuple[int, int]]
+    from hv_kvp_daemon.transport.conversation import Ready
+
     Handler: TypeAlias = Callable[[int, int], None]
 
 # More are never watched; those that do not fit are reported by the next wait.
