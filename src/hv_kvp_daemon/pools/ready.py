@@ -6,7 +6,7 @@ Rule: the journal is looked at once after each change of the file, by whomever.
 That a writer died in the middle shows only in the journal, at any time: a script
 that uses the library can be killed beside a daemon that runs.  A look at each
 request would cost system calls for something that hardly ever happens; a file of
-the length and time of the last look has nothing new in it.
+the stamp of the last look has nothing new in it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def assemble(
 class Readiness:
     """Sees to it that a pool is whole before a request; ``report`` gets what was mended."""
 
-    __slots__ = ("_looked", "_reading", "_report", "_trouble", "_writer", "file")
+    __slots__ = ("_reading", "_report", "_trouble", "_writer", "file")
 
     def __init__(
         self, file: SharedFile, writer: Writer, report: Callable[[str], object]
@@ -68,8 +68,6 @@ class Readiness:
         self.file = file
         self._writer = writer
         self._report = report
-        # Of the file at the last look: st_mtime_ns and length.
-        self._looked: tuple[int, int] | None = None
         self._trouble = False
         # Holds keep nothing between two uses; most requests want this one.
         self._reading = ReadyHold(self, file.hold(), False)
@@ -80,20 +78,20 @@ class Readiness:
             return self._reading
         return ReadyHold(self, self.file.hold(write=write, create=create), write)
 
-    def needs_mending(self, size: int) -> bool:
+    def needs_mending(self) -> bool:
         """Tell whether somebody's change must be finished before the file is used.
+
+        If not, the file is kept: until it changes there is nothing to look for.
 
         :raises PoolError: the journal cannot be read.
         """
-        if (self.file.modified, size) == self._looked:
+        file = self.file
+        if file.kept is not None and file.kept == file.stamp:
             return False
-        if self.file.fd < 0 or not self.file.can_write:
-            return False
-        if self._writer.journal.pending() is not None:
+        may_mend = file.fd >= 0 and file.can_write
+        if may_mend and self._writer.journal.pending() is not None:
             return True
-        # Another write within the same tick would not show.
-        if self.file.is_settled:
-            self._looked = (self.file.modified, size)
+        file.keep()
         return False
 
     def mend(self) -> int:
@@ -109,8 +107,8 @@ class Readiness:
     def mend_for_reader(self) -> None:
         """Finish what is pending; who reads is served where that cannot be done, too."""
         try:
-            with self.file.hold(write=True) as size:
-                if self.needs_mending(size):
+            with self.file.hold(write=True):
+                if self.needs_mending():
                     self.mend()
         except PoolError as error:
             self.tell_trouble(error)
@@ -138,8 +136,7 @@ class ReadyHold:
     def __enter__(self) -> int:
         size = self._hold.__enter__()
         try:
-            if not self._readiness.needs_mending(size):
-                self._readiness.file.keep()
+            if not self._readiness.needs_mending():
                 return size
             if self._write:
                 return self._readiness.mend()

@@ -45,13 +45,12 @@ class SharedFile:
 
     ``fd`` is -1 while nothing is open, which during a hold means: there is no file.
     ``modified`` is its st_mtime_ns when it was last entered, or `look` or `mark` called
-    since.
+    since.  ``kept`` is its stamp when it was kept; while there is one, the file is open.
     """
 
     __slots__ = (
         "_can_write",
         "_identity",
-        "_kept",
         "_lock",
         "_marked",
         "_name_on_disk",
@@ -59,6 +58,7 @@ class SharedFile:
         "_sync",
         "_writable",
         "fd",
+        "kept",
         "modified",
         "path",
         "pool",
@@ -79,6 +79,7 @@ class SharedFile:
         self.path = os.path.abspath(path)
         self.fd = -1
         self.modified = 0
+        self.kept: Stamp | None = None
         self._sync = sync
         self._writable = writable
         self._lock = PoolLock(pool, self.path, report=report, pause=pause, wait=lock_wait)
@@ -90,7 +91,6 @@ class SharedFile:
         # Of the file when `modified` was; and the stamp that `mark` gave.
         self._status: os.stat_result | None = None
         self._marked: Stamp | None = None
-        self._kept: Stamp | None = None
 
     def hold(self, *, write: bool = False, create: bool = False) -> Hold:
         """Return a context in which the file is held, and which gives its length in bytes.
@@ -159,12 +159,7 @@ class SharedFile:
 
     def keep(self) -> None:
         """Under a hold that found the file whole: know it again, once it is settled."""
-        self._kept = self.stamp if self.is_settled else None
-
-    @property
-    def kept(self) -> Stamp | None:
-        """The stamp of the file as it was kept; while there is one, the file is open."""
-        return self._kept
+        self.kept = self.stamp if self.is_settled else None
 
     def is_kept(self) -> bool:
         """Whether all that was read up to now is as it was when the file was kept.
@@ -172,7 +167,7 @@ class SharedFile:
         By one lstat(2), without the locks.
         """
         try:
-            return stamp_of(os.lstat(self.path)) == self._kept
+            return stamp_of(os.lstat(self.path)) == self.kept
         except OSError:
             return False  # whoever takes the locks meets the error, and tells of it
 
@@ -196,7 +191,7 @@ class SharedFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-            self._kept = None
+            self.kept = None
 
     def enter(self, *, write: bool, create: bool) -> int:
         """Open if need be, lock, check the path; return the length.  For `Hold`."""
