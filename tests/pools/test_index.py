@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,8 @@ class Clock:
         cls.now += 1
         return cls.now
 
+    monotonic = staticmethod(time.monotonic)
+
     @classmethod
     def last_tick(cls) -> int:
         """The time that a file gets now."""
@@ -66,7 +69,7 @@ class Clock:
 
 
 def without_ctime(status: os.stat_result) -> Stamp:
-    return (*stamp_of(status)[:4], 0)
+    return (*stamp_of(status)[:5], 0)
 
 
 class Coarse(SharedFile):

@@ -7,12 +7,14 @@ against a cost that comes back unnoticed; `make bench` has the times.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import statistics
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import psutil
@@ -99,6 +101,11 @@ print(json.dumps({"status": status, "modules": modules, "turns": turns}))
 """
 
 
+def unread(end: socket.socket) -> int:
+    """Bytes that the other end of a socket pair has not received yet, and the kernel's own."""
+    return int.from_bytes(fcntl.ioctl(end, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 class Served:
     """A daemon under observation: ``ask``, then ``end`` for what it wrote down.
 
@@ -120,6 +127,9 @@ class Served:
         theirs.close()
         assert self._end.recv(MESSAGE_SIZE) == encode_register()
         self._end.send(encode_register(b"3.1"))
+        # The driver has no second message before the first is read, so the daemon does
+        # not ask for more than one each time that it is woken.
+        wait_for("the version to be read", lambda: not unread(self._end))
         self._seen = psutil.Process(self._process.pid)
         # Who answers has begun to look it up.
         self.ask(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=9))

@@ -35,6 +35,8 @@ PREPARED = {
     struct.unpack_from("=Q", request)[0]: encode_pair(b"key %d" % n, b"value", n)
     for n, request in enumerate(SWEPT)
 }
+GLANCED = encode_request(Request(KVP_OP_ENUMERATE, 1, index=7))
+GLANCED_REPLY = encode_pair(b"a key", b"and its value", 7)
 SET = encode_request(Request(KVP_OP_SET, 0, b"key", b"value"))
 
 
@@ -65,7 +67,10 @@ class Driver:
             assert when <= time.monotonic()
             self.told.append(number)
 
-        return Conversation(self.wait, PREPARED, answer, took, self)
+        return Conversation(self.wait, PREPARED, self.glance, answer, took, self)
+
+    def glance(self, message: memoryview) -> bytes | None:
+        return GLANCED_REPLY if bytes(message) == GLANCED else None
 
     def wait(self) -> Ready:
         """Send the next request, or, when there is none, make another descriptor ready."""
@@ -129,16 +134,17 @@ def partner(
     line.close()
 
 
-def test_prepared_replies_are_sent_and_counted_until_another_descriptor_is_ready(
+def test_quick_replies_are_sent_and_counted_until_another_descriptor_is_ready(
     driver: Driver, partner: CharDevice | Plain
 ) -> None:
-    driver.before_wait = [*SWEPT, SWEPT[0]]
+    driver.before_wait = [*SWEPT, GLANCED, SWEPT[0]]
     assert partner.converse(driver.conversation(partner.fileno())) == (
         [(driver.other, 1)],
         None,
     )
-    assert driver.replies() == [*PREPARED.values(), *list(PREPARED.values())[:1]]
-    assert driver.told == [1, 3]
+    first, *others = PREPARED.values()
+    assert driver.replies() == [first, *others, GLANCED_REPLY, first]
+    assert driver.told == [1, 4]
     assert not driver.asked
 
 
@@ -164,7 +170,7 @@ def test_it_ends_where_the_answer_comes_later(
     assert not driver.told
 
 
-@pytest.mark.parametrize("message", [SET, SWEPT[0]])
+@pytest.mark.parametrize("message", [SET, GLANCED, SWEPT[0]])
 def test_after_a_stop_the_request_is_handed_on_unanswered(
     driver: Driver, partner: CharDevice | Plain, message: bytes
 ) -> None:
@@ -178,18 +184,23 @@ def test_after_a_stop_the_request_is_handed_on_unanswered(
     assert not driver.replies()
 
 
-def test_a_change_that_was_read_long_after_it_came_is_handed_on(
-    driver: Driver, partner: CharDevice | Plain, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("message", [SET, GLANCED])
+def test_what_was_read_long_after_it_came_is_handed_on(
+    driver: Driver,
+    partner: CharDevice | Plain,
+    message: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Kept from running between the wake-up and the read."""
-    driver.before_wait = [SET]
+    """Kept from running between the wake-up and the read, or by a slow disk after it."""
+    driver.before_wait = [message]
     times = iter((100.0, 100.0 + AWAY))
     conversation = driver.conversation(partner.fileno())
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
     _, request = partner.converse(conversation)
     assert request is not None
-    assert bytes(request) == SET
+    assert bytes(request) == message
     assert not driver.asked
+    assert not driver.replies()
 
 
 def test_an_answer_to_the_registration_is_no_request(
@@ -228,7 +239,9 @@ def test_a_refused_reply_loses_the_line(driver: Driver, device: CharDevice) -> N
 def test_a_line_without_a_device_only_waits(driver: Driver, kind: type[DeviceLine]) -> None:
     line = kind(lambda _: None, "/nonexistent/hv_kvp")
     line.start()
-    conversation = Conversation(lambda: [(7, 1)], {}, lambda _: None, lambda *_: None, driver)
+    conversation = Conversation(
+        lambda: [(7, 1)], {}, lambda _: None, lambda _: None, lambda *_: None, driver
+    )
     assert line.converse(conversation) == ([(7, 1)], None)
     line.close()
 

@@ -6,7 +6,7 @@ Rule: it is told, and served as far as it can be; nobody's bytes are mended unas
 
 from __future__ import annotations
 
-from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE, VALUE_SIZE
+from hv_kvp_daemon.wire.record import KEY_SIZE, plain_lengths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ UNENDING: Final = "a field without a NUL at its end, which other readers run ove
 LEFTOVERS: Final = "bytes behind the end of a text, which other readers may show"
 INVALID: Final = "a text that is no valid UTF-8, of which a host is shown U+FFFD"
 REPEATED: Final = "the key of an earlier record, whose value is the one that counts"
-
-_NULS: Final = bytes(VALUE_SIZE)
 
 
 class DamageReport:
@@ -52,16 +50,10 @@ class DamageReport:
 
 
 def damage(data: bytes) -> list[str]:
-    """Return what is wrong with a record; to find nothing takes 0.4 us."""
-    key, value = data.find(0, 0, KEY_SIZE), data.find(0, KEY_SIZE)
-    if (
-        key > 0 <= value
-        and data.startswith(_NULS[: KEY_SIZE - key], key)
-        and data.startswith(_NULS[: RECORD_SIZE - value], value)
-        and data.isascii()
-    ):
+    """Return what is wrong with a record."""
+    if plain_lengths(data) is not None:
         return []
-    found = [] if key else [NO_KEY]
+    found = [] if data[0] else [NO_KEY]
     for field in (data[:KEY_SIZE], data[KEY_SIZE:]):
         text, nul, rest = field.partition(b"\0")
         if not nul:

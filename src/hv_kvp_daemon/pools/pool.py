@@ -62,7 +62,7 @@ class PoolFile:
 
     __slots__ = (
         *("_damage", "_file", "_odd_bytes", "_ready"),
-        *("_records", "_report", "_writer"),
+        *("_records", "_report", "_writer", "glance"),
     )
 
     def __init__(
@@ -91,6 +91,8 @@ class PoolFile:
             f"pool {number} ({self._file.path})", report if tell_damage else None
         )
         self._records = Records(self._file, self._damage)
+        #: The bytes of a record by its index, without a wait: see `Records.glance`.
+        self.glance = self._records.glance
         # Bytes behind the last whole record, as reported.
         self._odd_bytes = 0
 

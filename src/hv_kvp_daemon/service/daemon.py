@@ -151,6 +151,7 @@ class Daemon:
             Conversation(
                 self._loop.wait,
                 self._dispatch.prepared(),
+                self._dispatch.glance,
                 self._answer,
                 self._took,
                 self._signals,

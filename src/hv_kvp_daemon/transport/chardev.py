@@ -22,6 +22,8 @@ from .errors import TransportError, TransportLostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conversation import Conversation, Ready
 
 DEVICE = "/dev/vmbus/hv_kvp"
@@ -35,6 +37,11 @@ class CharDevice:
     """
 
     name = "chardev"
+
+    #: Edge-triggered: the driver wakes its poller for each message, keeps no second one
+    #: before the first is answered, and wakes it when it goes.  Otherwise epoll asks
+    #: again whether there is more after each: 0.25 of 5.4 us of a request (measured).
+    EVENTS = select.POLLIN | select.EPOLLET
 
     def __init__(self, path: str = DEVICE) -> None:
         self.version = b""
@@ -98,7 +105,7 @@ class CharDevice:
             raise TransportLostError(f"wrote {size} of {len(reply)} bytes")
 
     # One function, since each that it would be parted into costs 0.1 us per request.
-    def converse(  # noqa: C901
+    def converse(  # noqa: C901, PLR0912
         self, conversation: Conversation
     ) -> tuple[Ready, memoryview | None]:
         """As `Line.converse`, with nothing between the system calls that can be spared.
@@ -109,7 +116,8 @@ class CharDevice:
         :raises TransportLostError: as `receive` and `send`.
         """
         wait, answer, stops = conversation.wait, conversation.answer, conversation.stops
-        prepared, numbers, clock = conversation.prepared.get, self._numbers, time.monotonic
+        prepared, glance = conversation.prepared.get, conversation.glance
+        numbers, clock = self._numbers, time.monotonic
         read, buffer, write = self._file.readinto, self._buffer, self._file.write
         one_message = [(self.fileno(), select.POLLIN)]
         took, answered, answered_at = conversation.took, 0, 0.0
@@ -120,7 +128,15 @@ class CharDevice:
                     size = read(buffer)
                 except OSError as error:
                     raise _lost("read", error) from error
-                reply = prepared(numbers[0]) if size == MESSAGE_SIZE else None
+                if size != MESSAGE_SIZE:
+                    return [], self._request(size)
+                reply = prepared(numbers[0])
+                if reply is None:
+                    reply = glance(buffer)
+                    # Kept from running since it woke: the driver may have asked anew,
+                    # and the host does not expect a change any more.
+                    if clock() - woke >= AWAY:
+                        return [], self._request(size)
                 if stops.continued:
                     return [], self._request(size)
                 if reply is not None:
@@ -129,11 +145,7 @@ class CharDevice:
                         # At once: a conversation may last as long as the host asks.
                         took(1, woke)
                 else:
-                    request = self._request(size)
-                    # Kept from running since it woke: it may change a pool too late.
-                    if request is None or clock() - woke >= AWAY:
-                        return [], request
-                    reply = answer(request)
+                    reply = self._reply(answer)
                     if reply is None:
                         return [], None
                 try:
@@ -146,6 +158,11 @@ class CharDevice:
             if answered > 1:
                 took(answered - 1, answered_at)
         return ready, None
+
+    def _reply(self, answer: Callable[[memoryview], bytes | None]) -> bytes | None:
+        """The reply to what was read, if it is a request."""
+        request = self._request(MESSAGE_SIZE)
+        return None if request is None else answer(request)
 
     def close(self) -> None:
         self._file.close()

@@ -39,25 +39,28 @@ class Conversation:
 
     ``wait()`` returns what is ready, after any length of time.  ``prepared`` has whole
     replies by the first eight bytes of their requests (`wire.message.START`).
+    ``glance(request)`` returns one that is as quickly made, or None.
     ``answer(request)`` returns the reply to any other, or None where it has seen to
-    that itself.  ``took(number, when)`` is told how many prepared replies were sent,
-    and when the last was, by time.monotonic(): of the first at once, of the others at
-    the end.  ``stops`` says that the process has been stopped: then the next request
+    that itself.  ``took(number, when)`` is told how many were sent that were prepared or
+    quickly made, and when the last was, by time.monotonic(): of the first at once, of the
+    others at the end.  ``stops`` says that the process has been stopped: then the next request
     may be old.
     """
 
-    __slots__ = ("answer", "prepared", "stops", "took", "wait")
+    __slots__ = ("answer", "glance", "prepared", "stops", "took", "wait")
 
     def __init__(
         self,
         wait: Callable[[], Ready],
         prepared: Mapping[int, bytes],
+        glance: Callable[[memoryview], bytes | None],
         answer: Callable[[memoryview], bytes | None],
         took: Callable[[int, float], None],
         stops: Stops,
     ) -> None:
         self.wait = wait
         self.prepared = prepared
+        self.glance = glance
         self.answer = answer
         self.took = took
         self.stops = stops

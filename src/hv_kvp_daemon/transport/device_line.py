@@ -93,10 +93,12 @@ class DeviceLine(Line):
         self.try_later()
 
     def _watch(self) -> None:
-        sources = (self._uevents, self._device)
-        self.watched = tuple(
-            (source.fileno(), select.POLLIN) for source in sources if source is not None
-        )
+        watched: list[tuple[int, int]] = []
+        if self._uevents is not None:
+            watched.append((self._uevents.fileno(), select.POLLIN))
+        if self._device is not None:
+            watched.append((self._device.fileno(), self._device.EVENTS))
+        self.watched = tuple(watched)
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
         if self._uevents is not None and fd == self._uevents.fileno():

@@ -38,7 +38,7 @@ class Line:
         self.version = b""
         #: time.monotonic() at which `on_deadline` wants to be called, or None.
         self.deadline: float | None = None
-        #: (descriptor, poll events) to watch now, that of the driver's messages last; a
+        #: (descriptor, epoll events) to watch now, that of the driver's messages last; a
         #: new tuple whenever they change.
         self.watched: tuple[tuple[int, int], ...] = ()
         self._report = report
@@ -67,24 +67,27 @@ class Line:
         to be answered; or nothing, where the rest has been seen to.
         """
         wait, answer, stops = conversation.wait, conversation.answer, conversation.stops
-        prepared, watched = conversation.prepared.get, self.watched
+        prepared, glance = conversation.prepared.get, conversation.glance
+        watched = self.watched
+        one_message = [(watched[-1][0], select.POLLIN)] if watched else []
         took, answered, answered_at = conversation.took, 0, 0.0
         try:
-            while (ready := wait()) == list(watched[-1:]) and self.version:
+            while (ready := wait()) == one_message and self.version:
                 woke = time.monotonic()
                 request = self.on_event(*ready[0])
-                if request is None or stops.continued:
+                if request is None:
+                    return [], None
+                reply = prepared(START.unpack_from(request)[0]) or glance(request)
+                # Stopped, or kept from running since it woke: the driver may have asked
+                # anew, and the host does not expect a change any more.
+                if stops.continued or time.monotonic() - woke >= AWAY:
                     return [], request
-                reply = prepared(START.unpack_from(request)[0])
                 if reply is not None:
                     answered, answered_at = answered + 1, woke
                     if answered == 1:
                         # At once: a conversation may last as long as the host asks.
                         took(1, woke)
                 else:
-                    # Kept from running since it woke: it may change a pool too late.
-                    if time.monotonic() - woke >= AWAY:
-                        return [], request
                     reply = answer(request)
                     if reply is None:
                         return [], None

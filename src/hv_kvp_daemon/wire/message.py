@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 
 from .errors import WireError
+from .record import RECORD_SIZE, plain_lengths
 from .text import FIELD_MAX_KEY, FIELD_MAX_VALUE, host_key, host_value
 from .uapi import (
     HV_KVP_EXCHANGE_MAX_KEY_SIZE,
@@ -62,6 +63,9 @@ _EXCHANGE = struct.Struct(
 )
 _DELETE = struct.Struct(f"=BBxxI{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s")
 _ENUMERATE = struct.Struct("=BBxxI")
+_RECORD_REPLY = struct.Struct(
+    f"=IIIII{RECORD_SIZE}s{MESSAGE_SIZE - ENUMERATE_KEY - RECORD_SIZE}x"
+)
 _REGISTER = struct.Struct(f"=BBxx{REGISTER_VERSION_SIZE}s")
 _REPLY = struct.Struct(
     f"=IIIII{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s{HV_KVP_EXCHANGE_MAX_VALUE_SIZE}s"
@@ -144,6 +148,12 @@ def decode_request(message: Buffer) -> Request:
     return Request(operation, pool)
 
 
+def enumerated(message: Buffer) -> tuple[int, int] | None:
+    """Pool and index of a message that is an ENUMERATE, else None."""
+    operation, pool, index = _ENUMERATE.unpack_from(message)
+    return (pool, index) if operation == KVP_OP_ENUMERATE else None
+
+
 def _key(message: Buffer, size_at: int, at: int) -> bytes:
     size = _U32.unpack_from(message, size_at)[0]
     if size > HV_KVP_EXCHANGE_MAX_KEY_SIZE:
@@ -201,6 +211,19 @@ def encode_pair(key: bytes, value: bytes, index: int = 0) -> bytes:
     key = host_key(key)
     value = host_value(value)
     return _REPLY.pack(HV_S_OK, index, REG_SZ, len(key) + 1, len(value) + 1, key, value)
+
+
+def encode_record(data: bytes, index: int) -> bytes | None:
+    """The same reply to ENUMERATE, of the 2560 bytes of a record; None: `encode_pair` it.
+
+    Key and value stand in a reply as they do in a record, so one that is fit for the
+    driver is copied.
+    """
+    lengths = plain_lengths(data)
+    if lengths is None:
+        return None
+    key, value = lengths
+    return _RECORD_REPLY.pack(HV_S_OK, index, REG_SZ, key + 1, value + 1, data)
 
 
 def decode_reply(message: Buffer) -> Reply:

@@ -1,0 +1,136 @@
+"""Records that are read without the locks: what is known of a file, and what ends that."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hv_kvp_daemon.pools.pool import PoolFile
+
+#: A time that is longer ago than any tick.
+OLD = 1_000_000_000_123_456_789
+
+RECORDS = [Record(b"key %d" % number, b"value %d" % number) for number in range(3)]
+
+
+def write(path: str, *records: Record) -> None:
+    """As another program does that makes the file."""
+    with open(path, "wb") as file:
+        file.write(b"".join(encode(record.key, record.value) for record in records))
+    os.utime(path, ns=(OLD, OLD))
+
+
+@pytest.fixture
+def known(pool: PoolFile) -> PoolFile:
+    """A pool that was read under its locks, so that they are not needed any more."""
+    write(pool.path, *RECORDS)
+    assert pool.glance(0) is None
+    assert pool.records() == RECORDS
+    assert pool.glance(1) == encode(b"key 1", b"value 1")
+    return pool
+
+
+def set_value(path: str) -> None:
+    with open(path, "r+b") as file:
+        file.seek(RECORD_SIZE)
+        file.write(encode(b"key 1", b"another"))
+
+
+def append(path: str) -> None:
+    with open(path, "ab") as file:
+        file.write(encode(b"key 3", b""))
+
+
+def replace(path: str) -> None:
+    write(f"{path}.new", Record(b"new", b"1"), Record(b"new", b"2"))
+    os.replace(f"{path}.new", path)
+
+
+def exchange_directory(path: str) -> None:
+    directory = os.path.dirname(path)
+    os.rename(directory, f"{directory}.old")
+    os.mkdir(directory)
+    write(path, Record(b"new", b"1"), Record(b"new", b"2"))
+
+
+NEIGHBOURS: list[tuple[Callable[[str], object], Record | None]] = [
+    (set_value, Record(b"key 1", b"another")),
+    (append, RECORDS[1]),
+    (lambda path: os.truncate(path, RECORD_SIZE), None),
+    (lambda path: os.truncate(path, 0), None),
+    (os.unlink, None),
+    (lambda path: os.rename(path, f"{path}.old"), None),
+    (replace, Record(b"new", b"2")),
+]
+
+
+@pytest.mark.parametrize(("neighbour", "record"), NEIGHBOURS)
+def test_what_others_do_to_the_file_is_seen_by_the_next_read(
+    known: PoolFile, neighbour: Callable[[str], object], record: Record | None
+) -> None:
+    neighbour(known.path)
+    assert known.glance(1) is None
+    assert known.read(1) == record
+
+
+def test_what_others_do_to_the_file_is_seen_while_it_is_read(
+    known: PoolFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the bytes were read, and before the file was found unchanged."""
+
+    def meanwhile() -> float:
+        set_value(known.path)
+        return 0.0
+
+    monkeypatch.setattr(time, "monotonic", meanwhile)
+    assert known.glance(1) is None
+    monkeypatch.undo()
+    assert known.read(1) == Record(b"key 1", b"another")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time.monotonic() of these tests."""
+    now = [time.monotonic()]
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now[0])
+        yield now
+
+
+def test_another_directory_in_the_place_of_the_files_is_seen_after_a_second(
+    clock: list[float], known: PoolFile
+) -> None:
+    exchange_directory(known.path)
+    clock[0] += 1.01
+    assert known.glance(1) is None
+    assert known.read(1) == Record(b"new", b"2")
+
+
+def test_another_directory_is_seen_at_once_by_who_takes_the_locks(known: PoolFile) -> None:
+    exchange_directory(known.path)
+    assert known.find(b"key 1") is None
+    assert known.find(b"new") == b"1"
+
+
+def test_behind_the_last_record_there_is_none(known: PoolFile) -> None:
+    assert known.glance(3) == b""
+    with open(known.path, "ab") as file:
+        file.write(b"odd bytes")
+    os.utime(known.path, ns=(OLD, OLD))
+    assert known.records() == RECORDS
+    assert known.glance(3) == b"odd bytes"
+    assert known.read(3) is None
+
+
+def test_a_file_that_was_closed_is_not_known(known: PoolFile) -> None:
+    known.close()
+    assert known.glance(1) is None
+    assert known.read(1) == RECORDS[1]
