@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import journal as journal_module
-from hv_kvp_daemon.pools.change import append, close_gap, replace
+from hv_kvp_daemon.pools.change import SECTOR, append, close_gap, replace
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal import Journal
-from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 
 if TYPE_CHECKING:
     import subprocess
@@ -200,7 +200,7 @@ def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, reports: list[str]
 ) -> None:
     pool = make_pool()
-    pool.append(b"k", b"1" * 2000)
+    pool.append(b"k", b"1" * 1000)
     real = os.pwrite
 
     def refuse(fd: int, data: bytes, offset: int) -> int:
@@ -209,13 +209,33 @@ def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
         return real(fd, data, offset)
 
     monkeypatch.setattr(os, "pwrite", refuse)
-    pool.store(b"k", b"2" * 2000)
+    pool.store(b"k", b"2" * 1000)
     assert len(reports) == 1
     assert "its journal" in reports[0]
     monkeypatch.undo()
-    assert pool.find(b"k") == b"2" * 2000
-    pool.store(b"k", b"3" * 2000)
+    assert pool.find(b"k") == b"2" * 1000
+    # In one sector, so without the journal; what the journal has would look torn by it.
+    partly = b"2" * SECTOR + b"1" * (1000 - SECTOR)
+    pool.store(b"k", partly)
+    assert make_pool().find(b"k") == partly
+    pool.store(b"k", b"3" * 1000)
     assert len(reports) == 1
+
+
+def test_after_a_change_of_ours_the_journal_is_not_looked_at(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool()
+    pool.append(b"k", b"1")
+
+    def look(_: Journal) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Journal, "pending", look)
+    pool.store(b"k", b"2")
+    pool.store(b"l", b"3")
+    assert pool.delete(b"k")
+    assert pool.records() == [Record(b"l", b"3")]
 
 
 def test_a_disk_too_full_for_the_journal_leaves_no_journal(

@@ -62,13 +62,13 @@ def test_a_refused_write_loses_the_line(tmp_path: Path) -> None:
 
 
 def turn(line: DeviceLine) -> memoryview | None:
-    poll = select.poll()
-    for fd, events in line.watched:
-        poll.register(fd, events)
-    for fd, events in poll.poll(5000):
-        request = line.on_event(fd, events)
-        if request is not None:
-            return request
+    with select.epoll() as epoll:
+        for fd, events in line.watched:
+            epoll.register(fd, events)
+        for fd, events in epoll.poll(5):
+            request = line.on_event(fd, events)
+            if request is not None:
+                return request
     return None
 
 

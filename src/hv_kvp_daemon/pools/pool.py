@@ -181,7 +181,7 @@ class PoolFile:
                 change = replace(number * RECORD_SIZE, old, old[:KEY_SIZE] + data[KEY_SIZE:])
                 self._writer.commit(change, cut=end if end < size else None)
                 self._odd_bytes = 0
-            self._records.changed(count)
+            self._ready.changed(self._records.changed(count))
 
     def append(self, key: bytes, value: bytes) -> None:
         """Add a record behind the last, whether or not the key is there already.
@@ -194,7 +194,7 @@ class PoolFile:
             self._records.changing()
             self._append(data, size)
             self._records.appended(key, count)
-            self._records.changed(count + 1)
+            self._ready.changed(self._records.changed(count + 1))
 
     def delete(self, key: bytes) -> bool:
         """Remove every record with this key; False where there is none.
@@ -214,7 +214,7 @@ class PoolFile:
             self._writer.remove(offsets)
             self._odd_bytes = 0
             self._records.removed(key)
-            self._records.changed(count - len(offsets))
+            self._ready.changed(self._records.changed(count - len(offsets)))
             return True
 
     def clear(self, if_older_than: int | None = None) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .shared_file import Hold
+    from .stamp import Stamp
 
 
 def assemble(
@@ -93,6 +94,13 @@ class Readiness:
             return True
         file.keep()
         return False
+
+    def changed(self, stamp: Stamp | None) -> None:
+        """After a change of ours, which left this stamp: there is nothing to look for.
+
+        Not where the journal could not be cleared of it: it is told in the next hold.
+        """
+        self.file.kept = stamp if self._writer.journal.is_clear else None
 
     def mend(self) -> int:
         """Finish what is pending, under a hold for writing, and return the length.

@@ -58,8 +58,9 @@ class Records:
             return None
         try:
             data = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
-        except OSError:
-            return None  # met again under the locks, and told of
+        except (OSError, OverflowError):
+            # Met again under the locks, and told of; or no file is as long as that.
+            return None
         return data if self._file.is_kept() else None
 
     def glance_for(self, start: bytes) -> tuple[bool, tuple[int, bytes] | None]:
@@ -144,11 +145,15 @@ class Records:
         else:
             self._is_kept_up = False
 
-    def changed(self, count: int) -> None:
-        """After a change of ours, which left so many records and no byte behind them."""
+    def changed(self, count: int) -> Stamp | None:
+        """After a change of ours, which left so many records and no byte behind them.
+
+        Return the stamp by which the file is known now, or None.
+        """
         self._seen = self._file.mark(count * RECORD_SIZE)
         if self._is_kept_up:
             self._index.stamp = self._seen
+        return self._seen
 
     def emptied(self) -> None:
         """All records were cut off."""
