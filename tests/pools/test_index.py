@@ -20,9 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from hv_kvp_daemon.pools import ready, shared_file
-from hv_kvp_daemon.pools import records as records_module
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.index import KeyIndex
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.pools.shared_file import SharedFile
@@ -113,12 +111,14 @@ def rename(path: str, number: int, key: bytes) -> None:
 def read_records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes of the pool each read of it asked for."""
     lengths: list[int] = []
+    pread = os.pread
 
     def counted(fd: int, length: int, offset: int) -> bytes:
-        lengths.append(length)
-        return read_at(fd, length, offset)
+        if length % RECORD_SIZE == 0:  # the journal is read in other pieces
+            lengths.append(length)
+        return pread(fd, length, offset)
 
-    monkeypatch.setattr(records_module, "read_at", counted)
+    monkeypatch.setattr(os, "pread", counted)
     return lengths
 
 
@@ -170,8 +170,8 @@ def test_a_record_that_is_another_by_now_is_not_taken_for_the_one_asked_for(
     indexed: PoolFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if all times were as before: what a network file system may say."""
-    stamp = indexed._file.stamp
-    monkeypatch.setattr(type(indexed._file), "stamp", stamp)
+    stamp = indexed.file.stamp
+    monkeypatch.setattr(type(indexed.file), "stamp", stamp)
     write(indexed.path, b"b", b"a", b"c")
     assert indexed.find(b"b") == b"0"
     assert indexed.find(b"a") == b"1"
@@ -296,7 +296,7 @@ def test_who_may_not_set_the_time_is_served_all_the_same(
     real = os.utime
 
     def refuse(path: int | str, ns: tuple[int, int]) -> None:
-        if path == indexed._file.fd:
+        if path == indexed.file.fd:
             raise PermissionError
         real(path, ns=ns)
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hv_kvp_daemon.transport.connector import OVERRUN, SUPERSEDED, Connector
+from hv_kvp_daemon.transport.conversation import Conversation
 from hv_kvp_daemon.wire.connector import FRAME_SIZE, LENGTH, pack_header, unpack
 from hv_kvp_daemon.wire.message import Request, encode_register, encode_request, encode_status
+
+if TYPE_CHECKING:
+    from hv_kvp_daemon.transport.conversation import Ready
 
 NAMESPACED = Path(__file__).with_name("inside_namespace.py")
 
@@ -154,4 +160,92 @@ def test_a_registration_is_a_whole_message_of_zeros_behind_its_number(under: Und
 def test_a_reply_that_cannot_be_sent_is_counted(under: Under) -> None:
     under.socket.errors = [errno.ENOBUFS]
     under.connector.send(encode_status(0))
+    assert under.dropped == {"reply not sent": 1}
+
+
+class Talk:
+    """A conversation with no other descriptor: it ends when nothing more has come."""
+
+    def __init__(self, under: Under) -> None:
+        self._poll = select.poll()
+        self._poll.register(under.connector.fileno(), select.POLLIN)
+        self.continued = False
+        self.asked: list[bytes] = []
+
+    def conversation(self) -> Conversation:
+        return Conversation(
+            lambda: self._poll.poll(0), {}, lambda _: None, self.answer, lambda *_: None, self
+        )
+
+    def answer(self, message: memoryview) -> bytes:
+        self.asked.append(bytes(message))
+        return encode_status(len(self.asked))
+
+
+def test_what_is_no_request_is_passed_over_in_a_conversation(under: Under) -> None:
+    under.socket.kernel.send((pack_header() + enumerate_request(1))[:-1])
+    under.ask(enumerate_request(2))
+    under.socket.errors = [errno.ENOBUFS]
+    talk = Talk(under)
+    assert under.connector.converse(talk.conversation()) == ([], None)
+    assert talk.asked == [enumerate_request(2)]
+    assert under.socket.kernel.recv(9000) == pack_header() + encode_status(1)
+    assert under.dropped == {LENGTH: 1, OVERRUN: 1}
+
+
+def test_after_a_long_time_only_the_newest_request_counts(under: Under) -> None:
+    """T11: when the process was kept from running, the driver may have given up the first."""
+    for index in (6, 7, 8):
+        under.ask(enumerate_request(index))
+    talk = Talk(under)
+    ready, request = under.connector.converse(talk.conversation())
+    assert not ready
+    assert request is not None
+    assert bytes(request) == enumerate_request(8)
+    assert under.dropped == {SUPERSEDED: 2}
+    assert not talk.asked
+
+
+def test_a_request_is_whole_when_others_were_looked_for(under: Under) -> None:
+    under.ask(enumerate_request(1))
+    under.socket.kernel.send((pack_header() + enumerate_request(2))[:-1])
+    talk = Talk(under)
+    assert under.connector.converse(talk.conversation()) == ([], None)
+    under.ask(enumerate_request(3))
+    assert under.connector.converse(talk.conversation()) == ([], None)
+    assert talk.asked == [enumerate_request(1), enumerate_request(3)]
+    assert under.dropped == {LENGTH: 1}
+
+
+def test_requests_that_follow_each_other_are_answered_without_a_second_read(
+    under: Under, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = under.socket.recvfrom_into
+
+    def counted(buffer: memoryview) -> tuple[int, tuple[int, int]]:
+        reads.append(len(buffer))
+        return read(buffer)
+
+    monkeypatch.setattr(under.socket, "recvfrom_into", counted)
+    talk = Talk(under)
+    waits = [1, 2, 3]
+    conversation = talk.conversation()
+
+    def ask_and_wait() -> Ready:
+        if waits:
+            under.ask(enumerate_request(waits.pop()))
+        return talk.conversation().wait()
+
+    conversation.wait = ask_and_wait
+    assert under.connector.converse(conversation) == ([], None)
+    assert len(talk.asked) == 3
+    # Of the first nobody knows how long it has been there.
+    assert len(reads) == 1 + 3
+
+
+def test_a_reply_that_cannot_be_sent_in_a_conversation_is_counted(under: Under) -> None:
+    under.ask(enumerate_request(1))
+    under.socket.kernel.shutdown(socket.SHUT_RD)
+    assert under.connector.converse(Talk(under).conversation()) == ([], None)
     assert under.dropped == {"reply not sent": 1}

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.transport.chardev import CharDevice
+from hv_kvp_daemon.transport.connector import Connector
 from hv_kvp_daemon.transport.conversation import AWAY, Conversation
 from hv_kvp_daemon.transport.device_line import DeviceLine
 from hv_kvp_daemon.transport.errors import TransportLostError
 from hv_kvp_daemon.transport.line import Line
+from hv_kvp_daemon.wire.connector import FRAME_SIZE, pack_header
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Request,
@@ -28,7 +30,11 @@ from hv_kvp_daemon.wire.message import (
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_ENUMERATE, KVP_OP_SET
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from hv_kvp_daemon.transport.conversation import Ready
+
+    Partner: TypeAlias = "CharDevice | Connector | Plain"
 
 SWEPT = [encode_request(Request(KVP_OP_ENUMERATE, 2, index=n)) for n in range(3)]
 PREPARED = {
@@ -83,7 +89,8 @@ class Driver:
     def replies(self) -> list[bytes]:
         found = []
         while select.select([self.end], [], [], 0)[0]:
-            found.append(self.end.recv(MESSAGE_SIZE))
+            # Over netlink behind the frame's header.
+            found.append(self.end.recv(FRAME_SIZE)[-MESSAGE_SIZE:])
         return found
 
 
@@ -106,6 +113,32 @@ class Plain(DeviceLine):
         return self.watched[-1][0]
 
 
+class Netlink:
+    """The socket of a connector to which the driver's end plays the kernel."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end.dup()
+
+    def recvfrom_into(self, buffer: memoryview) -> tuple[int, tuple[int, int]]:
+        message = self._end.recv(MESSAGE_SIZE, socket.MSG_DONTWAIT)
+        datagram = pack_header() + message
+        buffer[: len(datagram)] = datagram
+        return len(datagram), (0, 1 << 8)
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def close(self) -> None:
+        self._end.close()
+
+
+@pytest.fixture
+def connector(driver: Driver) -> Iterator[Connector]:
+    connector = Connector(lambda *_: None, Netlink(driver.theirs))  # type: ignore[arg-type]
+    yield connector
+    connector.close()
+
+
 @pytest.fixture
 def device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[CharDevice]:
     monkeypatch.setattr(os, "open", lambda *_: os.dup(driver.theirs.fileno()))
@@ -115,13 +148,13 @@ def device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[CharDevi
     opened.close()
 
 
-@pytest.fixture(params=["device", "plain"])
+@pytest.fixture(params=["device", "connector", "plain"])
 def partner(
     driver: Driver, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CharDevice | Plain]:
-    """Both that there are: the device's own, and that of all other lines."""
-    if request.param == "device":
-        yield request.getfixturevalue("device")
+) -> Iterator[Partner]:
+    """All that there are: the device's own, the connector's, and that of other lines."""
+    if request.param != "plain":
+        yield request.getfixturevalue(request.param)
         return
     monkeypatch.setattr(os, "open", lambda *_: os.dup(driver.theirs.fileno()))
     line = Plain(lambda _: None)
@@ -135,7 +168,7 @@ def partner(
 
 
 def test_quick_replies_are_sent_and_counted_until_another_descriptor_is_ready(
-    driver: Driver, partner: CharDevice | Plain
+    driver: Driver, partner: Partner
 ) -> None:
     driver.before_wait = [*SWEPT, GLANCED, SWEPT[0]]
     assert partner.converse(driver.conversation(partner.fileno())) == (
@@ -149,7 +182,7 @@ def test_quick_replies_are_sent_and_counted_until_another_descriptor_is_ready(
 
 
 def test_what_is_not_prepared_is_asked_and_the_answer_sent(
-    driver: Driver, partner: CharDevice | Plain
+    driver: Driver, partner: Partner
 ) -> None:
     driver.before_wait = [SET, SWEPT[1]]
     ready, request = partner.converse(driver.conversation(partner.fileno()))
@@ -158,9 +191,7 @@ def test_what_is_not_prepared_is_asked_and_the_answer_sent(
     assert driver.replies() == [driver.reply, list(PREPARED.values())[1]]
 
 
-def test_it_ends_where_the_answer_comes_later(
-    driver: Driver, partner: CharDevice | Plain
-) -> None:
+def test_it_ends_where_the_answer_comes_later(driver: Driver, partner: Partner) -> None:
     driver.before_wait = [SET, SWEPT[0]]
     driver.reply = None
     assert partner.converse(driver.conversation(partner.fileno())) == ([], None)
@@ -172,7 +203,7 @@ def test_it_ends_where_the_answer_comes_later(
 
 @pytest.mark.parametrize("message", [SET, GLANCED, SWEPT[0]])
 def test_after_a_stop_the_request_is_handed_on_unanswered(
-    driver: Driver, partner: CharDevice | Plain, message: bytes
+    driver: Driver, partner: Partner, message: bytes
 ) -> None:
     driver.before_wait = [message]
     driver.continued = True
@@ -187,7 +218,7 @@ def test_after_a_stop_the_request_is_handed_on_unanswered(
 @pytest.mark.parametrize("message", [SET, GLANCED])
 def test_what_was_read_long_after_it_came_is_handed_on(
     driver: Driver,
-    partner: CharDevice | Plain,
+    partner: Partner,
     message: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -203,9 +234,7 @@ def test_what_was_read_long_after_it_came_is_handed_on(
     assert not driver.replies()
 
 
-def test_an_answer_to_the_registration_is_no_request(
-    driver: Driver, partner: CharDevice | Plain
-) -> None:
+def test_an_answer_to_the_registration_is_no_request(driver: Driver, partner: Partner) -> None:
     driver.before_wait = [encode_register(b"3.2")]
     assert partner.converse(driver.conversation(partner.fileno())) == ([], None)
     assert partner.version == b"3.2"

@@ -12,6 +12,8 @@ some searches; so not of a file that changes before each look-up.
 
 from __future__ import annotations
 
+import os
+
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
 from .damage import REPEATED
@@ -57,7 +59,8 @@ class Records:
         if self._file.kept is None:
             return None
         try:
-            data = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
+            # Not read_at: a part of a record is read again under a hold.
+            data = os.pread(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
         except (OSError, OverflowError):
             # Met again under the locks, and told of; or no file is as long as that.
             return None

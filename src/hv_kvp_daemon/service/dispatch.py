@@ -24,10 +24,8 @@ from hv_kvp_daemon.wire.message import (
     FieldError,
     decode_request,
     encode_pair,
-    encode_record,
     encode_request,
     encode_status,
-    enumerated,
 )
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
@@ -43,6 +41,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_COUNT,
 )
 
+from .glance import Glance
 from .ipinfo import IpInfoService
 
 TYPE_CHECKING = False
@@ -87,8 +86,8 @@ class Dispatch:
         self.ip_info = IpInfoService(limited)
         #: Requests answered, by operation number.
         self.requests: dict[int, int] = {}
-        self._glances = {pool.number: pool.glance for pool in pools}
-        del self._glances[KVP_POOL_AUTO]  # whose file, if there is one, is nobody's answer
+        #: As `make`, or None where it would take longer; see `service.glance`.
+        self.glance = Glance(pools).reply
         self._prepared: dict[int, bytes] = {}
         self._prepared_for = -1
 
@@ -114,19 +113,6 @@ class Dispatch:
             self._prepared.clear()
             self._prepared_for = self._intrinsic.generation
         return self._prepared
-
-    def glance(self, message: Buffer) -> bytes | None:
-        """The reply to an ENUMERATE of a record that is told as it is; None: `make` knows.
-
-        Without the pool's locks, and so without a wait.
-        """
-        asked = enumerated(message)
-        if asked is None:
-            return None
-        pool, index = asked
-        glance = self._glances.get(pool)
-        data = None if glance is None else glance(index)
-        return None if data is None else encode_record(data, index)
 
     def make(self, message: Buffer) -> bytes | None:
         """As `answer`, where no reply is prepared."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .connector import Trace
+    from .conversation import Conversation, Ready
 
 # Registrations go unanswered for this long before another way is looked for.
 PATIENCE = 3.0
@@ -148,8 +149,16 @@ class NetlinkLine(Line):
             self._served = False
             self._driver_missing = True
 
+    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
+        if not (self.version and self._served):
+            return conversation.wait(), None
+        ready, request = self._connector.converse(conversation)
+        return ready, self._taken(request)
+
     def _receive(self) -> memoryview | None:
-        request = self._connector.receive()
+        return self._taken(self._connector.receive())
+
+    def _taken(self, request: memoryview | None) -> memoryview | None:
         if self._connector.version != self.version:
             self.version = self._connector.version
             version = self.version.decode("ascii", "replace")

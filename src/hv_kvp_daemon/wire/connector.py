@@ -27,7 +27,10 @@ HEADER_SIZE: Final = NLMSGHDR.size + CN_MSG.size
 #: Bytes of a whole datagram.
 FRAME_SIZE: Final = HEADER_SIZE + MESSAGE_SIZE
 
-_BOTH = struct.Struct(NLMSGHDR.format + CN_MSG.format[1:])
+#: Of both headers what must be as it is EXPECTED in every message of the driver's:
+#: nlmsg_len, nlmsg_type; id.idx, id.val, len.
+FIXED: Final = struct.Struct("=IH10xII8xH2x")
+EXPECTED: Final = (FRAME_SIZE, NLMSG_DONE, CN_KVP_IDX, CN_KVP_VAL, MESSAGE_SIZE)
 
 
 class FrameError(WireError):
@@ -64,7 +67,7 @@ def unpack(datagram: memoryview) -> memoryview:
     size = len(datagram)
     if size < HEADER_SIZE:
         raise FrameError(SHORT, f"{size} bytes, at least {HEADER_SIZE} expected")
-    nlmsg_len, kind, _, _, _, idx, val, _, _, data_len, _ = _BOTH.unpack_from(datagram)
+    nlmsg_len, kind, idx, val, data_len = FIXED.unpack_from(datagram)
     if kind != NLMSG_DONE:
         raise FrameError(TYPE, f"nlmsg_type {kind}")
     if idx != CN_KVP_IDX or val != CN_KVP_VAL:
