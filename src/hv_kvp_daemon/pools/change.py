@@ -50,6 +50,7 @@ CLOSE_GAP: Final = 3
 #: The key of a record that is to be removed: for other readers it is empty.
 GRAVE: Final = b"\0hv-kvp-daemon: deleted\0".ljust(KEY_SIZE, b"\0")
 _GRAVE_RECORD: Final = GRAVE.ljust(RECORD_SIZE, b"\0")
+_GRAVE_ENDS: Final = len(GRAVE.rstrip(b"\0")) - 1
 
 
 class Change:
@@ -230,24 +231,41 @@ def close_gap(offset: int, region: Buffer, gap: int) -> Change:
     record goes as well, with all others of its key.  Behind what is kept the
     region is filled with graves: the gap of the next such change.
     """
-    key = GRAVE if gap else bytes(region[:KEY_SIZE]).partition(b"\0")[0] + b"\0"
     view = memoryview(region)
+    gone = {*_starting_with(GRAVE, _GRAVE_ENDS, view, gap)}
+    if not gap:
+        key = bytes(view[:KEY_SIZE]).partition(b"\0")[0]
+        gone.update(_starting_with(key + b"\0", max(len(key) - 1, 0), view, 0))
     pieces: list[Buffer] = []
     start = gap
-    # The first bytes of all records can tell that none goes.
-    if not {key[0], GRAVE[0]}.isdisjoint(view[gap::RECORD_SIZE]):
-        records = bytes(region)
-        for at in range(gap, len(records), RECORD_SIZE):
-            if records.startswith((key, GRAVE), at):
-                pieces.append(view[start:at])
-                start = at + RECORD_SIZE
+    for at in sorted(gone):
+        pieces.append(view[start:at])
+        start = at + RECORD_SIZE
     pieces.append(view[start:])
     kept = sum(map(len, pieces))
     return Change(CLOSE_GAP, offset, region, (*pieces, filler(len(region) - kept)), gap, kept)
 
 
+def _starting_with(text: bytes, last: int, region: memoryview, start: int) -> list[int]:
+    """Return the offsets of the records from ``start`` on that start so.
+
+    By the byte at ``last``, where nearly all others differ: keys do so at their ends.
+    """
+    column = bytes(region[start + last :: RECORD_SIZE])
+    found = []
+    number = column.find(text[last])
+    while number >= 0:
+        at = start + number * RECORD_SIZE
+        if region[at : at + len(text)] == text:
+            found.append(at)
+        number = column.find(text[last], number + 1)
+    return found
+
+
 def filler(size: int) -> bytes:
     """Return what a gap of a size is filled with: graves."""
+    if size == RECORD_SIZE:
+        return _GRAVE_RECORD
     return (_GRAVE_RECORD * (size // RECORD_SIZE + 1))[:size]
 
 
