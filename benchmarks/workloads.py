@@ -156,8 +156,7 @@ def lay_out(path: str, count: int) -> None:
     with open(path, "r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
-        for number in range(count):
-            file.write(encode(key(number), value(number)))
+        file.writelines(encode(key(number), value(number)) for number in range(count))
         os.fsync(file.fileno())
     time.sleep(_SETTLED)
 
