@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,10 @@ class Pools:
 
     def __init__(self, directory: Path) -> None:
         self.pools = PoolDirectory(str(directory), report=lambda _: None, sync=False)
-        self.glance = Glance(self.pools).reply
+        self._glance = Glance(self.pools)
+
+    def glance(self, message: bytes) -> bytes | None:
+        return self._glance.reply(int.from_bytes(message[:8], sys.byteorder), message)
 
     def write(self, pool: int, *records: bytes) -> None:
         with open(pool_path(self.pools.path, pool), "wb") as file:

@@ -174,7 +174,7 @@ class Talk:
 
     def conversation(self) -> Conversation:
         return Conversation(
-            lambda: self._poll.poll(0), {}, lambda _: None, self.answer, lambda *_: None, self
+            lambda: self._poll.poll(0), {}, lambda *_: None, self.answer, lambda *_: None, self
         )
 
     def answer(self, message: memoryview) -> bytes:

@@ -75,7 +75,8 @@ class Driver:
 
         return Conversation(self.wait, PREPARED, self.glance, answer, took, self)
 
-    def glance(self, message: memoryview) -> bytes | None:
+    def glance(self, start: int, message: memoryview) -> bytes | None:
+        assert struct.pack("=Q", start) == message[:8]
         return GLANCED_REPLY if bytes(message) == GLANCED else None
 
     def wait(self) -> Ready:
@@ -269,7 +270,7 @@ def test_a_line_without_a_device_only_waits(driver: Driver, kind: type[DeviceLin
     line = kind(lambda _: None, "/nonexistent/hv_kvp")
     line.start()
     conversation = Conversation(
-        lambda: [(7, 1)], {}, lambda _: None, lambda _: None, lambda *_: None, driver
+        lambda: [(7, 1)], {}, lambda *_: None, lambda _: None, lambda *_: None, driver
     )
     assert line.converse(conversation) == ([(7, 1)], None)
     line.close()

@@ -110,7 +110,7 @@ class CharDevice:
     ) -> tuple[Ready, memoryview | None]:
         """As `Line.converse`, with nothing between the system calls that can be spared.
 
-        That makes 5.7 microseconds of CPU for a prepared reply, instead of 6.2 (C: 4.7;
+        That makes 5.3 microseconds of CPU for a prepared reply, instead of 6.2 (C: 4.5;
         measured natively on Linux 6.18).
 
         :raises TransportLostError: as `receive` and `send`.
@@ -130,9 +130,9 @@ class CharDevice:
                     raise _lost("read", error) from error
                 if size != MESSAGE_SIZE:
                     return [], self._request(size)
-                reply = prepared(numbers[0])
+                reply = prepared(start := numbers[0])
                 if reply is None:
-                    reply = glance(buffer)
+                    reply = glance(start, buffer)
                     # Kept from running since it woke: the driver may have asked anew,
                     # and the host does not expect a change any more.
                     if clock() - woke >= AWAY:

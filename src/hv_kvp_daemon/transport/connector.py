@@ -204,9 +204,9 @@ class Connector:
                 if sender[0] or size != frame.FRAME_SIZE or fixed(datagram) != frame.EXPECTED:
                     self._is_request(size, sender[0])
                     continue
-                reply = prepared(numbers[0])
+                reply = prepared(start := numbers[0])
                 if reply is None:
-                    reply = glance(message)
+                    reply = glance(start, message)
                 now = clock()
                 if now - last >= AWAY:
                     newer = self._newer()

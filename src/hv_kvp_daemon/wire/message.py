@@ -55,6 +55,8 @@ REGISTER_VERSION_SIZE: Final = 512
 
 #: A message's first eight bytes as one number: operation, pool and the index of ENUMERATE.
 START: Final = struct.Struct("=Q")
+#: The same as operation, pool and index.
+ENUMERATE: Final = struct.Struct("=BBxxI")
 
 _U32 = struct.Struct("=I")
 _HEADER = struct.Struct("=BBxx")
@@ -62,7 +64,6 @@ _EXCHANGE = struct.Struct(
     f"=BBxxIII{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s{HV_KVP_EXCHANGE_MAX_VALUE_SIZE}s"
 )
 _DELETE = struct.Struct(f"=BBxxI{HV_KVP_EXCHANGE_MAX_KEY_SIZE}s")
-_ENUMERATE = struct.Struct("=BBxxI")
 _RECORD_REPLY = struct.Struct(
     f"=IIIII{RECORD_SIZE}s{MESSAGE_SIZE - ENUMERATE_KEY - RECORD_SIZE}x"
 )
@@ -148,12 +149,6 @@ def decode_request(message: Buffer) -> Request:
     return Request(operation, pool)
 
 
-def enumerated(message: Buffer) -> tuple[int, int] | None:
-    """Pool and index of a message that is an ENUMERATE, else None."""
-    operation, pool, index = _ENUMERATE.unpack_from(message)
-    return (pool, index) if operation == KVP_OP_ENUMERATE else None
-
-
 def _key(message: Buffer, size_at: int, at: int) -> bytes:
     size = _U32.unpack_from(message, size_at)[0]
     if size > HV_KVP_EXCHANGE_MAX_KEY_SIZE:
@@ -182,7 +177,7 @@ def encode_request(request: Request) -> bytes:
     """The message that the driver makes of a host's request; the inverse of decoding."""
     operation, pool, key = request.operation, request.pool, request.key
     if operation == KVP_OP_ENUMERATE:
-        body = _ENUMERATE.pack(operation, pool, request.index)
+        body = ENUMERATE.pack(operation, pool, request.index)
     elif operation == KVP_OP_SET:
         # The driver forwards no type: whatever it was is text by now.
         sizes = len(key) + 1, len(request.value) + 1
