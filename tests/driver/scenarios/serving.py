@@ -6,6 +6,7 @@ host's view and the file are two promises.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import signal
@@ -151,6 +152,41 @@ def check_what_a_hostile_host_asks_ends_nothing_and_changes_nothing() -> None:
     assert host.kvp(DELETE, GUEST, key_body(wide("")))[0] == E_FAIL
     assert host.kvp(ENUMERATE, GUEST, struct.pack("<I", 0))[0] == S_OK
     assert contents() == before
+    host.close()
+    assert daemon.stop() == 0
+
+
+def check_what_a_neighbour_writes_is_told_at_once() -> None:
+    """Within one tick of this kernel's clock, too: nearly all rewrites in one leave one mtime.
+
+    So both right behind the daemon's own change and right behind a read by it.
+    """
+    daemon, host = fresh()
+    assert host.set(GUEST, "first", "of the host") == S_OK
+    assert host.set(GUEST, "second", "of the host") == S_OK
+    with open(pool(GUEST), "r+b", buffering=0) as file:
+
+        def write(number: int, key: str, value: str) -> None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(number * 2560)
+            file.write(record(key.encode(), value.encode()))
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        for turn in range(300):
+            kind = turn % 3
+            if kind == 0:
+                assert host.set(GUEST, "first", f"host {turn}") == S_OK
+            elif kind == 1:
+                assert host.enumerate(GUEST, 1)[0] == S_OK
+            write(0, "first", f"neighbour {turn}")
+            assert host.enumerate(GUEST, 0) == (S_OK, "first", f"neighbour {turn}")
+            write(1, "second", f"neighbour {turn}")
+            assert host.get(GUEST, "second") == (S_OK, f"neighbour {turn}")
+            if kind == 2:
+                os.truncate(pool(GUEST), 2560)
+                assert host.enumerate(GUEST, 1)[0] == S_CONT
+                write(1, "second", "again")
+            assert host.enumerate(GUEST, 2)[0] == S_CONT
     host.close()
     assert daemon.stop() == 0
 
