@@ -78,6 +78,7 @@ class PoolFile:
         tell_damage: bool = False,
     ) -> None:
         self._report = report
+        #: What is known of the file without its locks.
         self.file, self._writer, self._ready = assemble(
             number,
             path,
