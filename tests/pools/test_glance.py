@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from hv_kvp_daemon.pools.pool import PoolFile
 
@@ -69,6 +68,7 @@ NEIGHBOURS: list[tuple[Callable[[str], object], Record | None]] = [
     (os.unlink, None),
     (lambda path: os.rename(path, f"{path}.old"), None),
     (replace, Record(b"new", b"2")),
+    (exchange_directory, Record(b"new", b"2")),
 ]
 
 
@@ -86,38 +86,17 @@ def test_what_others_do_to_the_file_is_seen_while_it_is_read(
 ) -> None:
     """After the bytes were read, and before the file was found unchanged."""
 
-    def meanwhile() -> float:
-        set_value(known.path)
-        return 0.0
+    pread = os.pread
 
-    monkeypatch.setattr(time, "monotonic", meanwhile)
+    def read_and_meanwhile(fd: int, length: int, offset: int) -> bytes:
+        data = pread(fd, length, offset)
+        set_value(known.path)
+        return data
+
+    monkeypatch.setattr(os, "pread", read_and_meanwhile)
     assert known.glance(1) is None
     monkeypatch.undo()
     assert known.read(1) == Record(b"key 1", b"another")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time.monotonic() of these tests."""
-    now = [time.monotonic()]
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: now[0])
-        yield now
-
-
-def test_another_directory_in_the_place_of_the_files_is_seen_after_a_second(
-    clock: list[float], known: PoolFile
-) -> None:
-    exchange_directory(known.path)
-    clock[0] += 1.01
-    assert known.glance(1) is None
-    assert known.read(1) == Record(b"new", b"2")
-
-
-def test_another_directory_is_seen_at_once_by_who_takes_the_locks(known: PoolFile) -> None:
-    exchange_directory(known.path)
-    assert known.find(b"key 1") is None
-    assert known.find(b"new") == b"1"
 
 
 def test_behind_the_last_record_there_is_none(known: PoolFile) -> None:

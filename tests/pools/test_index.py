@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,8 +52,6 @@ class Clock:
         cls.now += 1
         return cls.now
 
-    monotonic = staticmethod(time.monotonic)
-
     @classmethod
     def last_tick(cls) -> int:
         """The time that a file gets now."""
@@ -67,7 +64,7 @@ class Clock:
 
 
 def without_ctime(status: os.stat_result) -> Stamp:
-    return (*stamp_of(status)[:5], 0)
+    return (*stamp_of(status)[:4], 0)
 
 
 class Coarse(SharedFile):
@@ -170,8 +167,8 @@ def test_a_record_that_is_another_by_now_is_not_taken_for_the_one_asked_for(
     indexed: PoolFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if all times were as before: what a network file system may say."""
-    stamp = indexed.file.stamp
-    monkeypatch.setattr(type(indexed.file), "stamp", stamp)
+    stamp = indexed._file.stamp
+    monkeypatch.setattr(type(indexed._file), "stamp", stamp)
     write(indexed.path, b"b", b"a", b"c")
     assert indexed.find(b"b") == b"0"
     assert indexed.find(b"a") == b"1"
@@ -296,7 +293,7 @@ def test_who_may_not_set_the_time_is_served_all_the_same(
     real = os.utime
 
     def refuse(path: int | str, ns: tuple[int, int]) -> None:
-        if path == indexed.file.fd:
+        if path == indexed._file.fd:
             raise PermissionError
         real(path, ns=ns)
 

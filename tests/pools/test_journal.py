@@ -222,7 +222,7 @@ def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
     assert len(reports) == 1
 
 
-def test_after_a_change_of_ours_the_journal_is_not_looked_at(
+def test_after_a_change_of_ours_nothing_is_looked_for(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = make_pool()

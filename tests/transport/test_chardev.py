@@ -110,7 +110,23 @@ def test_the_kernels_announcements_are_watched_only_while_the_device_is_missing(
     assert len(os.listdir("/proc/self/fd")) == descriptors
     line.on_event(fd, select.POLLHUP)
     assert len(line.watched) == 1
-    assert line.watched[0] != (fd, select.POLLIN)
+    assert line.watched[0] != (fd, CharDevice.EVENTS)
+    line.close()
+
+
+def test_the_device_wakes_its_watcher_once_for_each_message(tmp_path: Path) -> None:
+    """To ask again whether there is more is a part of each request's cost."""
+    path = tmp_path / "hv_kvp"
+    os.mkfifo(path)
+    line = DeviceLine(lambda _: None, str(path))
+    line.start()
+    ((fd, events),) = line.watched
+    with select.epoll() as epoll:
+        epoll.register(fd, events)
+        for _ in range(2):
+            assert epoll.poll(5) == [(fd, select.POLLIN)]
+            assert not epoll.poll(0)
+            line.reply(encode_register(b"3.1"))
     line.close()
 
 

@@ -20,11 +20,13 @@ from hv_kvp_daemon.wire.message import (
     decode_request,
     decode_version,
     encode_pair,
+    encode_record,
     encode_register,
     encode_request,
     encode_status,
     status_name,
 )
+from hv_kvp_daemon.wire.record import encode
 from hv_kvp_daemon.wire.uapi import (
     HV_S_CONT,
     HV_S_OK,
@@ -89,6 +91,21 @@ def test_a_pair_is_read_back_by_the_drivers_rules(key: bytes, value: bytes, inde
     assert reply.key.decode()
     assert len(reply.key.decode().encode("utf-16-le")) <= 2 * 254
     assert len(reply.value.decode().encode("utf-16-le")) <= 2 * 1022
+
+
+@given(keys, values, st.integers(0, 2**32 - 1))
+def test_a_record_that_is_told_as_it_stands_is_told_as_its_pair(
+    key: bytes, value: bytes, index: int
+) -> None:
+    is_plain = (key + value).isascii() and len(key) <= 254 and len(value) <= 1022
+    reply = encode_record(encode(key, value), index)
+    assert reply == (encode_pair(key, value, index) if is_plain else None)
+
+
+@given(st.text("abc", min_size=1, max_size=300), st.text("abc", max_size=1100))
+def test_nearly_every_record_is_told_as_it_stands(key: str, value: str) -> None:
+    reply = encode_record(encode(key.encode(), value.encode()), 7)
+    assert (reply is not None) == (len(key) <= 254 and len(value) <= 1022)
 
 
 @pytest.mark.parametrize(

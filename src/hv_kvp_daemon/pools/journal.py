@@ -77,7 +77,7 @@ class Journal:
 
     __slots__ = (
         *("_at", "_boot", "_fd", "_has_small", "_name_on_disk"),
-        *("_number", "_pool", "_pool_path", "_sync", "is_clear", "path"),
+        *("_number", "_pool", "_pool_path", "_sync", "path"),
     )
 
     def __init__(self, pool: int, path: str, *, sync: bool) -> None:
@@ -93,16 +93,18 @@ class Journal:
         self._number = 0
         self._at = 0
         self._has_small = False
-        #: Nothing is noted in it, as far as this process knows.
-        self.is_clear = False
 
     def pending(self) -> Change | None:
         """Return the change that somebody began and did not finish."""
         try:
-            self.is_clear = (
-                not self._open(create=False) or os.pread(self._fd, len(_MAGIC), 0) != _MAGIC
-            )
-            return None if self.is_clear else self._latest()
+            return self._latest() if self._has_entry() else None
+        except OSError as error:
+            raise self._error(error) from error
+
+    def is_clear(self) -> bool:
+        """Tell whether nothing is noted."""
+        try:
+            return not self._has_entry()
         except OSError as error:
             raise self._error(error) from error
 
@@ -144,7 +146,6 @@ class Journal:
                 write_at(self._fd, _NOTHING, _BESIDE)
                 self._has_small = False
             write_at(self._fd, _NOTHING, 0)
-            self.is_clear = True
         except OSError as error:
             raise self._error(error) from error
 
@@ -153,6 +154,9 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _has_entry(self) -> bool:
+        return self._open(create=False) and os.pread(self._fd, len(_MAGIC), 0) == _MAGIC
 
     def _latest(self) -> Change:
         data = read_at(self._fd, os.fstat(self._fd).st_size, 0)
@@ -167,7 +171,6 @@ class Journal:
 
     def _put(self, change: Change, at: int) -> None:
         self._number += 1
-        self.is_clear = False
         # Without a boot's id nobody can tell a kill from a power cut.
         by_crc = self._sync or not self._boot
         self._has_small = self._has_small or at == _BESIDE

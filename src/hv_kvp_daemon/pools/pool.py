@@ -61,8 +61,8 @@ class PoolFile:
     """
 
     __slots__ = (
-        *("_damage", "_odd_bytes", "_ready"),
-        *("_records", "_report", "_writer", "file", "glance"),
+        *("_damage", "_file", "_odd_bytes", "_ready"),
+        *("_records", "_report", "_writer", "glance"),
     )
 
     def __init__(
@@ -78,8 +78,7 @@ class PoolFile:
         tell_damage: bool = False,
     ) -> None:
         self._report = report
-        #: What is known of the file without its locks.
-        self.file, self._writer, self._ready = assemble(
+        self._file, self._writer, self._ready = assemble(
             number,
             path,
             report=report,
@@ -89,9 +88,9 @@ class PoolFile:
             lock_wait=lock_wait,
         )
         self._damage = DamageReport(
-            f"pool {number} ({self.file.path})", report if tell_damage else None
+            f"pool {number} ({self._file.path})", report if tell_damage else None
         )
-        self._records = Records(self.file, self._damage)
+        self._records = Records(self._file, self._damage)
         #: The bytes of a record by its index, without a wait: see `Records.glance`.
         self.glance = self._records.glance
         # Bytes behind the last whole record, as reported.
@@ -100,12 +99,12 @@ class PoolFile:
     @property
     def number(self) -> int:
         """The pool's number."""
-        return self.file.pool
+        return self._file.pool
 
     @property
     def path(self) -> str:
         """The file's absolute path."""
-        return self.file.path
+        return self._file.path
 
     def open(self) -> None:
         """Open the file, made with mode 0644 (its directories 0755) if it is missing.
@@ -113,11 +112,11 @@ class PoolFile:
         Without its locks, so that nobody can hold up a start.  Each request
         opens what is not open; this tells beforehand whether that will do.
         """
-        self.file.open()
+        self._file.open()
 
     def close(self) -> None:
         """Close the descriptors; a later request opens the files again."""
-        self.file.close()
+        self._file.close()
         self._writer.journal.close()
 
     def count(self) -> int:
@@ -226,7 +225,7 @@ class PoolFile:
         """
         with self._ready.hold(write=True) as size:
             count = self._whole(size)
-            newer = if_older_than is not None and self.file.modified >= if_older_than
+            newer = if_older_than is not None and self._file.modified >= if_older_than
             if not size or newer:
                 return 0
             self._records.emptied()
@@ -236,7 +235,7 @@ class PoolFile:
 
     def _append(self, data: bytes, size: int) -> None:
         at = self._whole(size) * RECORD_SIZE
-        tail = read_at(self.file.fd, size - at, at) if size > at else b""
+        tail = read_at(self._file.fd, size - at, at) if size > at else b""
         self._writer.commit(append(at, tail, data))
         self._odd_bytes = 0
 

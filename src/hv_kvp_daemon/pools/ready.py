@@ -96,11 +96,16 @@ class Readiness:
         return False
 
     def changed(self, stamp: Stamp | None) -> None:
-        """After a change of ours, which left this stamp: there is nothing to look for.
+        """After a change of ours, which left this stamp: look at the journal, as after any.
 
-        Not where the journal could not be cleared of it: it is told in the next hold.
+        Where it has something (what could not be cleared, or somebody's who was killed
+        before his first byte), the next hold sees to it.
         """
-        self.file.kept = stamp if self._writer.journal.is_clear else None
+        try:
+            is_clear = self._writer.journal.is_clear()
+        except PoolError:
+            is_clear = False  # met again by the next hold, and told of
+        self.file.kept = stamp if is_clear else None
 
     def mend(self) -> int:
         """Finish what is pending, under a hold for writing, and return the length.

@@ -1,4 +1,4 @@
-"""What a file is known again by: inode, links, length and times.
+"""What a file is known again by: inode, length and times.
 
 In: a status, the time.  Out: a stamp, and whether it is true of one content.
 Rule: two contents may have one stamp as long as the clock has not ticked since.
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import os
     from typing import Final, TypeAlias
 
-    #: st_dev, st_ino, st_nlink, st_size, st_mtime_ns and st_ctime_ns.
-    Stamp: TypeAlias = tuple[int, int, int, int, int, int]
+    #: st_dev, st_ino, st_size, st_mtime_ns and st_ctime_ns.
+    Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 #: Nanoseconds after which another write has another st_mtime: Linux before 6.13 takes
 #: it from a clock that ticks every 1 to 10 ms.
@@ -27,8 +27,8 @@ _SECOND: Final = 1_000_000_000
 def stamp_of(status: os.stat_result) -> Stamp:
     """Return the stamp of a file that has this status."""
     return (
-        *(status.st_dev, status.st_ino, status.st_nlink),
-        *(status.st_size, status.st_mtime_ns, status.st_ctime_ns),
+        *(status.st_dev, status.st_ino, status.st_size),
+        *(status.st_mtime_ns, status.st_ctime_ns),
     )
 
 

@@ -2,9 +2,10 @@
 
 Without a deadline it waits for ever: an idle daemon costs no wake-up.
 
-Level-triggered, so it says what poll(2) would.  That looks at each descriptor twice
-for each wait, here five; epoll at the ready one: 0.3 of the 7.7 microseconds of
-CPU that a request cost before (measured natively on Linux 6.18).
+Level-triggered, so it says what poll(2) would, unless a descriptor's owner asks for
+edges.  poll(2) looks at each descriptor twice for each wait, here five; epoll at the
+ready one: 0.3 of the 7.7 microseconds of CPU that a request cost before (measured
+natively on Linux 6.18).
 """
 
 from __future__ import annotations

@@ -130,9 +130,9 @@ class CharDevice:
                     raise _lost("read", error) from error
                 if size != MESSAGE_SIZE:
                     return [], self._request(size)
-                reply = prepared(start := numbers[0])
+                reply = prepared(numbers[0])
                 if reply is None:
-                    reply = glance(start, buffer)
+                    reply = glance(buffer)
                     # Kept from running since it woke: the driver may have asked anew,
                     # and the host does not expect a change any more.
                     if clock() - woke >= AWAY:

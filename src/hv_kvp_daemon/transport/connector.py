@@ -134,12 +134,10 @@ class Connector:
             request = self._used[1]
 
     def _newer(self) -> memoryview | None:
-        """As `receive`, after a request that is in the room which is read into."""
+        """As `receive`, while a request is in the room that was read into last."""
         self._exchange()
         newer = self.receive()
-        if newer is None:
-            self._exchange()
-        else:
+        if newer is not None:
             self._drop(SUPERSEDED, _SUPERSEDED)
         return newer
 
@@ -181,18 +179,20 @@ class Connector:
 
         It ends also when what was read was the driver's answer to a registration.
 
-        A request that came after the one before was read is younger than the time since
-        then.  While that is less than the driver's patience, the driver has not given it
-        up and sent another one: so the socket need not be read empty.  (It does so sooner
-        where root opens its device in between.)
+        Before each answer the socket is looked at once more: whoever answers in the
+        daemon's name, as any local user can, has the driver send the next request before
+        the last was read, and each answer would be the one before from then on.
         """
         wait, answer, stops = conversation.wait, conversation.answer, conversation.stops
         prepared, glance = conversation.prepared.get, conversation.glance
         receive, fixed = self._socket.recvfrom_into, frame.FIXED.unpack_from
         fd, send, header, clock = self.fileno(), os.write, self._header, time.monotonic
         one_message = [(fd, select.POLLIN)]
+        queue = select.poll()
+        queue.register(fd, select.POLLIN)
+        more = queue.poll
         datagram, message, numbers = self._spare
-        took, answered, answered_at, last = conversation.took, 0, 0.0, -AWAY
+        took, answered, answered_at = conversation.took, 0, 0.0
         try:
             while (ready := wait()) == one_message:
                 woke = clock()
@@ -204,28 +204,28 @@ class Connector:
                 if sender[0] or size != frame.FRAME_SIZE or fixed(datagram) != frame.EXPECTED:
                     self._is_request(size, sender[0])
                     continue
-                reply = prepared(start := numbers[0])
+                reply = prepared(numbers[0])
                 if reply is None:
-                    reply = glance(start, message)
-                now = clock()
-                if now - last >= AWAY:
+                    reply = glance(message)
+                    if reply is None and self._is_answer(message):
+                        return [], None
+                request = message
+                if more(0):
                     newer = self._newer()
                     if newer is not None:
-                        return [], newer
-                    # Kept from running since it woke: the driver may have given it up,
-                    # and the host does not expect a change any more.
-                    if now - woke >= AWAY:
-                        return [], message
-                last = now
-                if stops.continued:
-                    return [], message
+                        request, reply = newer, None
+                    datagram, message, numbers = self._spare
+                # Stopped, or kept from running since it woke: the driver may have asked
+                # anew, and the host does not expect a change any more.
+                if stops.continued or clock() - woke >= AWAY:
+                    return [], request
                 if reply is not None:
-                    answered, answered_at = answered + 1, now
+                    answered, answered_at = answered + 1, woke
                     if answered == 1:
                         # At once: a conversation may last as long as the host asks.
-                        took(1, now)
+                        took(1, woke)
                 else:
-                    reply = None if self._is_answer(message) else answer(message)
+                    reply = answer(request)
                     if reply is None:
                         return [], None
                 try:

@@ -39,7 +39,7 @@ class Conversation:
 
     ``wait()`` returns what is ready, after any length of time.  ``prepared`` has whole
     replies by the first eight bytes of their requests (`wire.message.START`).
-    ``glance(start, request)`` returns one that is as quickly made, or None.
+    ``glance(request)`` returns one that is as quickly made, or None.
     ``answer(request)`` returns the reply to any other, or None where it has seen to
     that itself.  ``took(number, when)`` is told how many were sent that were prepared or
     quickly made, and when the last was, by time.monotonic(): of the first at once, of the
@@ -53,7 +53,7 @@ class Conversation:
         self,
         wait: Callable[[], Ready],
         prepared: Mapping[int, bytes],
-        glance: Callable[[int, memoryview], bytes | None],
+        glance: Callable[[memoryview], bytes | None],
         answer: Callable[[memoryview], bytes | None],
         took: Callable[[int, float], None],
         stops: Stops,

@@ -77,8 +77,7 @@ class Line:
                 request = self.on_event(*ready[0])
                 if request is None:
                     return [], None
-                (start,) = START.unpack_from(request)
-                reply = prepared(start) or glance(start, request)
+                reply = prepared(START.unpack_from(request)[0]) or glance(request)
                 # Stopped, or kept from running since it woke: the driver may have asked
                 # anew, and the host does not expect a change any more.
                 if stops.continued or time.monotonic() - woke >= AWAY:
