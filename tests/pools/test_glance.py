@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
+from tests.support.settled import wait_until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hv_kvp_daemon.pools.pool import PoolFile
-
-#: A time that is longer ago than any tick.
-OLD = 1_000_000_000_123_456_789
 
 RECORDS = [Record(b"key %d" % number, b"value %d" % number) for number in range(3)]
 
@@ -24,7 +22,7 @@ def write(path: str, *records: Record) -> None:
     """As another program does that makes the file."""
     with open(path, "wb") as file:
         file.write(b"".join(encode(record.key, record.value) for record in records))
-    os.utime(path, ns=(OLD, OLD))
+    wait_until_settled(path)
 
 
 @pytest.fixture
@@ -103,7 +101,7 @@ def test_behind_the_last_record_there_is_none(known: PoolFile) -> None:
     assert known.glance(3) == b""
     with open(known.path, "ab") as file:
         file.write(b"odd bytes")
-    os.utime(known.path, ns=(OLD, OLD))
+    wait_until_settled(known.path)
     assert known.records() == RECORDS
     assert known.glance(3) == b"odd bytes"
     assert known.read(3) is None

@@ -220,6 +220,23 @@ def test_a_neighbours_write_in_the_tick_of_ours_is_seen(indexed: PoolFile) -> No
         assert indexed.find(key) == b"2"
 
 
+def test_a_neighbour_who_sets_the_time_back_is_seen_within_a_tick(
+    pool: PoolFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``rsync --inplace -t`` does; the ctime, which nobody can set, is that of the tick."""
+
+    def coarse_ctime(status: os.stat_result) -> Stamp:
+        return (*stamp_of(status)[:4], Clock.last_tick())
+
+    monkeypatch.setattr(shared_file, "stamp_of", coarse_ctime)
+    write(pool.path, b"a", b"b")
+    for _ in range(3):
+        assert pool.find(b"c") is None
+    rename(pool.path, 1, b"c")
+    forge(pool.path, OLD)
+    assert pool.find(b"c") == b"1"
+
+
 def test_first_of_two_records_removed_and_another_appended(indexed: PoolFile) -> None:
     indexed.append(b"b", b"second")
     assert indexed.find(b"b") == b"1"

@@ -21,13 +21,11 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_EXTERNAL,
     KVP_POOL_GUEST,
 )
+from tests.support.settled import wait_until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-#: A time that is longer ago than any tick.
-OLD = 1_000_000_000_123_456_789
 
 
 class Pools:
@@ -40,7 +38,7 @@ class Pools:
     def write(self, pool: int, *records: bytes) -> None:
         with open(pool_path(self.pools.path, pool), "wb") as file:
             file.write(b"".join(records))
-        os.utime(file.name, ns=(OLD, OLD))
+        wait_until_settled(file.name)
 
     def known(self, pool: int, *records: bytes) -> None:
         """Write, and read once under the locks."""

@@ -23,7 +23,7 @@ import time
 from .errors import PoolError
 from .locking import LOCK_WAIT, PoolLock
 from .opening import create_pool, open_pool, sync_directory
-from .stamp import is_old, stamp_of
+from .stamp import is_settled, stamp_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,10 @@ class SharedFile:
     @property
     def is_settled(self) -> bool:
         """Whether a write from now on will leave another stamp than the file has."""
-        return is_old(self.modified, time.time_ns()) or self.stamp == self._marked
+        stamp = self.stamp
+        return stamp is not None and (
+            stamp == self._marked or is_settled(stamp, time.time_ns())
+        )
 
     def keep(self) -> None:
         """Under a hold that found the file whole: know it again, once it is settled."""

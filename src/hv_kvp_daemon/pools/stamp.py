@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     #: st_dev, st_ino, st_size, st_mtime_ns and st_ctime_ns.
     Stamp: TypeAlias = tuple[int, int, int, int, int]
 
-#: Nanoseconds after which another write has another st_mtime: Linux before 6.13 takes
+#: Nanoseconds after which another write has other times: Linux before 6.13 takes
 #: it from a clock that ticks every 1 to 10 ms.
 TICK: Final = 20_000_000
 
@@ -32,6 +32,13 @@ def stamp_of(status: os.stat_result) -> Stamp:
     )
 
 
-def is_old(modified: int, now: int) -> bool:
-    """Tell whether a write from ``now`` on leaves another st_mtime_ns than ``modified``."""
-    return now - modified > (TICK if modified % _SECOND else _COARSE_TICK)
+def is_settled(stamp: Stamp, now: int) -> bool:
+    """Tell whether a write from ``now`` on leaves another stamp.
+
+    By both times: who sets the one back (``cp -p``, ``rsync -t``) cannot set the other.
+    """
+    return all(_is_old(time, now) for time in stamp[3:])
+
+
+def _is_old(time: int, now: int) -> bool:
+    return now - time > (TICK if time % _SECOND else _COARSE_TICK)
