@@ -1,0 +1,75 @@
+"""What the host is told beside neighbours that do anything: what the file has, each time."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.pools.directory import PoolDirectory
+from hv_kvp_daemon.service.dispatch import NO_MORE
+from hv_kvp_daemon.service.glance import Glance
+from hv_kvp_daemon.wire.message import Request, encode_pair, encode_request
+from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE, KVP_POOL_GUEST
+from tests.pools.beside import KEYS, THINGS, Neighbour, content
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hv_kvp_daemon.pools.pool import PoolFile
+
+
+def change(pool: PoolFile, chance: random.Random) -> None:
+    """Of our own, right behind and right before what others do."""
+    key = chance.choice(KEYS)
+    action = chance.random()
+    if action < 0.6:
+        pool.store(key, b"ours %d" % chance.randrange(10**6))
+    elif action < 0.8:
+        pool.delete(key)
+    elif action < 0.9:
+        pool.append(key, b"appended")
+    else:
+        pool.clear()
+
+
+def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
+    """Return how many replies were as they must be, and how many of these took no lock."""
+    chance = random.Random(seed)
+    pools = PoolDirectory(directory, report=lambda _: None, sync=False)
+    pools.open_all()
+    pool, glance = pools[KVP_POOL_GUEST], Glance(pools).reply
+    asked = glanced = 0
+    with Neighbour(pool.path, seed + 1) as neighbour:
+        for _ in range(turns):
+            said = chance.choice((*THINGS, *["ours"] * 4, *["nothing"] * 4))
+            if said == "ours":
+                change(pool, chance)
+            elif said != "nothing":
+                neighbour.do(said)
+            pairs = content(pool.path)
+            for index in chance.choices((0, 1, 2, len(pairs) - 1, len(pairs)), k=3):
+                if index < 0:
+                    continue
+                request = Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=index)
+                reply = glance(encode_request(request))
+                asked += 1
+                glanced += reply is not None
+                if reply is None:
+                    record = pool.read(index)
+                    reply = encode_pair(record.key, record.value, index) if record else NO_MORE
+                told = encode_pair(*pairs[index], index) if index < len(pairs) else NO_MORE
+                assert reply == told, (seed, said, index)
+            key = chance.choice(KEYS)
+            first = next((value for other, value in pairs if other == key), None)
+            assert pool.find(key) == first, (seed, said, key)
+    pools.close()
+    return asked, glanced
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_host_is_told_what_the_file_has(tmp_path: Path, seed: int) -> None:
+    asked, glanced = look(str(tmp_path), seed, 3000)
+    assert asked > 6000
+    assert glanced > asked // 20
