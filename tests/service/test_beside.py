@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +42,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
     pools.open_all()
     pool, glance = pools[KVP_POOL_GUEST], Glance(pools).reply
     asked = glanced = 0
-    with Neighbour(pool.path, seed + 1) as neighbour:
+    with closing(pools), Neighbour(pool.path, seed + 1) as neighbour:
         for _ in range(turns):
             said = chance.choice((*THINGS, *["ours"] * 4, *["nothing"] * 4))
             if said == "ours":
@@ -64,7 +65,6 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
             key = chance.choice(KEYS)
             first = next((value for other, value in pairs if other == key), None)
             assert pool.find(key) == first, (seed, said, key)
-    pools.close()
     return asked, glanced
 
 
