@@ -9,8 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hv_kvp_daemon
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 
 if TYPE_CHECKING:
@@ -104,44 +108,40 @@ class Neighbour:
     """A process that does them; leaving the context ends it."""
 
     def __init__(self, path: str, seed: int) -> None:
-        self._path = path
-        self._chance = random.Random(seed)
-        orders, self._orders = os.pipe()
-        self._done, done = os.pipe()
-        self._pid = os.fork()
-        if not self._pid:
-            os.close(self._orders)
-            self._obey(orders, done)
-        os.close(orders)
-        os.close(done)
-
-    def _obey(self, orders: int, done: int) -> None:
-        try:
-            while order := os.read(orders, 1):
-                try:
-                    THINGS[_NAMES[order[0]]](self._path, self._chance)
-                except FileNotFoundError:
-                    pass  # what it would have changed is not there now
-                if os.path.exists(self._path):
-                    size = os.stat(self._path).st_size
-                    os.truncate(self._path, min(size, _MOST_RECORDS * RECORD_SIZE))
-                os.write(done, b"!")
-        finally:
-            os._exit(0)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.pools.beside", path, str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONPATH": os.path.dirname(hv_kvp_daemon.__path__[0])},
+        )
 
     def do(self, name: str) -> None:
         """Have one of THINGS done; where there is no file, most are nothing."""
-        os.write(self._orders, bytes([_NAMES.index(name)]))
-        if not os.read(self._done, 1):
-            raise AssertionError(f"the neighbour ended: {name}")
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(bytes([_NAMES.index(name)]))
+        assert self._process.stdout.read(1), f"the neighbour ended: {name}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._orders)
-        os.close(self._done)
-        os.waitpid(self._pid, 0)
+        self._process.communicate()
+
+
+def obey(path: str, seed: int) -> None:
+    """Be the neighbour: a byte in for each thing, a byte out when it is done."""
+    chance = random.Random(seed)
+    while order := os.read(0, 1):
+        try:
+            THINGS[_NAMES[order[0]]](path, chance)
+        except FileNotFoundError:
+            pass  # what it would have changed is not there now
+        if os.path.exists(path):
+            os.truncate(path, min(os.stat(path).st_size, _MOST_RECORDS * RECORD_SIZE))
+        os.write(1, b"!")
 
 
 def content(path: str) -> list[tuple[bytes, bytes]]:
@@ -154,3 +154,7 @@ def content(path: str) -> list[tuple[bytes, bytes]]:
     whole = len(data) // RECORD_SIZE * RECORD_SIZE
     records = [decode(data[at : at + RECORD_SIZE]) for at in range(0, whole, RECORD_SIZE)]
     return [(record.key, record.value) for record in records]
+
+
+if __name__ == "__main__":
+    obey(sys.argv[1], int(sys.argv[2]))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools.directory import PoolDirectory
-from hv_kvp_daemon.service.dispatch import NO_MORE
-from hv_kvp_daemon.service.glance import Glance
+from hv_kvp_daemon.service.glance import NO_MORE, Glance
 from hv_kvp_daemon.wire.message import Request, encode_pair, encode_request
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE, KVP_POOL_GUEST
 from tests.pools.beside import KEYS, THINGS, Neighbour, content

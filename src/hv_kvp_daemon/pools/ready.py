@@ -102,7 +102,7 @@ class Readiness:
         before his first byte), the next hold sees to it.
         """
         try:
-            is_clear = self._writer.journal.is_clear()
+            is_clear = stamp is not None and self._writer.journal.is_clear()
         except PoolError:
             is_clear = False  # met again by the next hold, and told of
         self.file.kept = stamp if is_clear else None

@@ -30,7 +30,6 @@ from hv_kvp_daemon.wire.message import (
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_ERROR_NOT_SUPPORTED,
-    HV_S_CONT,
     HV_S_OK,
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
@@ -41,7 +40,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_COUNT,
 )
 
-from .glance import Glance
+from .glance import NO_MORE, Glance
 from .ipinfo import IpInfoService
 
 TYPE_CHECKING = False
@@ -57,7 +56,6 @@ CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
 
 OK = encode_status(HV_S_OK)
 FAIL = encode_status(HV_E_FAIL)
-NO_MORE = encode_status(HV_S_CONT)
 NOT_SUPPORTED = encode_status(HV_ERROR_NOT_SUPPORTED)
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.pools.pool import PoolFile
     from hv_kvp_daemon.wire.message import Buffer
 
-_NO_MORE: Final = encode_status(HV_S_CONT)
+#: The reply to whoever asks for what is not there.
+NO_MORE: Final = encode_status(HV_S_CONT)
 
 
 class Glance:
@@ -44,5 +45,5 @@ class Glance:
             return None
         data = glance(index)
         if not data:
-            return None if data is None else _NO_MORE
+            return None if data is None else NO_MORE
         return encode_record(data, index)
