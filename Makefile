@@ -28,7 +28,7 @@ $(VENV)/.lint: $(VENV)/.test pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.run
-	@$(BIN)/python -m hv_kvp_daemon.host.demo
+	@$(BIN)/python -m hv_kvp_daemon.simhost.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2

@@ -59,7 +59,7 @@ LAUNCHER = """\
 #!{python} -I
 import sys
 sys.path.insert(0, {lib!r})
-from hv_kvp_daemon.cli.daemon import main
+from hv_kvp_daemon.service.main import main
 raise SystemExit(main())
 """
 #: The daemon of the comparison waits for the disk no more than C does.

@@ -1,5 +1,5 @@
 """``python -m hv_kvp_daemon``: the daemon."""
 
-from .cli.daemon import main
+from .service.main import main
 
 raise SystemExit(main())

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.host.driver import Driver
-from hv_kvp_daemon.host.host import Host
-from hv_kvp_daemon.host.process import DaemonProcess
 from hv_kvp_daemon.pools.directory import pool_path
+from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.host import Host
+from hv_kvp_daemon.simhost.process import DaemonProcess
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, PATIENCE
 from tests.support.daemon import RunningDaemon
@@ -35,7 +35,7 @@ OF_THIS_MACHINE = {"doctor": (0, 3), "check": (0, 3)}
 
 # Each line that no test runs, and why not.
 NOT_RUN = {
-    "make demo": "tests/host/test_demo.py runs it",
+    "make demo": "tests/simhost/test_demo.py runs it",
     "make test": "it is what runs this",
     "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
     "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"

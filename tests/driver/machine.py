@@ -45,7 +45,7 @@ raise SystemExit(main())
 """
 COMMANDS = {
     "hv-kvp": "hv_kvp_daemon.cli.operator",
-    "hv-kvp-daemon": "hv_kvp_daemon.cli.daemon",
+    "hv-kvp-daemon": "hv_kvp_daemon.service.main",
 }
 RUN = """\
 for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done

@@ -51,7 +51,7 @@ ALLOWED = {
 }
 
 #: No room that only commands and tests need.
-NOT_RESIDENT = ("host", "cli.operator", "transport.loopback")
+NOT_RESIDENT = ("simhost", "cli", "transport.loopback")
 
 #: C functions that are one system call each.
 SYSTEM_CALLS = {
@@ -77,7 +77,7 @@ import os
 bare = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
 fd = int(sys.argv[2])
-from hv_kvp_daemon.cli import daemon
+from hv_kvp_daemon.service import main as daemon
 from hv_kvp_daemon.transport.chardev import DEVICE
 
 real_open = os.open

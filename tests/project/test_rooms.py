@@ -19,8 +19,8 @@ KNOWS = {
     "guest": {"wire"},
     "netconfig": {"wire", "guest"},
     "service": {"wire", "transport", "pools", "guest", "netconfig"},
-    "host": {"wire", "pools"},
-    "cli": {"wire", "transport", "pools", "guest", "netconfig", "service", "host"},
+    "simhost": {"wire", "pools"},
+    "cli": {"wire", "transport", "pools", "guest", "netconfig", "service", "simhost"},
 }
 
 #: Each costs every guest memory or start-up time, or is forbidden by name.
@@ -64,7 +64,7 @@ def test_every_room_is_listed() -> None:
 
 
 def test_the_resident_daemon_imports_nothing_dear() -> None:
-    code = "import sys, hv_kvp_daemon.cli.daemon; print(*sys.modules)"
+    code = "import sys, hv_kvp_daemon.service.main; print(*sys.modules)"
     # -S: a site-packages with .pth files imports on its own account.
     done = subprocess.run(
         [

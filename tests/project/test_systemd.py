@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hv_kvp_daemon.cli.options import POOL_DIRECTORY
-from hv_kvp_daemon.cli.options import parse as parse_options
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.options import parse as parse_options
 from hv_kvp_daemon.transport.chardev import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 

@@ -6,11 +6,11 @@ import resource
 import tempfile
 from typing import final
 
-from hv_kvp_daemon.host.driver import Driver
-from hv_kvp_daemon.host.host import Host
-from hv_kvp_daemon.host.process import DaemonProcess
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.pool import PoolFile
+from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.host import Host
+from hv_kvp_daemon.simhost.process import DaemonProcess
 
 # A test that waits longer for a daemon that should answer at once has failed.
 PATIENCE = 10.0

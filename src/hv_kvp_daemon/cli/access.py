@@ -13,11 +13,11 @@ import os
 from hv_kvp_daemon.pools.directory import parse_pool, pool_path
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.service import status
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from . import terminal
 from .errors import CommandError, UsageError
-from .options import POOL_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

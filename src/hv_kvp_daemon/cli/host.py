@@ -15,11 +15,11 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.host import transcript
-from hv_kvp_daemon.host.driver import Driver
-from hv_kvp_daemon.host.errors import HostError
-from hv_kvp_daemon.host.host import Host
-from hv_kvp_daemon.host.process import DaemonProcess
+from hv_kvp_daemon.simhost import transcript
+from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.errors import HostError
+from hv_kvp_daemon.simhost.host import Host
+from hv_kvp_daemon.simhost.process import DaemonProcess
 from hv_kvp_daemon.transport.choose import is_loopback
 from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import (

@@ -15,7 +15,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from hv_kvp_daemon.host.host import IpInfo
+from hv_kvp_daemon.simhost.host import IpInfo
 from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import (
     ADDR_FAMILY_IPV4,
@@ -39,7 +39,7 @@ from . import access
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from hv_kvp_daemon.host.host import Host
+    from hv_kvp_daemon.simhost.host import Host
 
 _TYPES: Final = {"string": REG_SZ, "u32": REG_U32, "u64": REG_U64}
 

@@ -13,12 +13,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.pools.opening import make_directory
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.transport.chardev import DEVICE
 
 from . import servicefiles, terminal
 from .access import OTHER_DIRECTORY
 from .errors import EXIT_DONE, EXIT_NOT_FOUND, CommandError, UsageError
-from .options import POOL_DIRECTORY
 from .servicefiles import ALIAS_PATH, RULES_PATH, TMPFILES_PATH, UNIT, UNIT_PATH, File
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import sysconfig
 from typing import Final, NamedTuple
 
 import hv_kvp_daemon
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
 
 from .access import OTHER_DIRECTORY
 from .errors import CommandError
-from .options import POOL_DIRECTORY
 
 UNIT: Final = "hv-kvp-daemon.service"
 ALIAS: Final = "hv_kvp_daemon.service"

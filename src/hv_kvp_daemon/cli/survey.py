@@ -11,12 +11,12 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Final
 
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.transport.chardev import DEVICE
 from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
 
 from . import access, bytecode, running
-from .options import POOL_DIRECTORY
 
 # The GUID of Key-Value Pair Exchange (HV_KVP_GUID in linux/hyperv.h).
 _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"

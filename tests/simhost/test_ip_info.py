@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.host.host import Host, IpInfo
+from hv_kvp_daemon.simhost.host import Host, IpInfo
 from hv_kvp_daemon.wire import ipinfo
 from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import encode_status
@@ -16,10 +16,10 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET_IP_INFO,
     KVP_OP_SET_IP_INFO,
 )
-from tests.host.fake import LONG
+from tests.simhost.fake import LONG
 
 if TYPE_CHECKING:
-    from tests.host.fake import FakeDaemon
+    from tests.simhost.fake import FakeDaemon
 
 WIRE = ipinfo.IpInfo(
     b"{guid}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.host.driver import Driver
+from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register
 
 if TYPE_CHECKING:

@@ -14,20 +14,20 @@ from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresse
 from hv_kvp_daemon.guest.intrinsic import Intrinsic
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.service import log as logs
-from hv_kvp_daemon.service.daemon import Daemon
-from hv_kvp_daemon.service.dispatch import Dispatch
-from hv_kvp_daemon.service.instance import AlreadyRunningError, take
-from hv_kvp_daemon.service.notify import Notifier
-from hv_kvp_daemon.service.publish import Publisher
-from hv_kvp_daemon.service.signals import Signals
-from hv_kvp_daemon.service.status import PATH as STATUS_PATH
-from hv_kvp_daemon.service.status import StatusFile, loopback_path
-from hv_kvp_daemon.service.trace import netlink
 from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
 
+from . import log as logs
+from .daemon import Daemon
+from .dispatch import Dispatch
+from .instance import AlreadyRunningError, take
+from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
+from .publish import Publisher
+from .signals import Signals
+from .status import PATH as STATUS_PATH
+from .status import StatusFile, loopback_path
+from .trace import netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hv_kvp_daemon.host.demo import INTRINSIC
+from hv_kvp_daemon.simhost.demo import INTRINSIC
 from hv_kvp_daemon.wire.text import width
 
 PATIENCE = 20
@@ -21,7 +21,7 @@ def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str
     """Run the demo in a temporary directory, after a statement that puts a fault into it."""
     code = (
         "import os, signal, sys\n"
-        "from hv_kvp_daemon.host import demo, host\n"
+        "from hv_kvp_daemon.simhost import demo, host\n"
         f"{fault}\n"
         "sys.exit(demo.main())"
     )
@@ -151,7 +151,7 @@ def test_a_closed_output_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "hv_kvp_daemon.host.demo"],
+        [sys.executable, "-m", "hv_kvp_daemon.simhost.demo"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=write,
         stderr=subprocess.PIPE,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from hv_kvp_daemon.host.errors import ProcessError
-from hv_kvp_daemon.host.process import DaemonProcess
+from hv_kvp_daemon.simhost.errors import ProcessError
+from hv_kvp_daemon.simhost.process import DaemonProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

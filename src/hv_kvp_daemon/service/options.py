@@ -7,7 +7,7 @@ table is also what the manual page and the completions are made of.
 
 from __future__ import annotations
 
-from hv_kvp_daemon.service.log import LEVELS
+from .log import LEVELS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

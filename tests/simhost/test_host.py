@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.host.errors import BadReplyError
-from hv_kvp_daemon.host.host import (
+from hv_kvp_daemon.simhost.errors import BadReplyError
+from hv_kvp_daemon.simhost.host import (
     HOST_KEY_UNITS,
     HOST_VALUE_UNITS,
     Host,
     Status,
 )
-from hv_kvp_daemon.host.utf16 import to_utf8, to_utf16, wide
+from hv_kvp_daemon.simhost.utf16 import to_utf8, to_utf16, wide
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE
 from hv_kvp_daemon.wire.uapi import (
     HV_S_CONT,

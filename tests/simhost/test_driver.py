@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.host.driver import Driver
-from hv_kvp_daemon.host.errors import BadReplyError, NoDaemonError
+from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.errors import BadReplyError, NoDaemonError
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Request,
@@ -28,13 +28,13 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_ENUMERATE,
     KVP_OP_REGISTER1,
 )
-from tests.host.fake import LONG
+from tests.simhost.fake import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.host.fake import FakeDaemon
+    from tests.simhost.fake import FakeDaemon
     from tests.support.daemon import RunningDaemon
 
 FIRST = encode_request(Request(KVP_OP_ENUMERATE, 0, index=1))

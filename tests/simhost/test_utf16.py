@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.host.utf16 import to_utf8, to_utf16, wide
+from hv_kvp_daemon.simhost.utf16 import to_utf8, to_utf16, wide
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.text import utf16_units
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.host.errors import EnumerationError
-from hv_kvp_daemon.host.host import (
+from hv_kvp_daemon.simhost.errors import EnumerationError
+from hv_kvp_daemon.simhost.host import (
     Host,
     IpInfo,
     key_body,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools.directory import pool_path
-from tests.host.fake import FakeDaemon
+from tests.simhost.fake import FakeDaemon
 from tests.support.daemon import RunningDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hv_kvp_daemon.host.host import Host
+    from hv_kvp_daemon.simhost.host import Host
 
 
 @pytest.fixture

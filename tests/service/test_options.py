@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.cli.options import OPTIONS, Options, UsageError, help_text, parse
+from hv_kvp_daemon.service.options import OPTIONS, Options, UsageError, help_text, parse
 
 
 def values(options: Options) -> dict[str, object]:

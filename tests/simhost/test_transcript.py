@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.host import transcript
+from hv_kvp_daemon.simhost import transcript
 from hv_kvp_daemon.wire.text import width
 from hv_kvp_daemon.wire.uapi import (
     HV_ERROR_NOT_SUPPORTED,

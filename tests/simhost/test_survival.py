@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.host.errors import NoDaemonError
+from hv_kvp_daemon.simhost.errors import NoDaemonError
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register
 from hv_kvp_daemon.wire.uapi import (
     HV_S_OK,
