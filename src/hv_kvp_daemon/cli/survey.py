@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
 
-from . import access, bytecode, running
+from . import access, bytecode
 
 # The GUID of Key-Value Pair Exchange (HV_KVP_GUID in linux/hyperv.h).
 _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"
@@ -76,7 +77,7 @@ class Facts:
     connector: bool = True
     #: Whether the daemon (or, without one, this process) is outside the first namespace.
     other_namespace: bool | None = False
-    daemon: running.Daemon | None = None
+    daemon: DaemonStatus | None = None
     #: Why the daemon's state is unknown, if it is.
     daemon_unknown: str = ""
     rivals: list[Rival] = field(default_factory=list)
@@ -100,9 +101,11 @@ def survey(pool_dir: str) -> Facts:
     facts.driver = facts.device or os.path.isdir("/sys/bus/vmbus/drivers/hv_utils")
     facts.connector = os.path.exists("/proc/net/connector")
     try:
-        facts.daemon = running.find()
+        facts.daemon = find()
     except OSError as error:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
+    except StatusError as error:
+        facts.daemon_unknown = str(error)
     ours = facts.daemon.pid if facts.daemon else 0
     facts.other_namespace = _other_namespace(ours)
     facts.rivals = _rivals(ours)

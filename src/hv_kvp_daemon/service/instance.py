@@ -2,8 +2,8 @@
 
 Two daemons would answer each other's requests.  The lock is on a file that only
 root can open: on one that anyone may open, anyone could hold the lock and keep
-the daemon out.  The directory is open to all, for the state that `hv-kvp status`
-reads there (`service.status`).
+the daemon out.  The directory is open to all, for the page that `hv-kvp status`
+reads there (`service.status_page`).
 """
 
 from __future__ import annotations

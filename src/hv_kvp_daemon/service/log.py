@@ -39,6 +39,8 @@ class Log:
         self._seen: dict[str, tuple[float, int]] = {}
         #: Messages that were not served, by reason.
         self.drops: dict[str, int] = {}
+        #: Called with each of them.
+        self.on_drop: Callable[[], object] = lambda: None
 
     def redirect(self, write: Callable[[int, str], None]) -> None:
         """From now on write by way of another function."""
@@ -67,6 +69,7 @@ class Log:
     def dropped(self, reason: str, detail: str) -> None:
         """Count a message that is not served, and say so at most once a minute per reason."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
+        self.on_drop()
         self.limited(reason, f"dropped: {reason} ({detail})")
 
     def limited(self, reason: str, message: str) -> None:

@@ -23,19 +23,13 @@ _PAUSE_STEP = 0.05
 
 
 class Signals:
-    """SIGTERM, SIGINT, SIGHUP, SIGCONT and SIGALRM as events of a descriptor.
+    """SIGTERM, SIGINT, SIGHUP and SIGCONT as events of a descriptor.
 
     `continued` turns true at once when the process goes on after a stop, also
     in the middle of a request.
     """
 
-    WATCHED = (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGCONT,
-        signal.SIGALRM,
-    )
+    WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT)
 
     def __init__(self) -> None:
         self.continued = False
@@ -65,14 +59,6 @@ class Signals:
         except BlockingIOError:
             return set()
 
-    def alarm(self, seconds: float) -> None:
-        """Have SIGALRM come after some time, once.
-
-        For what is not urgent: a deadline of the loop would cost a timer in the kernel
-        with each wait, which is 0.4 of a request's 5.6 microseconds of CPU (measured).
-        """
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
     def take_continued(self) -> bool:
         """Whether the process has been stopped and continued since the last call."""
         continued, self.continued = self.continued, False
@@ -87,7 +73,6 @@ class Signals:
 
     def close(self) -> None:
         """Ignore the signals from now on: the process is ending, with a status of its own."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
         for number in self.WATCHED:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
