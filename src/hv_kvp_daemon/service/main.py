@@ -11,19 +11,21 @@ import sys
 
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
-from hv_kvp_daemon.guest.intrinsic import Intrinsic
+from hv_kvp_daemon.guest.auto_pool import AutoPool
+from hv_kvp_daemon.guest.child import set_process_name
+from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
+from hv_kvp_daemon.transport.selector import TransportSelector, is_loopback
 
 from . import log as logs
-from .daemon import Daemon
 from .dispatch import Dispatch
 from .instance import AlreadyRunningError, take
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
 from .publish import Publisher
+from .server import Server
 from .signals import Signals
 from .status_page import PATH as STATUS_PATH
 from .status_page import StatusPage, loopback_path
@@ -33,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hv_kvp_daemon.guest.intrinsic import AddressSource
+    from hv_kvp_daemon.guest.addresses import AddressSource
 
     from .options import Options
 
@@ -92,8 +94,12 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             from hv_kvp_daemon.pools.stale import clear_stale  # noqa: PLC0415
 
             clear_stale(pools, log.notice)
-        intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
-        chooser = Chooser(
+        auto_pool = AutoPool(
+            _address_source(options.addresses),
+            FqdnLookup(signals.wait, log.warning),
+            report=log.warning,
+        )
+        selector = TransportSelector(
             options.transport,
             log.notice,
             log.dropped,
@@ -101,15 +107,15 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             if log.level == logs.DEBUG
             else None,
         )
-        publisher = Publisher(chooser, Notifier(), page, options.pool_dir, log.limited)
-        dispatch = Dispatch(pools, intrinsic, publisher.problem)
+        publisher = Publisher(selector, Notifier(), page, options.pool_dir, log.limited)
+        dispatch = Dispatch(pools, auto_pool, publisher.problem, signals.wait)
         trace = options.foreground or log.level == logs.DEBUG
-        daemon = Daemon(
-            pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=trace
+        server = Server(
+            pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace
         )
         log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
-        daemon.run(ready)
-        daemon.close()
+        server.run(ready)
+        server.close()
         pools.close()
         signals.close()
     except (AlreadyRunningError, PoolError, TransportError) as error:
@@ -149,8 +155,7 @@ def _status_path(transport: str) -> str:
 def _set_process_name() -> None:
     """Give the process the C daemon's name; without /proc it keeps its own."""
     try:
-        with open("/proc/self/comm", "w", encoding="ascii") as comm:
-            comm.write(PROCESS_NAME)
+        set_process_name(PROCESS_NAME)
     except OSError as error:
         print(f"process name not set: {error}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hv_kvp_daemon.transport.choose import Chooser
+    from hv_kvp_daemon.transport.selector import TransportSelector
 
     from .notify import Notifier
     from .status_page import StatusPage
@@ -22,7 +22,7 @@ _SUCCESS = (HV_S_OK, HV_S_CONT)
 
 
 class Publisher:
-    """Publishes the state of ``chooser.line`` and what became of requests.
+    """Publishes the state of ``selector.link`` and what became of requests.
 
     ``limited(reason, message)`` logs a message; see `service.log.Log.limited`.
     """
@@ -30,7 +30,7 @@ class Publisher:
     __slots__ = (
         "_answered",
         "_busy",
-        "_chooser",
+        "_selector",
         "_limited",
         "_notifier",
         "_pool_dir",
@@ -42,13 +42,13 @@ class Publisher:
 
     def __init__(
         self,
-        chooser: Chooser,
+        selector: TransportSelector,
         notifier: Notifier,
         page: StatusPage,
         pool_dir: str,
         limited: Callable[[str, str], object],
     ) -> None:
-        self._chooser = chooser
+        self._selector = selector
         self._notifier = notifier
         self.page = page
         self._pool_dir = pool_dir
@@ -74,7 +74,7 @@ class Publisher:
         self._notifier.stopping()
 
     def look(self) -> None:
-        """Publish the state if it has changed; called when something happened to the line."""
+        """Publish the state if it has changed; called when something happened to the link."""
         if self._state() != self._published:
             self._store()
             self._notifier.status(self._line())
@@ -95,8 +95,8 @@ class Publisher:
         self._limited(reason, message)
 
     def _state(self) -> tuple[str, bool, str, bytes]:
-        line = self._chooser.line
-        return line.name, line.serving, line.state(), line.version
+        link = self._selector.link
+        return link.name, link.serving, link.state(), link.version
 
     def _store(self) -> None:
         self._published = transport, serving, state, version = self._state()
@@ -104,6 +104,6 @@ class Publisher:
 
     def _line(self) -> str:
         """One line for ``systemctl status``."""
-        line = self._chooser.line
-        version = line.version.decode("ascii", "replace") or "unknown"
-        return f"{line.state()}; driver version {version}; pools in {self._pool_dir}"
+        link = self._selector.link
+        version = link.version.decode("ascii", "replace") or "unknown"
+        return f"{link.state()}; driver version {version}; pools in {self._pool_dir}"

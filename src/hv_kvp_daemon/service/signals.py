@@ -32,7 +32,7 @@ class Signals:
     WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT)
 
     def __init__(self) -> None:
-        self.continued = False
+        self.stops = 0
         self.stopping = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -45,7 +45,7 @@ class Signals:
     def _on_signal(self, number: int, frame: object) -> None:
         del frame
         if number == signal.SIGCONT:
-            self.continued = True
+            self.stops += 1
         elif number in (signal.SIGTERM, signal.SIGINT):
             self.stopping = True
 
@@ -58,11 +58,6 @@ class Signals:
             return set(os.read(self._read, _READ_SIZE))
         except BlockingIOError:
             return set()
-
-    def take_continued(self) -> bool:
-        """Whether the process has been stopped and continued since the last call."""
-        continued, self.continued = self.continued, False
-        return continued
 
     def pause(self, seconds: float) -> bool:
         """Sleep, but not beyond the request to end; True: end now."""

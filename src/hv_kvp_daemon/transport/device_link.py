@@ -1,7 +1,9 @@
-"""The line over the character device: opened again for ever, whatever happens.
+"""The link over the character device: opened and registered, and opened again when lost.
 
-Where it cannot be opened, the kernel's uevents tell when it appears; while it is open
-they are nothing to this process, which each container's interfaces would wake.
+Whatever fails, closing and opening again sets both sides back to the start.  While the
+device is missing or held by another process it is tried at least every 2 s, and at once
+when the kernel announces it.  The announcements are listened to only then, since each
+interface of each container is one.
 """
 
 from __future__ import annotations
@@ -15,54 +17,57 @@ from .chardev import CharDevice
 from .driver import DEVICE, Driver
 from .errors import TransportError, TransportLostError
 from .holders import device_holders, named
-from .line import Line, open_uevents, readable
+from .link import Link, is_readable, open_uevents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conversation import Conversation, Ready
     from .uevent import Uevents
 
 
-class DeviceLine(Line):
+class DeviceLink(Link):
     """``path`` is opened, registered with, and reopened within 2 s of any failure."""
 
     name = CharDevice.name
 
-    def __init__(self, report: Callable[[str], None], path: str = DEVICE) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        path: str = DEVICE,
+        driver: Driver | None = None,
+    ) -> None:
         super().__init__(report)
         self._path = path
+        self._driver = Driver() if driver is None else driver
         self._device: CharDevice | None = None
         self._uevents: Uevents | None = None
-        self._trouble = ""
         self._may_listen = True
-        self._driver = Driver()
+        self._trouble = ""
 
     def start(self) -> None:
         self._open()
 
     def _open(self) -> None:
-        """Open the device and register, or set the deadline at which to try."""
+        """Open the device and register, or set the deadline for the next attempt."""
         delay = self._driver.delay()
         if delay:
             self._wait_for_driver(delay)
             return
         try:
             self._device = CharDevice(self._path)
-            # Was it not there a moment ago, it may have appeared just now.
+            # If it was not there a moment ago, it has appeared just now.
             if delay is None and (delay := self._driver.delay()):
-                self._device.close()
-                self._device = None
+                self._close_device()
                 self._wait_for_driver(delay)
                 return
             self._device.register()
         except TransportError as error:
             self._complain(error)
             self._listen()
-            self.try_later()
+            self.retry_later()
         except TransportLostError as error:
-            self._lost(error)
+            self._lose(error)
         else:
             self._trouble = ""
             self.deadline = None
@@ -100,24 +105,29 @@ class DeviceLine(Line):
             self._trouble = f"cannot open {error}"
         self.say(self._trouble)
 
-    def _lost(self, error: TransportLostError) -> None:
+    def _lose(self, error: TransportLostError) -> None:
         self.say(f"{self._path} lost ({error}); opening it again")
         self._trouble = f"lost {self._path}"
         self.version = b""
-        if self._device is not None:
-            # The driver waits for this close when it is unloaded.
-            self._device.close()
-            self._device = None
+        # A driver that is being unloaded waits for this.
+        self._close_device()
         self._listen()
         self._watch()
-        self.try_later()
+        self.retry_later()
+
+    def _close_device(self) -> None:
+        if self._device is not None:
+            self._device.close()
+            self._device = None
 
     def _watch(self) -> None:
-        watched: list[tuple[int, int]] = []
+        watched = []
+        self.message_ready = []
         if self._uevents is not None:
             watched.append((self._uevents.fileno(), select.POLLIN))
         if self._device is not None:
             watched.append((self._device.fileno(), self._device.EVENTS))
+            self.message_ready = [(self._device.fileno(), select.POLLIN)]
         self.watched = tuple(watched)
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
@@ -127,33 +137,9 @@ class DeviceLine(Line):
                 self._open()
             return None
         if events & (select.POLLERR | select.POLLHUP):
-            self._lost(TransportLostError("the driver has gone"))
+            self._lose(TransportLostError("the driver has gone"))
             return None
-        return self._receive()
-
-    def _receive(self) -> memoryview | None:
-        if self._device is None:
-            return None
-        try:
-            request = self._device.receive()
-        except TransportLostError as error:
-            self._lost(error)
-            return None
-        if self._device.version != self.version:
-            self.version = self._device.version
-            version = self.version.decode("ascii", "replace")
-            self.say(f"registered over {self._path}, driver version {version}")
-            self.settled()
-        return request
-
-    def converse(self, conversation: Conversation) -> tuple[Ready, memoryview | None]:
-        if self._device is None or not self.version:
-            return conversation.wait(), None
-        try:
-            return self._device.converse(conversation)
-        except TransportLostError as error:
-            self._lost(error)
-            return [], None
+        return self.receive()
 
     def on_deadline(self) -> memoryview | None:
         self.deadline = None
@@ -161,23 +147,35 @@ class DeviceLine(Line):
             self._open()
         return None
 
-    def newer(self) -> memoryview | None:
-        if self._device is not None and readable(self._device.fileno()):
-            return self._receive()
-        return None
+    def receive(self) -> memoryview | None:
+        if self._device is None:
+            return None
+        try:
+            request = self._device.receive()
+        except TransportLostError as error:
+            self._lose(error)
+            return None
+        if request is None and self._device.version != self.version:
+            self.version = self._device.version
+            self.registered(self._path)
+        return request
 
-    def reply(self, message: bytes) -> None:
+    def newer(self) -> memoryview | None:
+        if self._device is None or not is_readable(self._device.fileno()):
+            return None
+        return self.receive()
+
+    def send(self, reply: bytes) -> None:
         if self._device is None:
             return  # lost meanwhile; the driver has told the host HV_E_FAIL
         try:
-            self._device.send(message)
+            if not self._device.send(reply):
+                self.say("a reply came too late: the driver has given the request up")
         except TransportLostError as error:
-            self._lost(error)
+            self._lose(error)
 
     def close(self) -> None:
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        self._close_device()
         self._stop_listening()
 
     def state(self) -> str:

@@ -1,28 +1,28 @@
-"""Which line to take: the one asked for, or the one that works here.
+"""Selects the link to the driver: the one asked for, or the one that works here.
 
-``auto`` takes netlink, which every kernel of this driver has, and goes over to
-the character device where netlink cannot serve: no connector in the kernel,
-another network namespace, another process that holds the device or group 9
-(opening the device silences a netlink daemon), or no answer to the
-registration within a few seconds although the device is there.  It does not go
-back: whatever spoilt netlink may come again.
+``auto`` takes netlink, which every kernel with this driver has, and changes over to the
+character device where netlink cannot serve: no connector in the kernel, another network
+namespace, another process that holds the device, has opened it, or has joined group 9, or
+no answer to the registration within a few seconds although the device is there.  It does
+not change back: whatever spoilt netlink may come again.
 """
 
 from __future__ import annotations
 
 import os
 
-from .device_line import DeviceLine
+from .connector import Connector
+from .device_link import DeviceLink
 from .driver import DEVICE
 from .errors import TransportError
-from .netlink_line import NetlinkLine
+from .netlink_link import NetlinkLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .connector import Trace
-    from .line import Line
+    from .link import Link
 
     Report = Callable[[str], None]
     Drop = Callable[[str, str], None]
@@ -35,8 +35,8 @@ def is_loopback(transport: str) -> bool:
     return transport.startswith(_LOOPBACK) and transport != _LOOPBACK
 
 
-class Chooser:
-    """Holds the current `line` and replaces it under ``auto``.
+class TransportSelector:
+    """Holds the current `link` and replaces it under ``auto``.
 
     :raises TransportError: netlink or loopback was asked for and cannot work here.
     :raises ValueError: there is no such transport.
@@ -47,21 +47,23 @@ class Chooser:
     ) -> None:
         self._report = report
         self._auto = transport == "auto"
-        self.line: Line
-        if self._auto:
+        self.link: Link
+        if transport in ("auto", "netlink"):
             try:
-                self.line = NetlinkLine(report, drop, insist=False, trace=trace)
+                connector = Connector(drop, trace=trace)
             except TransportError as error:
+                if not self._auto:
+                    raise
                 report(f"{error}; taking the char device")
-                self.line = DeviceLine(report)
-        elif transport == "netlink":
-            self.line = NetlinkLine(report, drop, trace=trace)
+                self.link = DeviceLink(report)
+            else:
+                self.link = NetlinkLink(report, connector, insist=not self._auto)
         elif transport == "chardev":
-            self.line = DeviceLine(report)
+            self.link = DeviceLink(report)
         elif is_loopback(transport):
-            from .loopback import LoopbackLine  # noqa: PLC0415 - no guest's daemon needs it
+            from .loopback import LoopbackLink  # noqa: PLC0415 - no guest's daemon needs it
 
-            self.line = LoopbackLine(report, transport.removeprefix(_LOOPBACK))
+            self.link = LoopbackLink(report, transport.removeprefix(_LOOPBACK))
         else:
             raise ValueError(
                 f"no transport {transport!r}: auto, netlink, chardev or loopback:PATH"
@@ -73,7 +75,7 @@ class Chooser:
         :raises TransportError: netlink was asked for and has no kernel behind it.
         """
         try:
-            self.line.start()
+            self.link.start()
         except TransportError as error:
             if not self._auto:
                 raise
@@ -81,20 +83,19 @@ class Chooser:
         self._consider()
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
-        """Hand on what happened; the request that came with it, if any."""
+        """Hand on what happened to a descriptor; the request that came with it, if any."""
         try:
-            request = self.line.on_event(fd, events)
+            request = self.link.on_event(fd, events)
         except TransportError as error:
             self._cannot_register(error)
             return None
-        if self._auto and not self.line.version:
-            self._consider()
+        self._consider()
         return request
 
     def on_deadline(self) -> memoryview | None:
-        """The line's deadline has passed; the request that was found, if any."""
+        """Tell the link that its deadline has passed; the request that was found, if any."""
         try:
-            request = self.line.on_deadline()
+            request = self.link.on_deadline()
         except TransportError as error:
             self._cannot_register(error)
             return None
@@ -105,20 +106,20 @@ class Chooser:
         if self._auto:
             self._take_device(str(error))
         else:
-            self.line.say(str(error))
-            self.line.try_later()
+            self.link.say(str(error))
+            self.link.retry_later()
 
     def _consider(self) -> None:
-        """Under auto, leave a netlink line that does not serve, if there is another way."""
-        line = self.line
-        if not self._auto or not isinstance(line, NetlinkLine):
+        """Under auto, leave a netlink link that does not serve, if there is another way."""
+        link = self.link
+        if not self._auto or not isinstance(link, NetlinkLink) or link.version:
             return
-        why = line.obstacle or ("no answer over netlink" if line.unanswered else "")
+        why = link.obstacle or ("no answer over netlink" if link.unanswered else "")
         if why and os.path.exists(DEVICE):
             self._take_device(why)
 
     def _take_device(self, why: str) -> None:
         self._report(f"{why}; taking the char device")
-        self.line.close()
-        self.line = DeviceLine(self._report)
-        self.line.start()
+        self.link.close()
+        self.link = DeviceLink(self._report)
+        self.link.start()
