@@ -79,7 +79,7 @@ bare = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
 fd = int(sys.argv[2])
 from hv_kvp_daemon.service import main as daemon
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 
 real_open = os.open
 os.open = lambda path, *rest: os.dup(fd) if path == DEVICE else real_open(path, *rest)

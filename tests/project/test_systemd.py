@@ -14,7 +14,7 @@ import pytest
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
 FOLDER = Path(__file__).parents[2] / "systemd"

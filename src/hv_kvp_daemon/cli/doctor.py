@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import access, bytecode, jsontext, terminal

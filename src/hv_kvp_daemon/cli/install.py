@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.pools.opening import make_directory
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import servicefiles, terminal
 from .access import OTHER_DIRECTORY

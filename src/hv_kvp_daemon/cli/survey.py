@@ -13,7 +13,7 @@ from typing import Final
 
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
 

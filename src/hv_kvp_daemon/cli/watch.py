@@ -9,6 +9,7 @@ falls in between; several changes that come at once may show as one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import select
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.transport import inotify
 
-from . import access, inotify, jsontext, terminal
+from . import access, jsontext, terminal
 from .errors import EXIT_DONE, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class Watcher:
     def changes(self) -> Iterator[Change]:
         """First everything that is there, as ``present``, then what happens."""
         while (events := self._open()) is not None:
-            with events:
+            with contextlib.closing(events):
                 names, gone = set(self._files), False
                 while True:
                     # "" stands for lost events.
@@ -146,10 +148,12 @@ class Watcher:
         while True:
             # A link whose end is missing tells what will be made.
             path = os.path.realpath(self._path)
-            place, mask = path, inotify.CHANGES | inotify.GONE
+            place, mask = path, inotify.CHANGES | inotify.GONE | inotify.IN_ONLYDIR
             while not os.path.isdir(place):
                 place = os.path.dirname(place)
-                mask = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.GONE
+                mask = (
+                    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.GONE | inotify.IN_ONLYDIR
+                )
             try:
                 events = inotify.Inotify(place, mask)
             except OSError as error:
@@ -160,7 +164,7 @@ class Watcher:
                 return events
             # Whatever is in it when it comes is new.
             self._known = {number: {} for number in self._files.values()} | self._known
-            with events:
+            with contextlib.closing(events):
                 # Made between the look and the watch, it is not announced any more.
                 nearer = os.path.join(place, os.path.relpath(path, place).split(os.sep)[0])
                 if not os.path.isdir(nearer) and not self._wait(events):

@@ -18,6 +18,7 @@ from io import FileIO
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, decode_version, encode_register
 
 from .conversation import AWAY
+from .driver import DEVICE
 from .errors import TransportError, TransportLostError
 
 TYPE_CHECKING = False
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .conversation import Conversation, Ready
-
-DEVICE = "/dev/vmbus/hv_kvp"
 
 
 class CharDevice:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 
-from .chardev import DEVICE
 from .device_line import DeviceLine
+from .driver import DEVICE
 from .errors import TransportError
 from .netlink_line import NetlinkLine
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import select
+import time
 
 from . import uevent
-from .chardev import DEVICE, CharDevice
+from .chardev import CharDevice
+from .driver import DEVICE, Driver
 from .errors import TransportError, TransportLostError
 from .holders import device_holders, named
 from .line import Line, open_uevents, readable
@@ -35,13 +37,25 @@ class DeviceLine(Line):
         self._uevents: Uevents | None = None
         self._trouble = ""
         self._may_listen = True
+        self._driver = Driver()
 
     def start(self) -> None:
         self._open()
 
     def _open(self) -> None:
+        """Open the device and register, or set the deadline at which to try."""
+        delay = self._driver.delay()
+        if delay:
+            self._wait_for_driver(delay)
+            return
         try:
             self._device = CharDevice(self._path)
+            # Was it not there a moment ago, it may have appeared just now.
+            if delay is None and (delay := self._driver.delay()):
+                self._device.close()
+                self._device = None
+                self._wait_for_driver(delay)
+                return
             self._device.register()
         except TransportError as error:
             self._complain(error)
@@ -53,6 +67,12 @@ class DeviceLine(Line):
             self._trouble = ""
             self.deadline = None
             self._stop_listening()
+        self._watch()
+
+    def _wait_for_driver(self, seconds: float) -> None:
+        self._trouble = "waiting until the driver is ready"
+        self.deadline = time.monotonic() + seconds
+        self._listen()
         self._watch()
 
     def _listen(self) -> None:
@@ -103,6 +123,7 @@ class DeviceLine(Line):
     def on_event(self, fd: int, events: int) -> memoryview | None:
         if self._uevents is not None and fd == self._uevents.fileno():
             if self._uevents.read() == uevent.ADD and self._device is None:
+                self._driver.appeared()
                 self._open()
             return None
         if events & (select.POLLERR | select.POLLHUP):

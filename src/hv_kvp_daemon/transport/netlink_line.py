@@ -8,6 +8,8 @@ Facts that shape this module (measured on the driver, Linux 6.1):
 - Opening and closing the character device sets the driver back, also a pending
   request (the host gets HV_E_FAIL), so that the answer comes.  Done while
   another netlink daemon is alive, both would serve: 294 of 300 answers wrong.
+- The same happens when anybody opens the device, and nothing tells a netlink daemon: the
+  host gets no more answers.  inotify on the node reports the open.
 - A driver that is loaded again announces its device a moment before it listens
   to the connector, so the first registration may be lost.
 """
@@ -22,8 +24,9 @@ import time
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import uevent
-from .chardev import DEVICE, CharDevice
+from .chardev import CharDevice
 from .connector import SUPERSEDED, Connector
+from .driver import DEVICE, Driver
 from .errors import TransportError
 from .holders import device_holders, group_members, named, process_name
 from .line import Line, open_uevents
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from .connector import Trace
     from .conversation import Conversation, Ready
+    from .inotify import Inotify
 
 # Registrations go unanswered for this long before another way is looked for.
 PATIENCE = 3.0
@@ -65,18 +69,47 @@ class NetlinkLine(Line):
         self._insist = insist
         self._connector = Connector(drop, trace=trace)
         self._uevents = open_uevents(report)
-        self.watched = tuple(
-            (source.fileno(), select.POLLIN)
-            for source in (self._uevents, self._connector)
-            if source is not None
-        )
+        #: Reports who opens the device.
+        self._opens: Inotify | None = None
+        self._watch()
         self._patience_ends = 0.0
         #: The driver sent a request, so it knows us even if it never answered.
         self._served = False
         self._device_busy = False
         self._driver_missing = False
+        self._driver = Driver()
+        self._too_early = False
         #: Why netlink cannot serve now, or ``""``.
         self.obstacle = ""
+
+    def _watch(self) -> None:
+        self.watched = tuple(
+            (source.fileno(), select.POLLIN)
+            for source in (self._uevents, self._opens, self._connector)
+            if source is not None
+        )
+
+    def _watch_device(self) -> None:
+        """Watch for the next open of the device by anybody else.
+
+        An open before that is one before our registration, which the driver then does
+        not answer, so that another is sent.
+        """
+        from . import inotify  # noqa: PLC0415 - ctypes: see there
+
+        try:
+            self._opens = inotify.Inotify(DEVICE, inotify.IN_OPEN)
+        except OSError as error:
+            self.say(
+                f"cannot watch {DEVICE}, so nothing will tell if another opens it: {error}"
+            )
+        self._watch()
+
+    def _stop_watching(self) -> None:
+        if self._opens is not None:
+            self._opens.close()
+            self._opens = None
+            self._watch()
 
     def _rivals(self) -> list[tuple[int, str]]:
         """Other members of group 9: (port id, name of the process of that pid).
@@ -96,6 +129,10 @@ class NetlinkLine(Line):
         self._served = False
         self._patience_ends = time.monotonic() + PATIENCE
         self.obstacle = ""
+        self._stop_watching()
+        self._too_early = self._must_wait()
+        if self._too_early:
+            return
         rivals = self._rivals()
         if rivals:
             self.obstacle = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
@@ -106,8 +143,18 @@ class NetlinkLine(Line):
             # The host has been told HV_E_FAIL for whatever is still queued.
             while self._connector.receive() is not None:
                 self._drop(SUPERSEDED, "the driver was set back")
+            self._watch_device()
         self._connector.register()
         self.try_later()
+
+    def _must_wait(self) -> bool:
+        """Whether the driver may not be spoken to yet; then the deadline is set."""
+        delay = self._driver.delay()
+        if not delay:
+            return False
+        self._patience_ends = time.monotonic() + delay + PATIENCE
+        self.deadline = time.monotonic() + delay
+        return True
 
     def _reset_driver(self) -> bool:
         """Set the driver back to its initial state; False if that was not possible."""
@@ -137,11 +184,28 @@ class NetlinkLine(Line):
         if self._uevents is not None and fd == self._uevents.fileno():
             self._on_uevent(self._uevents.read())
             return None
+        if self._opens is not None and fd == self._opens.fileno():
+            self._on_open()
+            return None
         return self._receive()
+
+    def _on_open(self) -> None:
+        """Another process has opened the device: the driver has left netlink."""
+        self._stop_watching()
+        opener = named(list(device_holders(DEVICE)))
+        self.obstacle = f"{DEVICE} was opened by {opener or 'a process that closed it again'}"
+        if self._insist and not opener:
+            # Otherwise the registration that is refused names it, or the selector does.
+            self.say(f"{self.obstacle}, which ends netlink; registering again")
+        self.version = self._connector.version = b""
+        self._served = False
+        self._device_busy = True
+        self.deadline = time.monotonic()
 
     def _on_uevent(self, action: str) -> None:
         if action == uevent.ADD:
             self._report("the KVP driver has appeared")
+            self._driver.appeared()
             self.start()
         elif action == uevent.REMOVE:
             self._report("the KVP driver has gone; waiting for it")
@@ -175,12 +239,12 @@ class NetlinkLine(Line):
         request = self._receive()
         if request is not None or self.version:
             return request
-        if self._device_busy:
+        if self._device_busy or self._too_early:
             self._begin()
         elif self._driver_missing and self.unanswered:
             # The uevent will tell; until then nothing wakes this process.
             self.deadline = None
-        else:
+        elif not self._must_wait():
             self._connector.register()
             self.try_later()
         return None
@@ -197,6 +261,7 @@ class NetlinkLine(Line):
         self._connector.send(message)
 
     def close(self) -> None:
+        self._stop_watching()
         self._connector.close()
         if self._uevents is not None:
             self._uevents.close()
