@@ -85,7 +85,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
         yield trial
 
 
-def test_nobody_finds_the_page_before_the_daemon_is_ready(trial: Trial) -> None:
+def test_the_page_is_published_when_the_daemon_is_ready(trial: Trial) -> None:
     assert find(trial.path) is None
     trial.publisher.ready()
     assert trial.status.state == "waiting on netlink"
@@ -112,7 +112,7 @@ def test_each_change_of_the_state_is_published_once(trial: Trial) -> None:
     assert trial.status.transport == "chardev"
 
 
-def test_requests_and_drops_are_counted_without_a_word_to_systemd(trial: Trial) -> None:
+def test_requests_and_drops_are_counted_and_not_sent_to_systemd(trial: Trial) -> None:
     trial.publisher.ready()
     trial.heard()
     for status in (HV_S_OK, HV_S_CONT, HV_E_FAIL):

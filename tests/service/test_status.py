@@ -116,7 +116,7 @@ def test_a_pid_that_no_process_has_is_no_daemon(path: Path, pid: int) -> None:
     assert find(str(path)) is None
 
 
-def test_a_killed_daemons_page_is_nobodys(tmp_path: Path) -> None:
+def test_the_page_of_a_killed_daemon_is_ignored(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path) as daemon:
         daemon.connect()
         page = Path(f"{daemon.socket_path}.status")

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,30 @@ def test_a_file_system_that_fills_up_later_does_not_matter(tmp_path: Path) -> No
     ]
 
 
+def test_messages_that_are_dropped_are_counted(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from hv_kvp_daemon.service import main\n"
+        "made = main.Chooser\n"
+        "def make(transport, report, drop, trace=None):\n"
+        "    for port in (1, 2): drop('not sent by the kernel', str(port))\n"
+        "    return made(transport, report, drop, trace)\n"
+        "main.Chooser = make\n"
+        "main.main(sys.argv[1:])\n"
+    )
+    path = f"{tmp_path}/host"
+    options = ["-n", f"--transport=loopback:{path}", f"--pool-dir={tmp_path}/pools"]
+    with subprocess.Popen([sys.executable, "-c", code, *options]) as process:
+        try:
+            with closing(connect(path)) as peer:
+                peer.ask(KVP_OP_SET, 1, "key", "value")
+                status = find(f"{path}.status")
+        finally:
+            process.kill()
+    assert status is not None
+    assert status.dropped == 2
+
+
 def test_no_timer_and_no_alarm_is_used(tmp_path: Path) -> None:
     code = (
         "import signal, sys\n"
@@ -323,10 +348,9 @@ def test_no_timer_and_no_alarm_is_used(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", code, *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
-            peer = connect(path)
-            for _ in range(3):
-                peer.ask(KVP_OP_SET, 1, "key", "value")
-            peer.close()
+            with closing(connect(path)) as peer:
+                for _ in range(3):
+                    peer.ask(KVP_OP_SET, 1, "key", "value")
             state = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
             caught = int(dict(line.split(":\t") for line in state.splitlines())["SigCgt"], 16)
             process.terminate()

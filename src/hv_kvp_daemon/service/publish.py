@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from .notify import Notifier
     from .status_page import StatusPage
 
-# HV_S_CONT is the end of a list or a missing key: nothing failed.
-_SUCCESS = (HV_S_OK, HV_S_CONT)
+# The status at the start of a reply.  HV_S_CONT is the end of a list or a missing key:
+# nothing failed.
+_SUCCESS = (HV_S_OK.to_bytes(4, "little"), HV_S_CONT.to_bytes(4, "little"))
 
 
 class Publisher:
@@ -84,9 +85,9 @@ class Publisher:
         self._requests[operation] += 1
         self._answered[operation] = now
         self._busy[0] = 0.0
-        status = int.from_bytes(reply[:4], "little")
+        status = reply[:4]
         if status not in _SUCCESS:
-            self.page.failed(operation, status, now, self._problem)
+            self.page.failed(operation, int.from_bytes(status, "little"), now, self._problem)
         self._problem = ""
 
     def problem(self, reason: str, message: str) -> None:

@@ -35,9 +35,9 @@ from .status_page import (
     start_ticks,
 )
 
-# The daemon needs microseconds to store a state; it may be preempted meanwhile.
-_TRIES = 20
-_PAUSE = 0.005
+# Seconds.  The daemon stores a state in microseconds, but it may be preempted meanwhile.
+_TRIES = 100
+_PAUSE = 0.01
 
 
 class StatusError(Exception):
