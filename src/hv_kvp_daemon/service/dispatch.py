@@ -71,8 +71,7 @@ class Dispatch:
     """Answers requests from the pools, the auto pool and the network configuration.
 
     ``limited(reason, message)`` logs what failed; see `service.log.Log.limited`.  ``wait``
-    ends early at a signal to end; see `service.signals.Signals.wait`.  Programs and state
-    files of network managers are those below ``root``.
+    ends early at a signal to end; see `service.signals.Signals.wait`.
     """
 
     def __init__(
@@ -81,13 +80,11 @@ class Dispatch:
         auto_pool: AutoPool,
         limited: Callable[[str, str], None],
         wait: Wait,
-        root: str = "/",
     ) -> None:
         self._pools = pools
         self._auto_pool = auto_pool
         self._limited = limited
         self._wait = wait
-        self._root = root
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
             KVP_OP_SET: self._set,
@@ -164,7 +161,7 @@ class Dispatch:
     def _get_ip_info(self, message: Buffer) -> bytes:
         adapter_id = decode_ip(message).adapter_id
         try:
-            config = adapter_config(adapter_id, self._wait, self._report_ip, self._root)
+            config = adapter_config(adapter_id, self._wait, self._report_ip)
         except OSError as error:
             self._limited("ip", f"GET_IP_INFO: {error}")
             return FAIL
