@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from hv_kvp_daemon.guest.intrinsic import KEYS
+from hv_kvp_daemon.guest.auto_pool import KEYS
 from hv_kvp_daemon.service import status as state
 from tests.support.command import PATIENCE, run
 from tests.support.daemon import RunningDaemon

@@ -1,9 +1,8 @@
 """The resident process: register, serve, take signals, tell systemd, end.
 
 Everything happens between two calls of `poll`: a request is read, answered and
-forgotten.  What may take long (a resolver) is a child with a pipe in the same
-loop; what may hang (another program's lock) is bounded by its own room.  One
-request's reply may wait for such a child: GET_IP_INFO (`service.ipinfo`).
+forgotten.  What may hang (a resolver, a program, another program's lock) is bounded by
+its own room, and a signal to end interrupts it.
 
 *Requests that the host has given up.*  The driver answers the host itself,
 HV_E_FAIL, when it has waited 30 s, and nothing tells the daemon.  A request
@@ -41,7 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hv_kvp_daemon.guest.intrinsic import Intrinsic
+    from hv_kvp_daemon.guest.auto_pool import AutoPool
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.transport.choose import Chooser
     from hv_kvp_daemon.transport.conversation import Ready
@@ -71,7 +70,7 @@ class Daemon:
     def __init__(
         self,
         pools: PoolDirectory,
-        intrinsic: Intrinsic,
+        auto_pool: AutoPool,
         chooser: Chooser,
         dispatch: Dispatch,
         publisher: Publisher,
@@ -81,7 +80,7 @@ class Daemon:
         trace: bool = False,
     ) -> None:
         self._pools = pools
-        self._intrinsic = intrinsic
+        self._auto_pool = auto_pool
         self._chooser = chooser
         self._signals = signals
         self._log = log
@@ -102,9 +101,6 @@ class Daemon:
         """
         self._loop.watch("signals", [(self._signals.fileno(), select.POLLIN)], self._on_signal)
         self._chooser.start()
-        self._intrinsic.start()
-        # In this order: an address that came with a request belongs in its answer.
-        self._watch_guest()
         self._watch_line()
         self._line_changed()
         self._publisher.ready()
@@ -116,9 +112,8 @@ class Daemon:
 
     def close(self) -> None:
         """Close the transport and the guest's sources; the pools are the caller's."""
-        self._dispatch.ip_info.abandon()
         self._chooser.line.close()
-        self._intrinsic.close()
+        self._auto_pool.close()
         self._loop.close()
 
     def _turn(self) -> None:
@@ -126,7 +121,7 @@ class Daemon:
         away = self._signals.take_continued() or self._away or busy >= AWAY
         # After an absence the line is looked at once without waiting: what is
         # there now came meanwhile, what comes later is new.
-        deadline = 0.0 if away else self._soonest()
+        deadline = 0.0 if away else self._chooser.line.deadline
         request = None
         if deadline is None and not self._trace:
             ready, request = self._converse()
@@ -150,7 +145,7 @@ class Daemon:
         return self._chooser.line.converse(
             Conversation(
                 self._loop.wait,
-                self._dispatch.prepared(),
+                {},
                 self._dispatch.glance,
                 self._answer,
                 self._took,
@@ -165,39 +160,18 @@ class Daemon:
     def _answer(self, message: memoryview) -> bytes | None:
         """The reply to a request of a conversation; None: all has been seen to."""
         started = time.monotonic()
-        reply = self._dispatch.make(message)
+        reply = self._dispatch.answer(message)
         finished = time.monotonic()
-        if reply is None or self._signals.continued or finished - started >= _SLOW:
+        if self._signals.continued or finished - started >= _SLOW:
             self._serve(self._conclude(message, reply, started, late=True))
             return None
         self._publisher.served(message[0], finished)
         return reply
 
-    def _soonest(self) -> float | None:
-        """The earliest deadline of all, or None: nothing wakes an idle daemon."""
-        soonest = self._line_deadline()
-        for deadline in (self._dispatch.ip_info.deadline, self._intrinsic.deadline()):
-            if deadline is not None and (soonest is None or deadline < soonest):
-                soonest = deadline
-        return soonest
-
-    def _line_deadline(self) -> float | None:
-        """None while a reply is owed: the driver would take a registration for it."""
-        return None if self._dispatch.ip_info.request else self._chooser.line.deadline
-
     def _check_deadlines(self) -> None:
-        now = time.monotonic()
-        deadline = self._line_deadline()
-        if deadline is not None and now >= deadline:
+        deadline = self._chooser.line.deadline
+        if deadline is not None and time.monotonic() >= deadline:
             self._serve(self._chooser.on_deadline())
-        deadline = self._dispatch.ip_info.deadline
-        if deadline is not None and now >= deadline:
-            request = self._dispatch.ip_info.request
-            self._reply_later(request, self._dispatch.ip_info.expire())
-        deadline = self._intrinsic.deadline()
-        if deadline is not None and now >= deadline:
-            self._intrinsic.expire()
-            self._watch_guest()
 
     # -- the line to the driver
 
@@ -207,14 +181,11 @@ class Daemon:
 
     def _serve(self, message: memoryview | None) -> None:
         """Answer a request and whatever came while it was answered."""
-        if self._chooser.line.watched is not self._line_watched:
-            self._drop_later("its line to the driver is lost")
         changed = message is None or not self._line_serves
         old = self._away
         while message is not None:
             started = time.monotonic()
             old = old or self._signals.continued
-            self._drop_later("the driver has asked anew")
             reply = (
                 self._refuse(message)
                 if old and message[0] in CHANGING
@@ -230,17 +201,14 @@ class Daemon:
             self._line_changed()
 
     def _conclude(
-        self, message: memoryview, reply: bytes | None, started: float, *, late: bool
+        self, message: memoryview, reply: bytes, started: float, *, late: bool
     ) -> memoryview | None:
-        """Send the reply, unless there is none yet or the driver has asked for something newer.
+        """Send the reply, unless the driver has asked for something newer.
 
         That newer request is returned.  Who serves it has the same buffer for it.
         """
         finished = time.monotonic()
         self._publisher.served(message[0], finished)
-        if reply is None:
-            self._watch_later()
-            return None
         if self._trace:
             self._log_exchange(message, reply)
         if late or finished - started >= _SLOW:
@@ -257,33 +225,6 @@ class Daemon:
             self._log.warning("a reply came too late; the driver has asked anew")
         return newer
 
-    # -- a reply that waits for a program
-
-    def _on_later(self, fd: int, events: int) -> None:
-        del fd, events
-        request = self._dispatch.ip_info.request
-        self._reply_later(request, self._dispatch.ip_info.on_event())
-
-    def _reply_later(self, request: bytes, reply: bytes | None) -> None:
-        """Send it, unless there is none yet or the driver has asked for something newer."""
-        self._watch_later()
-        if reply is None:
-            return
-        if self._trace:
-            self._log_exchange(request, reply)
-        self._serve(self._reply_late(reply))
-
-    def _drop_later(self, why: str) -> None:
-        """A reply that is still owed has nobody to wait for it."""
-        if self._dispatch.ip_info.request:
-            self._log.warning(f"a reply was not made to its end; {why}")
-            self._dispatch.ip_info.abandon()
-            self._watch_later()
-
-    def _watch_later(self) -> None:
-        fd = self._dispatch.ip_info.fileno()
-        self._loop.watch("later", [(fd, select.POLLIN)] if fd >= 0 else [], self._on_later)
-
     def _refuse(self, message: memoryview) -> bytes:
         self._log.warning(
             f"{KVP_OP_NAMES[message[0]]} refused: it may have waited longer than the"
@@ -298,7 +239,7 @@ class Daemon:
     def _line_changed(self) -> None:
         """Hand on the driver's version, and tell when the driver goes or comes."""
         if self._chooser.line.version:
-            self._intrinsic.driver_version = self._chooser.line.version
+            self._auto_pool.driver_version = self._chooser.line.version
         self._line_serves = self._chooser.line.serving
         self._publisher.look()
 
@@ -315,16 +256,6 @@ class Daemon:
         except (KeyError, OSError):
             return False
 
-    # -- the guest
-
-    def _on_guest(self, fd: int, events: int) -> None:
-        del events
-        self._intrinsic.on_event(fd)
-        self._watch_guest()
-
-    def _watch_guest(self) -> None:
-        self._loop.watch("guest", self._intrinsic.watched(), self._on_guest)
-
     # -- signals and systemd
 
     def _on_signal(self, fd: int, events: int) -> None:
@@ -335,6 +266,5 @@ class Daemon:
         if _SIGHUP in numbers:
             self._log.info("SIGHUP: reading os-release, host name and addresses again")
             self._publisher.reloading()
-            self._intrinsic.reload()
-            self._watch_guest()
+            self._auto_pool.reload()
             self._publisher.ready()

@@ -17,14 +17,14 @@ an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 
 from __future__ import annotations
 
-from hv_kvp_daemon.guest.intrinsic import KEYS
+from hv_kvp_daemon.netconfig.answer import ip_info
+from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import (
-    START,
     FieldError,
     decode_request,
     encode_pair,
-    encode_request,
     encode_status,
 )
 from hv_kvp_daemon.wire.uapi import (
@@ -41,13 +41,13 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 from .glance import NO_MORE, Glance
-from .ipinfo import IpInfoService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hv_kvp_daemon.guest.intrinsic import Intrinsic
+    from hv_kvp_daemon.guest.auto_pool import AutoPool
+    from hv_kvp_daemon.guest.child import Wait
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
 
@@ -63,61 +63,41 @@ class Dispatch:
     """Answers requests from the pools and the auto pool.
 
     ``limited(reason, message)`` is told what failed; see `service.log.Log.limited`.
+    ``wait`` ends early at a signal to end; see `service.signals.Signals.wait`.
     """
 
     def __init__(
         self,
         pools: PoolDirectory,
-        intrinsic: Intrinsic,
+        auto_pool: AutoPool,
         limited: Callable[[str, str], None],
+        wait: Wait,
     ) -> None:
         self._pools = pools
-        self._intrinsic = intrinsic
+        self._auto_pool = auto_pool
         self._limited = limited
+        self._wait = wait
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
             KVP_OP_SET: self._set,
             KVP_OP_DELETE: self._delete,
             KVP_OP_ENUMERATE: self._enumerate,
         }
-        #: GET_IP_INFO, whose reply may come later.
-        self.ip_info = IpInfoService(limited)
         #: Requests answered, by operation number.
         self.requests: dict[int, int] = {}
         #: As `make`, or None where it would take longer; see `service.glance`.
         self.glance = Glance(pools).reply
-        self._prepared: dict[int, bytes] = {}
-        self._prepared_for = -1
-
-    def answer(self, message: Buffer) -> bytes | None:
-        """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
-        reply = self.prepared().get(START.unpack_from(message)[0])
-        if reply is None:
-            return self.make(message)
-        self.count(message[0], 1)
-        return reply
 
     def count(self, kind: int, number: int) -> None:
         """Take note of requests that were answered."""
         self.requests[kind] = self.requests.get(kind, 0) + number
 
-    def prepared(self) -> dict[int, bytes]:
-        """Replies from the auto pool, by the first eight bytes of their requests.
-
-        The same dictionary at each call; its replies are good until an event tells
-        that anything about the guest may have changed.
-        """
-        if self._prepared_for != self._intrinsic.generation:
-            self._prepared.clear()
-            self._prepared_for = self._intrinsic.generation
-        return self._prepared
-
-    def make(self, message: Buffer) -> bytes | None:
-        """As `answer`, where no reply is prepared."""
+    def answer(self, message: Buffer) -> bytes:
+        """The reply of 7432 bytes to a message of 7432 bytes."""
         kind = message[0]
         self.count(kind, 1)
         if kind == KVP_OP_GET_IP_INFO:
-            return self.ip_info.answer(message)
+            return self._get_ip_info(message)
         operation = self._operations.get(kind)
         if operation is None:
             self._limited(f"operation {kind}", f"operation {kind} is not supported")
@@ -141,20 +121,14 @@ class Dispatch:
         return encode_pair(record.key, record.value, request.index)
 
     def _enumerate_auto(self, request: Request) -> bytes:
-        item = self._intrinsic.item(request.index)
-        reply = NO_MORE if item is None else encode_pair(*item, request.index)
-        # The end as well, which a host reads in each sweep; what lies beyond it
-        # is asked by nobody who means well, and is not kept.  Nor is what a source
-        # that fails has told: it is asked again.
-        if request.index <= len(KEYS) and self._intrinsic.generation == self._prepared_for:
-            self._prepared[START.unpack_from(encode_request(request))[0]] = reply
-        return reply
+        item = self._auto_pool.item(request.index)
+        return NO_MORE if item is None else encode_pair(*item, request.index)
 
     def _get(self, request: Request) -> bytes:
         if request.pool >= KVP_POOL_COUNT:
             return FAIL
         if request.pool == KVP_POOL_AUTO:
-            value = self._intrinsic.find(request.key)
+            value = self._auto_pool.find(request.key)
         else:
             value = self._pools[request.pool].find(request.key)
         return NO_MORE if value is None else encode_pair(request.key, value)
@@ -169,3 +143,15 @@ class Dispatch:
         if request.pool >= KVP_POOL_COUNT or request.pool == KVP_POOL_AUTO:
             return FAIL
         return OK if self._pools[request.pool].delete(request.key) else NO_MORE
+
+    def _get_ip_info(self, message: Buffer) -> bytes:
+        adapter_id = decode_ip(message).adapter_id
+        try:
+            config = adapter_config(adapter_id, self._wait, self._report_ip)
+        except OSError as error:
+            self._limited("ip", f"GET_IP_INFO: {error}")
+            return FAIL
+        return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
+
+    def _report_ip(self, text: str) -> None:
+        self._limited(f"ip: {text}", f"GET_IP_INFO: {text}")

@@ -11,7 +11,9 @@ import sys
 
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
-from hv_kvp_daemon.guest.intrinsic import Intrinsic
+from hv_kvp_daemon.guest.auto_pool import AutoPool
+from hv_kvp_daemon.guest.child import set_process_name
+from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.transport.choose import Chooser, is_loopback
@@ -33,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hv_kvp_daemon.guest.intrinsic import AddressSource
+    from hv_kvp_daemon.guest.addresses import AddressSource
 
     from .options import Options
 
@@ -84,7 +86,11 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             from hv_kvp_daemon.pools.stale import clear_stale  # noqa: PLC0415
 
             clear_stale(pools, log.notice)
-        intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
+        auto_pool = AutoPool(
+            _address_source(options.addresses),
+            FqdnLookup(signals.wait, log.warning),
+            report=log.warning,
+        )
         chooser = Chooser(
             options.transport,
             log.notice,
@@ -93,7 +99,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             if log.level == logs.DEBUG
             else None,
         )
-        dispatch = Dispatch(pools, intrinsic, log.limited)
+        dispatch = Dispatch(pools, auto_pool, log.limited, signals.wait)
         status = StatusFile(_status_path(options.transport), log.warning)
         publisher = Publisher(
             chooser,
@@ -107,7 +113,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         )
         trace = options.foreground or log.level == logs.DEBUG
         daemon = Daemon(
-            pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=trace
+            pools, auto_pool, chooser, dispatch, publisher, signals, log, trace=trace
         )
         log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
         daemon.run(ready)
@@ -148,8 +154,7 @@ def _status_path(transport: str) -> str:
 def _set_process_name() -> None:
     """Give the process the C daemon's name; without /proc it keeps its own."""
     try:
-        with open("/proc/self/comm", "w", encoding="ascii") as comm:
-            comm.write(PROCESS_NAME)
+        set_process_name(PROCESS_NAME)
     except OSError as error:
         print(f"process name not set: {error}", file=sys.stderr)
 
