@@ -12,7 +12,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from hv_kvp_daemon.guest.intrinsic import KEYS
+from hv_kvp_daemon.guest.auto_pool import KEYS
 from hv_kvp_daemon.service.status import DaemonStatus, find
 from hv_kvp_daemon.service.status_page import StatusPage, start_ticks
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE

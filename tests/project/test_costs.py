@@ -108,10 +108,7 @@ def unread(end: socket.socket) -> int:
 
 
 class Served:
-    """A daemon under observation: ``ask``, then ``end`` for what it wrote down.
-
-    The name has been looked up: the end of that would count as a request's cost.
-    """
+    """A daemon under observation: ``ask``, then ``end`` for what it wrote down."""
 
     def __init__(self, pools: Path) -> None:
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -132,9 +129,7 @@ class Served:
         # not ask for more than one each time that it is woken.
         wait_for("the version to be read", lambda: not unread(self._end))
         self._seen = psutil.Process(self._process.pid)
-        # Who answers has begun to look it up.
         self.ask(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=9))
-        wait_for("the end of the look-up", lambda: not self._seen.children())
 
     def ask(self, request: Request) -> None:
         self._end.send(encode_request(request))

@@ -24,7 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 if TYPE_CHECKING:
-    from hv_kvp_daemon.transport.choose import Chooser
+    from hv_kvp_daemon.transport.selector import Chooser
 
 
 class Line:

@@ -7,13 +7,12 @@ and where each comes from.
 from __future__ import annotations
 
 import os
-import select
-import time
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
-from hv_kvp_daemon.guest.fqdn import FqdnLookup
-from hv_kvp_daemon.guest.intrinsic import KEYS, Intrinsic
+from hv_kvp_daemon.guest.auto_pool import KEYS, AutoPool
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.guest.fqdn import LOOKUP_TIMEOUT, FqdnLookup
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.service.status_page import PATH
 from hv_kvp_daemon.wire.text import host_value
@@ -98,20 +97,18 @@ class Guest:
             self._trouble = str(error)
         as_daemon = self._daemon.addresses if self._daemon else ""
         self._addresses = addresses or as_daemon or "rtnetlink"
-        lookup = FqdnLookup()
+        lookup = FqdnLookup(wait_readable, terminal.say, patience=LOOKUP_TIMEOUT)
         source = (
             GetifaddrsAddresses() if self._addresses == "getifaddrs" else RtnetlinkAddresses()
         )
-        intrinsic = Intrinsic(source, problem=terminal.say, lookup=lookup)
+        auto_pool = AutoPool(source, lookup, report=terminal.say)
         try:
             if self._daemon is not None and self._daemon.driver_version:
-                intrinsic.driver_version = self._daemon.driver_version.encode()
-            intrinsic.start()
+                auto_pool.driver_version = self._daemon.driver_version.encode()
             with terminal.Progress("asking the resolver for the full name of this guest"):
-                _wait(lookup, intrinsic)
-            items = [intrinsic.item(index) for index in range(len(KEYS))]
+                items = [auto_pool.item(index) for index in range(len(KEYS))]
         finally:
-            intrinsic.close()
+            auto_pool.close()
         #: The values as the host sees them.
         self.values = [host_value(item[1]) for item in items if item is not None]
         #: Where each comes from, for a person.
@@ -131,18 +128,6 @@ class Guest:
             return self._trouble
         said = "driver" if self._daemon.driver_version else "the driver has not answered"
         return f"{said} (daemon pid {self._daemon.pid})"
-
-
-def _wait(lookup: FqdnLookup, intrinsic: Intrinsic) -> None:
-    """Until the look-up has ended."""
-    while lookup.fileno() >= 0 and lookup.deadline is not None:
-        poll = select.poll()
-        poll.register(lookup.fileno(), select.POLLIN)
-        left = lookup.deadline - time.monotonic()
-        if poll.poll(max(0, int(left * 1000) + 1)):
-            intrinsic.on_event(lookup.fileno())
-        else:
-            intrinsic.expire()
 
 
 def _release() -> tuple[str, str, str]:

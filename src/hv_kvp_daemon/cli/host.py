@@ -20,7 +20,7 @@ from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.simhost.errors import HostError
 from hv_kvp_daemon.simhost.host import Host
 from hv_kvp_daemon.simhost.process import DaemonProcess
-from hv_kvp_daemon.transport.choose import is_loopback
+from hv_kvp_daemon.transport.selector import is_loopback
 from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import (
     HV_S_OK,

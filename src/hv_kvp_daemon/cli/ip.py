@@ -6,13 +6,12 @@ daemon asks them.  Out: each adapter's fields as the host gets them.
 
 from __future__ import annotations
 
-import select
-import time
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.guest import rtnetlink
+from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig.answer import ip_info
-from hv_kvp_daemon.netconfig.inquiry import inquire
+from hv_kvp_daemon.netconfig.config import adapter_config
 
 from . import access, jsontext, terminal
 from .errors import EXIT_DONE, EXIT_NOT_FOUND
@@ -20,7 +19,7 @@ from .errors import EXIT_DONE, EXIT_NOT_FOUND
 if TYPE_CHECKING:
     import argparse
 
-    from hv_kvp_daemon.netconfig.report import Report
+    from hv_kvp_daemon.netconfig.config import AdapterConfig
     from hv_kvp_daemon.wire.rtnetlink import Link
 
 
@@ -53,28 +52,13 @@ def _mac(link: Link) -> str:
     return link.address.hex(":").upper()
 
 
-def _report(link: Link) -> Report | None:
+def _report(link: Link) -> AdapterConfig | None:
     """The daemon's answer for a MAC; None where the interface has gone meanwhile."""
-    inquiry = inquire(_mac(link).encode(), terminal.say)
-    if inquiry is None:
-        return None
-    try:
-        with terminal.Progress(f"asking the network manager about {link.name}"):
-            while inquiry.report is None:
-                poll = select.poll()
-                poll.register(inquiry.fileno(), select.POLLIN)
-                deadline = inquiry.deadline
-                left = 0.0 if deadline is None else deadline - time.monotonic()
-                if poll.poll(max(0, int(left * 1000) + 1)):
-                    inquiry.on_event()
-                else:
-                    inquiry.expire()
-    finally:
-        inquiry.close()
-    return inquiry.report
+    with terminal.Progress(f"asking the network manager about {link.name}"):
+        return adapter_config(_mac(link).encode(), wait_readable, terminal.say)
 
 
-def _document(link: Link, report: Report) -> dict[str, object]:
+def _document(link: Link, report: AdapterConfig) -> dict[str, object]:
     info = ip_info(report, _mac(link).encode())
     return {
         "interface": link.name,
@@ -93,7 +77,7 @@ def _document(link: Link, report: Report) -> dict[str, object]:
     }
 
 
-def _show(link: Link, report: Report | None) -> None:
+def _show(link: Link, report: AdapterConfig | None) -> None:
     print(terminal.paint(f"{terminal.safe(link.name)}  {_mac(link)}", terminal.BOLD))
     if report is None:
         print("  the host is told that it failed: no interface has this MAC any more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hv_kvp_daemon.service.status_page import PATH, loopback_path
-from hv_kvp_daemon.transport.choose import is_loopback
+from hv_kvp_daemon.transport.selector import is_loopback
 
 from .errors import UsageError
 

@@ -146,7 +146,7 @@ def _look(
 
 
 def _is_auto(key: bytes) -> bool:
-    from hv_kvp_daemon.guest.intrinsic import KEYS  # noqa: PLC0415 - as in run_list
+    from hv_kvp_daemon.guest.auto_pool import KEYS  # noqa: PLC0415 - as in run_list
 
     return key in KEYS
 

@@ -1,13 +1,13 @@
 """The values of NetworkAddressIPv4 and NetworkAddressIPv6.
 
-In: the addresses of all interfaces, by rtnetlink or by getifaddrs.  Out: text as
-the host shows it: ``;`` between addresses, none at the end, no scope id.
-Rules: no loopback; the kernel's order, which is that of getifaddrs and so of the
-C daemon; whole addresses only, no more than the host's field holds.  Where not
-all fit, interfaces with a default route come first, as theirs are the addresses
-that the host can reach.
+A value is the addresses of all interfaces except the loopback, joined by ``;``
+without one at the end, without scope ids, in the kernel's order, which is that of
+getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
+the host's field can hold.  If some do not fit, interfaces with a default route come
+first, because the host can reach their addresses.
 
-A value is read once and kept until the kernel says that something changed.
+The addresses are read again only if the kernel has sent a notification since the
+last time, which is looked up when they are asked for.
 """
 
 from __future__ import annotations
@@ -36,80 +36,59 @@ _IFREQ_FLAGS: Final = struct.Struct("=16sH22x")
 
 
 class AddressSource:
-    """Both values, each kept until an event; ``read`` gets the addresses.
+    """Both values, cached until the kernel's next notification.
 
-    The service polls `fileno` and calls `drain` before it answers, so that an
-    answer is never older than the events before it.
+    ``read`` gets the addresses from the system.
 
-    :raises OSError: there is no socket for the kernel's events.
+    :raises OSError: there is no socket for notifications.
     """
 
-    __slots__ = ("_events", "_kept", "_read")
+    __slots__ = ("_notice", "_read", "_values")
 
     def __init__(self, read: Callable[[], Found]) -> None:
         self._read = read
-        self._events = rtnetlink.RtEvents()
-        self._kept: dict[int, bytes] = {}
+        self._notice = rtnetlink.ChangeNotice()
+        self._values: tuple[bytes, bytes] | None = None
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when addresses may have changed."""
-        return self._events.fileno()
+    def values(self) -> tuple[bytes, bytes]:
+        """Return the IPv4 and the IPv6 value, each at most 1022 bytes of ASCII.
 
-    def drain(self) -> bool:
-        """Read all events; True: addresses may have changed, what was kept is forgotten.
+        ``b""`` stands for no address.  While nothing has changed, this is the same
+        tuple.
 
-        :raises OSError: the event socket is unusable.
+        :raises OSError: the addresses cannot be read; the next call tries again.
         """
-        changed = self._events.drain()
-        if changed:
-            self._kept.clear()
-        return changed
-
-    def ipv4(self) -> bytes:
-        """Return all IPv4 addresses, at most 1022 characters of ASCII, ``b""`` for none.
-
-        :raises OSError: they cannot be read now; nothing is kept, so the next
-            call tries again.
-        """
-        return self._value(_socket.AF_INET)
-
-    def ipv6(self) -> bytes:
-        """Return all IPv6 addresses, link-local ones as well; otherwise as `ipv4`.
-
-        :raises OSError: as `ipv4`.
-        """
-        return self._value(_socket.AF_INET6)
+        if self._notice.has_changed():
+            self._values = None
+        if self._values is None:
+            self._values = self._read_values()
+        return self._values
 
     def invalidate(self) -> None:
-        """Forget what was kept."""
-        self._kept.clear()
+        """Discard the cached values."""
+        self._values = None
 
     def close(self) -> None:
-        """Close the event socket."""
-        self._events.close()
+        """Close the notification socket."""
+        self._notice.close()
 
-    def _value(self, family: int) -> bytes:
-        if family not in self._kept:
-            self._kept = self._values()
-        return self._kept[family]
-
-    def _values(self) -> dict[int, bytes]:
+    def _read_values(self) -> tuple[bytes, bytes]:
         found = self._read()
-        values = {key: ";".join(text for _, text in pairs) for key, pairs in found.items()}
-        long = [key for key, value in values.items() if len(value) > HOST_MAX_VALUE]
+        values = {family: ";".join(text for _, text in found[family]) for family in found}
+        long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # From here on routes decide as well, so a change of one is an event, too.
-            self._events.watch_routes()
+            # From now on the routes decide, too, so a change of them is one of the values.
+            self._notice.watch_routes()
             first = default_interfaces()
-            values.update((key, cut(found[key], first)) for key in long)
-        return {key: value.encode("ascii") for key, value in values.items()}
+            values.update((family, cut(found[family], first)) for family in long)
+        return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
 
 class RtnetlinkAddresses(AddressSource):
-    """The addresses that two rtnetlink dumps give.
+    """The addresses in two rtnetlink dumps.
 
-    Left out are those for which duplicate address detection is not done yet
-    (tentative) or has failed: nobody can reach the guest by them.
+    Addresses whose duplicate address detection is not finished (tentative) or has
+    failed are left out: the guest cannot be reached by them.
     """
 
     __slots__ = ()
@@ -119,20 +98,20 @@ class RtnetlinkAddresses(AddressSource):
 
 
 class GetifaddrsAddresses(AddressSource):
-    """The addresses that getifaddrs gives, by netifaces: those of the C daemon.
+    """The addresses that getifaddrs gives, by way of netifaces, as in the C daemon.
 
-    Tentative and failed addresses are among them, as getifaddrs does not tell.
-    Each interface costs one getifaddrs of all, so many of them cost their square:
-    2 s for 500.  Events and routes come by rtnetlink here, too.
+    They include tentative and failed addresses, because getifaddrs has no flags for
+    them.  netifaces calls getifaddrs for each interface, so the time grows with the
+    square of their number: 2 s for 500.  Notifications and routes come from rtnetlink.
 
-    :raises OSError: there is no socket for the kernel's events.
+    :raises OSError: there is no socket for notifications.
     :raises ImportError: netifaces is not installed.
     """
 
     __slots__ = ("_ifaddresses",)
 
     def __init__(self) -> None:
-        # Only who asks for this class needs the module.
+        # The default source does without netifaces.
         from netifaces import ifaddresses  # noqa: PLC0415
 
         self._ifaddresses = ifaddresses
@@ -144,17 +123,17 @@ class GetifaddrsAddresses(AddressSource):
             try:
                 rows = self._ifaddresses(name)
             except ValueError:
-                continue  # gone since the names were read
+                continue  # the interface has gone since the names were read
             for family, pairs in found.items():
                 for row in rows.get(family, ()):
                     pairs.append((index, row["addr"].partition("%")[0]))
         return found
 
     def _names(self) -> list[tuple[int, str]]:
-        """Return index and name of all but loopback, each with its IPv4 labels behind it.
+        """Return index and name of each interface but the loopback, followed by its labels.
 
-        To getifaddrs a label such as ``b0:1`` is a name of its own, of which
-        if_nameindex does not know.
+        To getifaddrs an IPv4 label such as ``eth0:1`` is an interface of its own, which
+        if_nameindex does not list.
         """
         labels: dict[int, dict[str, None]] = {}
         for address in rtnetlink.addresses():
@@ -167,14 +146,14 @@ class GetifaddrsAddresses(AddressSource):
         return names
 
     def _is_loopback(self, name: str) -> bool:
-        # A socket of any family answers this, so the one for events does.
+        # This ioctl works on a socket of any family.
         request = _IFREQ_FLAGS.pack(os.fsencode(name), 0)
         try:
-            _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(self, SIOCGIFFLAGS, request))
+            _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(self._notice, SIOCGIFFLAGS, request))
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
-            return False  # gone; netifaces will say the same
+            return False  # gone; netifaces will find the same
         return bool(flags & IFF_LOOPBACK)
 
 
@@ -189,19 +168,19 @@ def _read_rtnetlink() -> Found:
 
 
 def default_interfaces() -> set[int]:
-    """Return the indexes of the interfaces that a default route of the main table uses.
+    """Return the indexes of the interfaces that default routes of the main table use.
 
-    Of either family, and each next hop of a multipath route.
+    Both families count, and each next hop of a multipath route.
 
     :raises OSError: the routes cannot be read.
     """
-    return {hop.index for route in rtnetlink.routes() if route.default for hop in route.hops}
+    return {hop.index for route in rtnetlink.default_routes() for hop in route.hops}
 
 
 def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:
     """Join the addresses that fit, those of the interfaces in ``first`` before the rest.
 
-    Order is otherwise kept, and the first address that does not fit ends the text.
+    Otherwise the order stays.  The first address that does not fit ends the text.
     """
     ordered = sorted(pairs, key=lambda pair: pair[0] not in first)
     length = -1

@@ -8,6 +8,7 @@ done by the loop, between requests.
 from __future__ import annotations
 
 import os
+import select
 import time
 
 TYPE_CHECKING = False
@@ -59,6 +60,29 @@ class Signals:
             return set(os.read(self._read, _READ_SIZE))
         except BlockingIOError:
             return set()
+
+    def wait(self, fd: int, seconds: float) -> bool:
+        """Wait until a descriptor is readable or hung up; False after so many seconds.
+
+        False as well as soon as SIGTERM or SIGINT has come.  What else has come is put
+        back into the pipe, so that `fileno` is readable and `read` returns it.
+        """
+        ends = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(self._read, select.POLLIN)
+        came: set[int] = set()
+        ready = False
+        while not self.stopping and not ready:
+            left = ends - time.monotonic()
+            events = poll.poll(max(0, int(left * 1000) + 1))
+            if not events and left <= 0:
+                break
+            ready = any(each == fd for each, _ in events)
+            came |= self.read()
+        if came:
+            os.write(self._write, bytes(came))
+        return ready
 
     def pause(self, seconds: float) -> bool:
         """Sleep for some seconds, or until SIGTERM or SIGINT; return whether one has come."""

@@ -12,15 +12,12 @@ import struct
 
 from .errors import WireError
 from .message import MESSAGE_SIZE
-from .netlink import NLMSGHDR
+from .netlink import CN_MSG, NLMSGHDR
 from .uapi import CN_KVP_IDX, CN_KVP_VAL, NLMSG_DONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
-
-#: struct cn_msg: id.idx, id.val, seq, ack, len, flags (include/uapi/linux/connector.h).
-CN_MSG: Final = struct.Struct("=IIIIHH")
 
 #: Bytes in front of the KVP message.
 HEADER_SIZE: Final = NLMSGHDR.size + CN_MSG.size
