@@ -24,7 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 if TYPE_CHECKING:
-    from hv_kvp_daemon.transport.selector import Chooser
+    from hv_kvp_daemon.transport.selector import TransportSelector
 
 
 class Line:
@@ -38,22 +38,22 @@ class Line:
         return f"serving over {self.name}" if self.serving else f"waiting on {self.name}"
 
 
-class FakeChooser:
+class FakeSelector:
     def __init__(self) -> None:
-        self.line = Line()
+        self.link = Line()
 
 
 class Trial:
     """A publisher, and both that it publishes to."""
 
     def __init__(self, directory: Path) -> None:
-        self.chooser = FakeChooser()
-        self.line = self.chooser.line
+        self.selector = FakeSelector()
+        self.link = self.selector.link
         self.logged: list[tuple[str, str]] = []
         self.path = f"{directory}/status"
         page = StatusPage(self.path, pool_dir="/p", addresses="x", report=pytest.fail)
         self.publisher = Publisher(
-            cast("Chooser", self.chooser),
+            cast("TransportSelector", self.selector),
             Notifier(),
             page,
             "/p",
@@ -99,14 +99,14 @@ def test_each_change_of_the_state_is_published_once(trial: Trial) -> None:
     trial.heard()
     trial.publisher.look()
     assert trial.heard() == []
-    trial.line.serving = True
-    trial.line.version = b"3.1"
+    trial.link.serving = True
+    trial.link.version = b"3.1"
     trial.publisher.look()
     trial.publisher.look()
     assert trial.heard() == ["STATUS=serving over netlink; driver version 3.1; pools in /p"]
     assert trial.status.serving
     assert trial.status.driver_version == "3.1"
-    trial.line.name = "chardev"
+    trial.link.name = "chardev"
     trial.publisher.look()
     assert len(trial.heard()) == 1
     assert trial.status.transport == "chardev"

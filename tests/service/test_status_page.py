@@ -316,11 +316,11 @@ def test_messages_that_are_dropped_are_counted(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from hv_kvp_daemon.service import main\n"
-        "made = main.Chooser\n"
+        "made = main.TransportSelector\n"
         "def make(transport, report, drop, trace=None):\n"
         "    for port in (1, 2): drop('not sent by the kernel', str(port))\n"
         "    return made(transport, report, drop, trace)\n"
-        "main.Chooser = make\n"
+        "main.TransportSelector = make\n"
         "main.main(sys.argv[1:])\n"
     )
     path = f"{tmp_path}/host"

@@ -52,7 +52,7 @@ def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A pair of sockets: what is sent on the first passes the filter of the second."""
     sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     receiver.setblocking(False)
-    attach_filter(receiver)  # type: ignore[arg-type]
+    attach_filter(receiver)
     with sender, receiver:
         yield sender, receiver
 

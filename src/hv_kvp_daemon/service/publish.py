@@ -31,13 +31,13 @@ class Publisher:
     __slots__ = (
         "_answered",
         "_busy",
-        "_selector",
         "_limited",
         "_notifier",
         "_pool_dir",
         "_problem",
         "_published",
         "_requests",
+        "_selector",
         "page",
     )
 

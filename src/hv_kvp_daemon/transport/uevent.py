@@ -14,7 +14,6 @@ from __future__ import annotations
 import _socket
 import errno
 import struct
-from array import array
 
 from hv_kvp_daemon.wire.uapi import NETLINK_ADD_MEMBERSHIP, NETLINK_KOBJECT_UEVENT, SOL_NETLINK
 
@@ -68,9 +67,11 @@ def attach_filter(sock: _socket.socket) -> None:
 
     :raises OSError: the kernel refuses.
     """
-    instructions = array("B", _FILTER)
-    address, size = instructions.buffer_info()
-    program = _PROGRAM.pack(size // _INSTRUCTION.size, address)
+    # For the address of the instructions; 0.4 MiB, so not before it is needed.
+    import ctypes  # noqa: PLC0415
+
+    instructions = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+    program = _PROGRAM.pack(len(_FILTER) // _INSTRUCTION.size, ctypes.addressof(instructions))
     sock.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
