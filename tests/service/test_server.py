@@ -36,7 +36,7 @@ class FakeLink:
         self.serving = True
         self.deadline: float | None = None
         self.watched: tuple[tuple[int, int], ...] = ((self._socket.fileno(), select.POLLIN),)
-        self.message_ready = list(self.watched)
+        self.message_ready: list[tuple[int, int]] | None = list(self.watched)
         self.lost = 0
 
     def receive(self) -> memoryview | None:
@@ -56,7 +56,7 @@ class FakeLink:
         self.lost += 1
         self.serving = False
         self.watched = ()
-        self.message_ready = []
+        self.message_ready = None
 
     def replies(self) -> list[bytes]:
         found = []
@@ -460,6 +460,16 @@ def test_the_deadline_of_a_link_ends_the_wait(setup: Setup) -> None:
     assert setup.run(setup.ask(GET), nothing) == [DONE]
     assert setup.selector.deadlines == 1
     assert any(timeout is not None and 0 < timeout <= 0.05 for timeout in setup.waits)
+
+
+def test_the_deadline_of_a_link_that_has_no_transport_yet_ends_the_wait(
+    setup: Setup,
+) -> None:
+    """Nothing is ready then, and nothing that would be a message."""
+    setup.link.lose()
+    setup.link.deadline = time.monotonic() + 0.01
+    setup.run(nothing)
+    assert setup.selector.deadlines == 1
 
 
 def test_other_descriptors_of_the_link_are_handed_on(setup: Setup) -> None:

@@ -152,7 +152,7 @@ def test_a_driver_that_is_not_ready_is_not_spoken_to(
     assert link.state() == "waiting until the driver is ready"
     assert link.deadline is not None
     assert link.deadline - time.monotonic() == pytest.approx(SETTLE, abs=0.5)
-    assert not link.message_ready
+    assert link.message_ready is None
     link.on_deadline()
     assert link.state() == "registering"
     assert link.deadline is None

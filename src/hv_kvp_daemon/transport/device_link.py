@@ -122,7 +122,7 @@ class DeviceLink(Link):
 
     def _watch(self) -> None:
         watched = []
-        self.message_ready = []
+        self.message_ready = None
         if self._uevents is not None:
             watched.append((self._uevents.fileno(), select.POLLIN))
         if self._device is not None:

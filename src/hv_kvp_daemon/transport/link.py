@@ -46,8 +46,9 @@ class Link:
         self.deadline: float | None = None
         #: What to watch now; a new tuple whenever that changes.
         self.watched: tuple[Event, ...] = ()
-        #: What a poll returns when a message has come and nothing else has happened.
-        self.message_ready: list[Event] = []
+        #: What a poll returns when a message has come and nothing else has happened; None
+        #: where no message can come.
+        self.message_ready: list[Event] | None = None
         self._report = report
         self._said = ""
         self._delay = FIRST_DELAY

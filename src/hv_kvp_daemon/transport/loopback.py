@@ -152,7 +152,7 @@ class LoopbackLink(Link):
     def _watch(self) -> None:
         source = self._listener if self._peer is None else self._peer
         self.watched = ((source.fileno(), select.POLLIN),)
-        self.message_ready = [] if self._peer is None else list(self.watched)
+        self.message_ready = None if self._peer is None else list(self.watched)
 
     def on_event(self, fd: int, events: int) -> memoryview | None:  # noqa: ARG002 - end of file comes with recv
         if self._peer is not None:
