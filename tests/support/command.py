@@ -26,8 +26,12 @@ PATIENCE = 20.0
 _PLAIN = {
     "PATH": os.environ["PATH"],
     "LC_ALL": "C.UTF-8",
-    # A path in a Makefile's or a bare checkout's environment.
-    **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
+    # A path in a Makefile's or a bare checkout's environment, and what `make coverage` sets.
+    **{
+        name: os.environ[name]
+        for name in ("PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
+        if name in os.environ
+    },
 }
 
 
