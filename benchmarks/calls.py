@@ -10,13 +10,13 @@ sleeps again after its reply has come.  Work that follows the reply therefore co
 does work while a program is waited for.  Calls into Python's own library are shown apart.
 C functions, system calls and modules that are imported on first use are not counted.
 
-A table shows the median of nine requests of a kind, since the first ones open the pool and
+The table shows the median of nine requests of a kind, since the first ones open the pool and
 build its index.  Counts differ a little between versions of Python (3.12 and later enter no
 function for a comprehension), so compare within one version.
 
-What GET_IP_INFO finds decides how much it has to do.  It is therefore measured in
-namespaces of its own: one adapter with an IPv4 and an IPv6 address, a default route and one name
-server, without the distribution's scripts and without a network manager.
+The guest's network decides how much GET_IP_INFO has to do.  All is therefore measured in
+namespaces: one adapter with an IPv4 and an IPv6 address, a default route and one name server,
+without the distribution's scripts and without a network manager.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ raise SystemExit(status)
 
 @dataclass(frozen=True)
 class Count:
-    """The calls of one kind of request: ``package`` in ``modules`` of it, ``library``."""
+    """Calls for one kind of request: of the package, in so many modules, and of the library."""
 
     request: str
     package: int
