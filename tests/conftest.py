@@ -12,8 +12,10 @@ settings.register_profile(
 )
 settings.load_profile("hv-kvp")
 
-# Under nohup, or in a shell's background, SIGINT is ignored, and a process that is started
-# inherits that.  A signal that is caught here is back at its default after exec, so that
-# commands under test can be interrupted, and the tests themselves still are not.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, lambda *_: None)
+# nohup ignores SIGHUP, and a shell ignores SIGINT for what it runs in the background; a
+# process inherits that when it is started.  A signal that is caught here has its default
+# action again after exec, so that commands under test can be interrupted, while the tests
+# themselves go on ignoring it.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)

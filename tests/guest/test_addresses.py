@@ -34,7 +34,7 @@ from tests.support.network import IFA_F_NODAD, in_own_network, link, sysctl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 SOURCES: list[Callable[[], AddressSource]] = [RtnetlinkAddresses, GetifaddrsAddresses]
 

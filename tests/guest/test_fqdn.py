@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
 HOST = host_name()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def ready(fd: int, events: int = select.POLLIN) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.wire.route import Route
 
 NETLINK_GET_STRICT_CHK = 12
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def readable(events: RtEvents, seconds: float = PATIENCE) -> bool:

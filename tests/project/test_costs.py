@@ -114,7 +114,7 @@ class Served:
 
     def __init__(self, pools: Path) -> None:
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._end.settimeout(30)
+        self._end.settimeout(60)
         # -S: a site-packages with .pth files imports on its own account.
         argv = [sys.executable, "-S", "-c", DAEMON, SOURCE, theirs.fileno(), pools]
         self._process = subprocess.Popen(
@@ -149,7 +149,7 @@ class Served:
         # In its next poll: a signal before that would make the end a part of the last turn.
         wait_for("rest", lambda: self._seen.status() == psutil.STATUS_SLEEPING)
         self._process.terminate()
-        out, errors = self._process.communicate(timeout=30)
+        out, errors = self._process.communicate(timeout=60)
         self._end.close()
         record = json.loads(out)
         assert record["status"] == 0, errors
