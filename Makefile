@@ -38,7 +38,7 @@ test: $(VENV)/.test
 coverage: $(VENV)/.test
 	@rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest -n 2
-	@$(BIN)/coverage combine --quiet 2>build/coverage/unreadable
+	@$(BIN)/coverage combine --quiet 2>build/coverage/unreadable || (cat build/coverage/unreadable; false)
 	@rm -f build/coverage/data.*
 	$(BIN)/coverage report
 
