@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pyroute2 import IPRoute
 
 from benchmarks.measure import wait_asleep, wait_childless
+from benchmarks.targets import CALLS
 from hv_kvp_daemon.wire.ipinfo import IpInfo, encode_ip_request
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, Request, encode_register, encode_request
 from hv_kvp_daemon.wire.record import encode
@@ -200,13 +201,24 @@ def _count(name: str, asked: list[list[str]]) -> Count:
 
 def table(counts: list[Count]) -> str:
     """The counts as text, one kind of request a line."""
-    rows = [("", "calls", "modules", "of the library")]
+    rows = [("", "calls", "modules", "of the library", "target")]
     rows += [
-        (each.request, str(each.package), str(each.modules), str(each.library))
+        (each.request, str(each.package), str(each.modules), str(each.library), _target(each))
         for each in counts
     ]
-    first = max(len(row[0]) for row in rows)
-    return "\n".join(f"{a:{first}}  {b:>5}  {c:>7}  {d:>14}" for a, b, c, d in rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    )
+
+
+def _target(counted: Count) -> str:
+    """The most calls that this kind of request may take, and whether it takes no more."""
+    most = CALLS.get(counted.request)
+    if most is None:
+        return ""
+    return f"<= {most} {'met' if counted.package <= most else 'NOT MET'}"
 
 
 def main() -> int:
