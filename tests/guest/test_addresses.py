@@ -33,7 +33,7 @@ from tests.support.process import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 SOURCES: list[Callable[[], AddressSource]] = [RtnetlinkAddresses, GetifaddrsAddresses]
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
 HOST = os.uname().nodename.encode()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 #: The guest's addresses, and others.
 FIRST, SECOND, THIRD = ((b"192.0.2.%d" % number, b"2001:db8::1") for number in (1, 2, 3))

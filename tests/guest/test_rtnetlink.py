@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.wire.route import Route
 
 NETLINK_GET_STRICT_CHK = 12
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 Row = tuple[str, int, int, bytes, int, int]

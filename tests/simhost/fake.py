@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 # What comes for certain is waited for as long as that, in seconds.
-LONG = 10.0
+LONG = 60.0
 
 
 class FakeDaemon:

@@ -14,7 +14,7 @@ import pytest
 from hv_kvp_daemon.simhost.demo import INTRINSIC
 from hv_kvp_daemon.wire.text import width
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str]:

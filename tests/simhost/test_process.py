@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_it_listens_when_it_has_started(daemon: RunningDaemon) -> None:
-    with daemon.host(timeout=0.5):
+    with daemon.host():
         assert f"serves {daemon.pool_dir}" in daemon.stderr
 
 

@@ -28,7 +28,7 @@ class Lines:
         poll = select.poll()
         for fd, events in self.line.watched:
             poll.register(fd, events)
-        ((fd, events),) = poll.poll(5000)
+        ((fd, events),) = poll.poll(60_000)
         return self.line.on_event(fd, events)
 
 
@@ -46,7 +46,7 @@ def lines(path: str) -> Iterator[Lines]:
 
 def connected(path: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    peer.settimeout(5)
+    peer.settimeout(60)
     peer.connect(path)
     return peer
 
