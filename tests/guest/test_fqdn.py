@@ -620,9 +620,11 @@ def test_a_daemon_that_ignores_sigchld_gets_its_answers(guest: Guest) -> None:
 def test_a_child_that_hangs_does_not_outlive_a_killed_daemon() -> None:
     script = """
 import os, signal
+from hv_kvp_daemon.guest import fqdn
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 hang = lambda host: signal.pause()
-lookup = FqdnLookup(lambda fd, seconds: False, print, hang, timeout=0.0)
+fqdn.LOOKUP_TIMEOUT = 0.0
+lookup = FqdnLookup(lambda fd, seconds: False, print, hang)
 lookup.name((b"", b""))
 print(lookup._pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
