@@ -661,7 +661,7 @@ def test_without_a_free_descriptor_the_host_name_stands(guest: Guest) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert guest.reports == [
-        "the host name stands for the full name: no look-up: [Errno 24] Too many open files"
+        "the host name is used, the full name cannot be looked up: [Errno 24] Too many open files"
     ]
     guest.lookup.refresh()
     assert guest.ask() == HOST + b".example.org"
@@ -679,7 +679,7 @@ def test_without_a_process_the_host_name_stands(
         assert [guest.ask() for _ in range(5)] == [HOST] * 5
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
     assert guest.reports == [
-        "the host name stands for the full name: no look-up: [Errno 11] no process"
+        "the host name is used, the full name cannot be looked up: [Errno 11] no process"
     ]
     assert guest.waits == []
     # As after any other failure.

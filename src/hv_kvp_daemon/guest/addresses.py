@@ -43,10 +43,9 @@ class AddressSource:
         self._values: tuple[bytes, bytes] | None = None
 
     def values(self) -> tuple[bytes, bytes]:
-        """Return the IPv4 and the IPv6 value, each at most 1022 bytes of ASCII.
+        """Return the IPv4 and the IPv6 value: at most 1022 bytes of ASCII, or ``b""``.
 
-        ``b""`` stands for no address.  While nothing has changed, this is the same
-        tuple.
+        While nothing has changed, this is the same tuple.
 
         :raises OSError: the addresses cannot be read; the next call tries again.
         """
@@ -69,7 +68,7 @@ class AddressSource:
         values = {family: ";".join(text for _, text in found[family]) for family in found}
         long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # From now on the routes decide, too, so a change of them is one of the values.
+            # The routes decide from now on, so a change of a route may change the values.
             self._notice.watch_routes()
             first = default_interfaces()
             values.update((family, cut(found[family], first)) for family in long)

@@ -158,7 +158,7 @@ class FqdnLookup:
             self._fork(os.fsencode(host))
         except OSError as error:
             self._settle(b"")
-            self._report(f"the host name stands for the full name: no look-up: {error}")
+            self._report(f"the host name is used, the full name cannot be looked up: {error}")
 
     def _fork(self, host: bytes) -> None:
         read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -42,8 +42,8 @@ TRIES: Final = 8
 _BUFFER_SIZE = 64 * 1024
 # Each request has its own socket, so one sequence number is enough.
 _SEQ = 1
-# More notifications than this are left for the next look.  The queue holds about
-# three, but while it is read the kernel may go on adding to it.
+# More notifications than this are left for the next look.  The queue holds one or
+# two, but while it is read the kernel may go on adding to it.
 _MOST_EVENTS = 64
 
 
