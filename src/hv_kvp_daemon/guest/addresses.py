@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _socket
 
-from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
+from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
 
@@ -150,11 +150,5 @@ def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:
 
     Otherwise the order stays.  The first address that does not fit ends the text.
     """
-    ordered = sorted(pairs, key=lambda pair: pair[0] not in first)
-    length = -1
-    for count, (_, text) in enumerate(ordered):
-        length += 1 + len(text)
-        if length > HOST_MAX_VALUE:
-            del ordered[count:]
-            break
-    return ";".join(text for _, text in ordered)
+    texts = [text for _, text in sorted(pairs, key=lambda pair: pair[0] not in first)]
+    return ";".join(texts[: fitting(texts, HOST_MAX_VALUE)])

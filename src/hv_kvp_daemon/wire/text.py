@@ -16,6 +16,7 @@ from .uapi import HV_KVP_EXCHANGE_MAX_KEY_SIZE, HV_KVP_EXCHANGE_MAX_VALUE_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
 #: UTF-16 units that reach the host: the driver converts at most size / 2 - 2.
@@ -56,6 +57,16 @@ def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
             text = text[:position]
             break
     return text.encode()
+
+
+def fitting(texts: Sequence[str], limit: int) -> int:
+    """Return how many texts, joined by ``;``, fit into ``limit`` characters."""
+    length = -1
+    for count, text in enumerate(texts):
+        length += 1 + len(text)
+        if length > limit:
+            return count
+    return len(texts)
 
 
 def utf16_units(text: str) -> int:
