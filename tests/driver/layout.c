@@ -18,7 +18,6 @@
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 
 #define WHOLE(type) printf("%s\t0\t%zu\n", #type, sizeof(struct type))
 #define FIELD(type, field)						\
@@ -264,13 +263,11 @@ static void rtnetlink(void)
 	OPEN(rtvia, rtvia_addr);
 
 	VALUE(RTM_NEWLINK);
-	VALUE(RTM_DELLINK);
 	VALUE(RTM_GETLINK);
 	VALUE(RTM_NEWADDR);
 	VALUE(RTM_DELADDR);
 	VALUE(RTM_GETADDR);
 	VALUE(RTM_NEWROUTE);
-	VALUE(RTM_DELROUTE);
 	VALUE(RTM_GETROUTE);
 	VALUE(RTMGRP_LINK);
 	VALUE(RTMGRP_IPV4_IFADDR);
@@ -378,7 +375,6 @@ static void rtnetlink(void)
 	VALUE(IF_OPER_DOWN);
 	VALUE(IF_OPER_DORMANT);
 	VALUE(IF_OPER_UP);
-	VALUE(SIOCGIFFLAGS);
 }
 
 int main(void)

@@ -20,11 +20,11 @@ import hv_kvp_daemon
 from hv_kvp_daemon.guest import addresses, rtnetlink
 from hv_kvp_daemon.guest.addresses import (
     AddressSource,
-    GetifaddrsAddresses,
-    RtnetlinkAddresses,
+    address_source,
     cut,
     default_interfaces,
 )
+from hv_kvp_daemon.wire.rtnetlink import Link
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
 from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK
 from tests.support.network import IFA_F_NODAD, in_own_network, link, sysctl
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 
-SOURCES: list[Callable[[], AddressSource]] = [RtnetlinkAddresses, GetifaddrsAddresses]
+SOURCES = ("rtnetlink", "getifaddrs")
 
 
 def add(ip: IPRoute, index: int, address: str, prefixlen: int = 0, **more: object) -> None:
@@ -95,7 +95,7 @@ def values(source: AddressSource) -> tuple[str, str]:
 
 def both() -> tuple[str, str]:
     """The values, which both sources give alike."""
-    by_rtnetlink, by_getifaddrs = (values(make()) for make in SOURCES)
+    by_rtnetlink, by_getifaddrs = (values(address_source(name)) for name in SOURCES)
     assert by_rtnetlink == by_getifaddrs
     return by_rtnetlink
 
@@ -168,7 +168,7 @@ def test_a_tentative_address_is_shown_when_it_is_checked() -> None:
         index = link(ip, "a0", "b0", peer_up=False)
         sysctl("ipv6/conf/a0/router_solicitation_delay", 0)
         sysctl("ipv6/neigh/a0/retrans_time_ms", 10)
-        source, oracle = RtnetlinkAddresses(), GetifaddrsAddresses()
+        source, oracle = map(address_source, SOURCES)
         # Without a carrier the check waits, so the address stays tentative.
         add(ip, index, "fd00::1", flags=0)
         assert values(source) == ("", "")
@@ -183,7 +183,7 @@ def test_an_address_that_somebody_else_has_is_left_out() -> None:
         index = link(ip, "a0", "b0")
         sysctl("ipv6/conf/a0/router_solicitation_delay", 0)
         add(ip, socket.if_nametoindex("b0"), "fd00::9")
-        source = RtnetlinkAddresses()
+        source = address_source("rtnetlink")
         assert values(source) == ("", "fd00::9")
         add(ip, index, "fd00::9", flags=0)
 
@@ -241,7 +241,7 @@ def test_a_value_that_was_cut_follows_the_default_route() -> None:
     with IPRoute() as ip:
         first, second = link(ip, "a0", "b0"), link(ip, "a1", "b1")
         crowd(ip, first, second)
-        for source in (make() for make in SOURCES):
+        for source in map(address_source, SOURCES):
             assert values(source)[0].startswith(f"10.{100 + first}.")
             for index in (second, first):
                 default_route(ip, "replace", oif=index)
@@ -273,7 +273,7 @@ def test_default_interfaces_are_those_of_the_main_table_with_all_next_hops() -> 
 def test_an_address_that_comes_or_goes_is_in_the_next_answer() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
-        for source in (make() for make in SOURCES):
+        for source in map(address_source, SOURCES):
             assert values(source) == ("", "")
             add(ip, index, "192.0.2.1")
             assert values(source) == ("192.0.2.1", "")
@@ -289,7 +289,7 @@ def test_an_interface_that_goes_takes_its_addresses_along() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")
-        sources = [make() for make in SOURCES]
+        sources = [address_source(name) for name in SOURCES]
         assert [values(source) for source in sources] == [("192.0.2.1", "")] * 2
         ip.link("del", index=index)
         assert [values(source) for source in sources] == [("", "")] * 2
@@ -299,7 +299,7 @@ def test_an_interface_that_goes_takes_its_addresses_along() -> None:
 def test_more_changes_than_the_socket_holds_are_a_change() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
-        source = RtnetlinkAddresses()
+        source = address_source("rtnetlink")
         assert values(source) == ("", "")
         for number in range(1, 201):
             add(ip, index, f"10.0.0.{number}", 32)
@@ -318,9 +318,9 @@ def test_many_interfaces_are_all_there() -> None:
         assert both()[0] == ";".join(expected)
 
 
-@pytest.mark.parametrize("make", SOURCES)
-def test_the_machine_these_tests_run_on_can_be_read(make: Callable[[], AddressSource]) -> None:
-    source = make()
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_machine_these_tests_run_on_can_be_read(name: str) -> None:
+    source = address_source(name)
     try:
         v4, v6 = values(source)
     finally:
@@ -379,9 +379,18 @@ def test_an_interface_that_goes_while_getifaddrs_is_read_is_passed_over() -> Non
     with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")
-        before = socket.if_nameindex()
-        patch.setattr(socket, "if_nameindex", lambda: [(99, "gone0"), *before])
-        assert values(GetifaddrsAddresses()) == ("192.0.2.1", "")
+        gone = Link(index=99, flags=0, name="gone0", address=b"", master=0, operstate=0)
+        before = rtnetlink.links()
+        patch.setattr(rtnetlink, "links", lambda: [gone, *before])
+        assert values(address_source("getifaddrs")) == ("192.0.2.1", "")
+
+
+def test_a_source_that_is_not_installed_is_an_error_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "netifaces", None)
+    with pytest.raises(ImportError):
+        address_source("getifaddrs")
 
 
 LONG = [(1, "fd00:1111:2222:3333:4444:5555:6666:7777")] * 25
@@ -425,8 +434,8 @@ def test_the_rtnetlink_source_needs_no_netifaces_and_nothing_heavy() -> None:
     root = str(Path(hv_kvp_daemon.__file__).parents[1])
     script = (
         f"import sys; sys.path.insert(0, {root!r})\n"
-        "from hv_kvp_daemon.guest.addresses import RtnetlinkAddresses\n"
-        "RtnetlinkAddresses().values(); print(*sys.modules)"
+        "from hv_kvp_daemon.guest.addresses import address_source\n"
+        "address_source('rtnetlink').values(); print(*sys.modules)"
     )
     command = [sys.executable, "-I", "-S", "-c", script]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

@@ -255,7 +255,7 @@ def test_a_process_that_cannot_be_made_is_reported(
         patch.setattr(os, "fork", fork)
         assert guest.value(FQDN) == HOST
     assert guest.reports == [
-        "the host name stands for the full name: no look-up: [Errno 11] no process"
+        "the host name is used, the full name cannot be looked up: [Errno 11] no process"
     ]
     guest.auto.reload()
     assert guest.value(FQDN) == HOST + b".example.org"

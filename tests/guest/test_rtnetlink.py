@@ -215,7 +215,7 @@ def test_notifications_that_were_lost_count_as_a_change() -> None:
         for number in range(1, 100):
             ip.addr("add", index=index, address=f"10.0.0.{number}", prefixlen=32)
         poll = select.poll()
-        poll.register(notice.fileno(), select.POLLIN)
+        poll.register(notice._socket.fileno(), select.POLLIN)
         ((_, ready),) = poll.poll(0)
         assert ready & select.POLLERR
         assert notice.has_changed()
@@ -230,7 +230,7 @@ def test_a_full_queue_pins_a_few_kib() -> None:
         notice = ChangeNotice()
         for number in range(50):
             link(ip, f"a{number}", f"b{number}")
-        inode = os.stat(notice.fileno()).st_ino
+        inode = os.stat(notice._socket.fileno()).st_ino
         rows = [
             line.split() for line in Path("/proc/self/net/netlink").read_text().splitlines()
         ]

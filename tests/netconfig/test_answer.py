@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.netconfig.answer import fitting, ip_info, subnet_text
+from hv_kvp_daemon.netconfig.answer import ip_info, subnet_text
 from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE
 
@@ -101,9 +101,3 @@ def test_masks_of_both_families() -> None:
         "0.0.0.0", "255.0.0.0", "255.255.255.128", "255.255.255.255",
     ]  # fmt: skip
     assert subnet_text(socket.AF_INET6, 64) == "/64"
-
-
-def test_what_fits_exactly_is_kept() -> None:
-    assert fitting(["aaaa", "bbbb"], 9) == 2
-    assert fitting(["aaaa", "bbbb"], 8) == 1
-    assert fitting([], 0) == 0

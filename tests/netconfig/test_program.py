@@ -85,6 +85,13 @@ def test_one_that_closes_its_output_is_not_waited_for(run: Shell) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_one_that_exits_soon_after_it_has_closed_its_output_has_its_status(run: Shell) -> None:
+    """As GNU programs do, which look for a write error before they exit."""
+    assert run("echo out; exec >&-; sleep 0.05") == "out\n"
+    assert run("echo out; exec >&-; sleep 0.05; exit 3") is None
+    assert run.reports == ["/bin/sh: status 3"]
+
+
 def test_one_that_writes_without_end_is_no_answer(run: Shell) -> None:
     assert run("while :; do echo rubbish; done") is None
     assert run.reports == [f"/bin/sh: wrote more than {MAX_OUTPUT} bytes"]

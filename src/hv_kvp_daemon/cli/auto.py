@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
+from hv_kvp_daemon.guest.addresses import address_source
 from hv_kvp_daemon.guest.auto_pool import KEYS, AutoPool
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import LOOKUP_TIMEOUT, FqdnLookup
@@ -98,9 +98,7 @@ class Guest:
         as_daemon = self._daemon.addresses if self._daemon else ""
         self._addresses = addresses or as_daemon or "rtnetlink"
         lookup = FqdnLookup(wait_readable, terminal.say, patience=LOOKUP_TIMEOUT)
-        source = (
-            GetifaddrsAddresses() if self._addresses == "getifaddrs" else RtnetlinkAddresses()
-        )
+        source = address_source(self._addresses)
         auto_pool = AutoPool(source, lookup, report=terminal.say)
         try:
             if self._daemon is not None and self._daemon.driver_version:

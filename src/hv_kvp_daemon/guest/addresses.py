@@ -13,26 +13,18 @@ last time, which is looked up when they are asked for.
 from __future__ import annotations
 
 import _socket
-import errno
-import fcntl
-import os
-import struct
 
-from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
-from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK, SIOCGIFFLAGS
+from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
-    from typing import Final, TypeAlias
+    from typing import Any, TypeAlias
 
     #: Interface index and text of each address, by family, in the kernel's order.
     Found: TypeAlias = dict[int, list[tuple[int, str]]]
-
-# struct ifreq: a name, then a union of 24 bytes (16 on 32-bit), here ifr_flags.
-_IFREQ_FLAGS: Final = struct.Struct("=16sH22x")
 
 
 class AddressSource:
@@ -51,10 +43,9 @@ class AddressSource:
         self._values: tuple[bytes, bytes] | None = None
 
     def values(self) -> tuple[bytes, bytes]:
-        """Return the IPv4 and the IPv6 value, each at most 1022 bytes of ASCII.
+        """Return the IPv4 and the IPv6 value: at most 1022 bytes of ASCII, or ``b""``.
 
-        ``b""`` stands for no address.  While nothing has changed, this is the same
-        tuple.
+        While nothing has changed, this is the same tuple.
 
         :raises OSError: the addresses cannot be read; the next call tries again.
         """
@@ -77,93 +68,70 @@ class AddressSource:
         values = {family: ";".join(text for _, text in found[family]) for family in found}
         long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # From now on the routes decide, too, so a change of them is one of the values.
+            # The routes decide from now on, so a change of a route may change the values.
             self._notice.watch_routes()
             first = default_interfaces()
             values.update((family, cut(found[family], first)) for family in long)
         return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
 
-class RtnetlinkAddresses(AddressSource):
-    """The addresses in two rtnetlink dumps.
+def address_source(name: str) -> AddressSource:
+    """Return the source that ``--addresses`` names: ``rtnetlink`` or ``getifaddrs``.
+
+    :raises ImportError: getifaddrs is meant, and netifaces is not installed.
+    :raises OSError: there is no socket for notifications.
+    """
+    if name != "getifaddrs":
+        return AddressSource(read_rtnetlink)
+    # Not at the first request; and the default source does without the module.
+    from netifaces import ifaddresses  # noqa: PLC0415
+
+    return AddressSource(lambda: read_getifaddrs(ifaddresses))
+
+
+def read_rtnetlink() -> Found:
+    """Return the addresses in two rtnetlink dumps.
 
     Addresses whose duplicate address detection is not finished (tentative) or has
     failed are left out: the guest cannot be reached by them.
+
+    :raises OSError: a dump fails.
     """
+    loopbacks = {link.index for link in rtnetlink.links() if link.loopback}
+    found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
+    for address in rtnetlink.addresses():
+        if address.usable and address.index not in loopbacks:
+            text = _socket.inet_ntop(address.family, address.address)
+            found[address.family].append((address.index, text))
+    return found
 
-    __slots__ = ()
 
-    def __init__(self) -> None:
-        super().__init__(_read_rtnetlink)
-
-
-class GetifaddrsAddresses(AddressSource):
-    """The addresses that getifaddrs gives, by way of netifaces, as in the C daemon.
+def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
+    """Return the addresses that getifaddrs gives, as in the C daemon, by way of netifaces.
 
     They include tentative and failed addresses, because getifaddrs has no flags for
     them.  netifaces calls getifaddrs for each interface, so the time grows with the
-    square of their number: 2 s for 500.  Notifications and routes come from rtnetlink.
+    square of their number: 2 s for 500.
 
-    :raises OSError: there is no socket for notifications.
-    :raises ImportError: netifaces is not installed.
+    :raises OSError: a dump of the interfaces or their labels fails.
     """
-
-    __slots__ = ("_ifaddresses",)
-
-    def __init__(self) -> None:
-        # The default source does without netifaces.
-        from netifaces import ifaddresses  # noqa: PLC0415
-
-        self._ifaddresses = ifaddresses
-        super().__init__(self._read_getifaddrs)
-
-    def _read_getifaddrs(self) -> Found:
-        found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
-        for index, name in self._names():
+    # To getifaddrs an IPv4 label such as eth0:1 is an interface of its own.
+    labels: dict[int, dict[str, None]] = {}
+    for address in rtnetlink.addresses():
+        labels.setdefault(address.index, {})[address.label] = None
+    found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
+    for link in rtnetlink.links():
+        aliases = [
+            label for label in labels.get(link.index, ()) if label not in ("", link.name)
+        ]
+        for name in () if link.loopback else (link.name, *aliases):
             try:
-                rows = self._ifaddresses(name)
+                rows = ifaddresses(name)
             except ValueError:
-                continue  # the interface has gone since the names were read
+                continue  # the interface has gone since the dump
             for family, pairs in found.items():
                 for row in rows.get(family, ()):
-                    pairs.append((index, row["addr"].partition("%")[0]))
-        return found
-
-    def _names(self) -> list[tuple[int, str]]:
-        """Return index and name of each interface but the loopback, followed by its labels.
-
-        To getifaddrs an IPv4 label such as ``eth0:1`` is an interface of its own, which
-        if_nameindex does not list.
-        """
-        labels: dict[int, dict[str, None]] = {}
-        for address in rtnetlink.addresses():
-            labels.setdefault(address.index, {})[address.label] = None
-        names = []
-        for index, name in _socket.if_nameindex():
-            if not self._is_loopback(name):
-                aliases = [label for label in labels.get(index, ()) if label not in ("", name)]
-                names += [(index, each) for each in (name, *aliases)]
-        return names
-
-    def _is_loopback(self, name: str) -> bool:
-        # This ioctl works on a socket of any family.
-        request = _IFREQ_FLAGS.pack(os.fsencode(name), 0)
-        try:
-            _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(self._notice, SIOCGIFFLAGS, request))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            return False  # gone; netifaces will find the same
-        return bool(flags & IFF_LOOPBACK)
-
-
-def _read_rtnetlink() -> Found:
-    loopback = {link.index for link in rtnetlink.links() if link.loopback}
-    found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
-    for address in rtnetlink.addresses():
-        if address.usable and address.index not in loopback:
-            text = _socket.inet_ntop(address.family, address.address)
-            found[address.family].append((address.index, text))
+                    pairs.append((link.index, row["addr"].partition("%")[0]))
     return found
 
 
@@ -182,11 +150,5 @@ def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:
 
     Otherwise the order stays.  The first address that does not fit ends the text.
     """
-    ordered = sorted(pairs, key=lambda pair: pair[0] not in first)
-    length = -1
-    for count, (_, text) in enumerate(ordered):
-        length += 1 + len(text)
-        if length > HOST_MAX_VALUE:
-            del ordered[count:]
-            break
-    return ";".join(text for _, text in ordered)
+    texts = [text for _, text in sorted(pairs, key=lambda pair: pair[0] not in first)]
+    return ";".join(texts[: fitting(texts, HOST_MAX_VALUE)])

@@ -50,8 +50,6 @@ class AutoPool:
     closes ``addresses`` and ``lookup``, too.
     """
 
-    __slots__ = ("_addresses", "_error", "_items", "_lookup", "_report", "_root", "_values")
-
     def __init__(
         self,
         addresses: AddressSource,
@@ -115,14 +113,14 @@ class AutoPool:
 
     def _read_system(self) -> None:
         uname = os.uname()
-        identity = read_identity(self._root)
+        name, major, minor = read_identity(self._root)
         release = os.fsencode(uname.release)
         self._set(_BUILD, release)
         self._set(_VERSION, release.partition(b"-")[0])
         self._set(_ARCH, os.fsencode(uname.machine))
-        self._set(_NAME, identity.name.encode())
-        self._set(_MAJOR, identity.major.encode())
-        self._set(_MINOR, identity.minor.encode())
+        self._set(_NAME, name.encode())
+        self._set(_MAJOR, major.encode())
+        self._set(_MINOR, minor.encode())
 
     def _update(self, index: int) -> None:
         try:

@@ -93,21 +93,6 @@ class FqdnLookup:
     child can be started.
     """
 
-    __slots__ = (
-        "_addresses",
-        "_fd",
-        "_host",
-        "_name",
-        "_patience",
-        "_pid",
-        "_report",
-        "_resolve",
-        "_started",
-        "_timeout",
-        "_wait",
-        "known",
-    )
-
     def __init__(
         self,
         wait: Wait,
@@ -115,7 +100,6 @@ class FqdnLookup:
         resolve: Callable[[bytes], bytes] = canonical_name,
         *,
         patience: float = PATIENCE,
-        timeout: float = LOOKUP_TIMEOUT,
     ) -> None:
         #: Whether the name is the resolver's.
         self.known = False
@@ -123,15 +107,13 @@ class FqdnLookup:
         self._report = report
         self._resolve = resolve
         self._patience = patience
-        self._timeout = timeout
         self._name = b""
-        # What the last look-up was for, and when it started.
+        # What the last look-up was for and when it started; no addresses: none yet.
         self._host = ""
         self._addresses: tuple[bytes, bytes] | None = None
         self._started = 0.0
-        # The child and the pipe from it; -1 while none runs.
-        self._pid = -1
-        self._fd = -1
+        # The child and the pipe from it, -1 while none runs.
+        self._pid = self._fd = -1
 
     def name(self, addresses: tuple[bytes, bytes]) -> bytes:
         """Return the name in UTF-8; ``addresses`` are the guest's.
@@ -141,7 +123,9 @@ class FqdnLookup:
         host = _socket.gethostname()
         if self._fd >= 0:
             self._collect()
-        if host != self._host or (self._fd < 0 and self._is_due(addresses)):
+        changed = addresses != self._addresses
+        wanted = changed or not self.known
+        if host != self._host or (wanted and self._fd < 0 and self._is_due(changed=changed)):
             self._start(host, addresses)
             if self._fd >= 0 and self._wait(self._fd, self._patience):
                 self._collect()
@@ -149,24 +133,22 @@ class FqdnLookup:
 
     def refresh(self) -> None:
         """Make the next request start a look-up, whatever is under way or known."""
-        self._end()
+        self.close()
         self._addresses = None
 
     def close(self) -> None:
         """End a look-up that is under way."""
-        self._end()
+        if self._fd >= 0:
+            os.close(self._fd)
+            end_child(self._pid)
+            self._pid = self._fd = -1
 
-    def _is_due(self, addresses: tuple[bytes, bytes]) -> bool:
-        if self._addresses is None:
-            return True
-        changed = addresses != self._addresses
-        if self.known and not changed:
-            return False
+    def _is_due(self, *, changed: bool) -> bool:
         interval = LOOKUP_INTERVAL if changed else RETRY_INTERVAL
-        return time.monotonic() - self._started >= interval
+        return self._addresses is None or time.monotonic() - self._started >= interval
 
     def _start(self, host: str, addresses: tuple[bytes, bytes]) -> None:
-        self._end()
+        self.close()
         if host != self._host:
             self._host = host
             self._settle(b"")
@@ -176,7 +158,7 @@ class FqdnLookup:
             self._fork(os.fsencode(host))
         except OSError as error:
             self._settle(b"")
-            self._report(f"the host name stands for the full name: no look-up: {error}")
+            self._report(f"the host name is used, the full name cannot be looked up: {error}")
 
     def _fork(self, host: bytes) -> None:
         read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -186,7 +168,7 @@ class FqdnLookup:
         try:
             pid = os.fork()
             if pid == 0:
-                _run_child(write_end, self._resolve, host, self._timeout)
+                _run_child(write_end, self._resolve, host)
         except OSError:
             os.close(read_end)
             raise
@@ -202,17 +184,11 @@ class FqdnLookup:
             # End of file without an answer is a failure.
             answer = os.read(self._fd, MAX_NAME + 1)
         except BlockingIOError:
-            if time.monotonic() - self._started < self._timeout:
+            if time.monotonic() - self._started < LOOKUP_TIMEOUT:
                 return
             answer = b""
-        self._end()
+        self.close()
         self._settle(answer)
-
-    def _end(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            end_child(self._pid)
-            self._pid = self._fd = -1
 
     def _settle(self, answer: bytes) -> None:
         """Take the resolver's answer, or for anything else the host name."""
@@ -233,9 +209,7 @@ def _printable(host: str) -> bytes:
     return "".join(filter(str.isprintable, text)).encode()
 
 
-def _run_child(
-    pipe: int, resolve: Callable[[bytes], bytes], host: bytes, timeout: float
-) -> NoReturn:
+def _run_child(pipe: int, resolve: Callable[[bytes], bytes], host: bytes) -> NoReturn:
     """Write the answer into the pipe and exit, whatever happens."""
     try:
         # The daemon's descriptors hold locks, the driver's device (a second holder
@@ -252,7 +226,7 @@ def _run_child(
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         # If the daemon is killed, nothing else ends a resolver that hangs.
-        signal.alarm(int(timeout) + 1)
+        signal.alarm(int(LOOKUP_TIMEOUT) + 1)
         try:
             set_process_name(_CHILD_NAME)
         except OSError:

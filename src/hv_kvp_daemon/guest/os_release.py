@@ -22,25 +22,17 @@ from .files import read_text
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 
 
-class OsIdentity:
-    """The values of OSName, OSMajorVersion and OSMinorVersion, any of which may be empty.
+def read_identity(root: str = "/") -> tuple[str, str, str]:
+    """Return the values of OSName, OSMajorVersion and OSMinorVersion; each may be empty.
 
-    Bytes that are not UTF-8 have become U+FFFD; control characters are removed.
+    They come from the release files below ``root``.  Whatever those are or contain, no
+    exception is raised; bytes that are not UTF-8 become U+FFFD.
     """
-
-    __slots__ = ("major", "minor", "name")
-
-    def __init__(self, name: str, major: str = "", minor: str = "") -> None:
-        self.name = name.translate(_CONTROLS)
-        self.major = major.translate(_CONTROLS)
-        self.minor = minor.translate(_CONTROLS)
+    name, major, minor = _read(root)
+    return name.translate(_CONTROLS), major.translate(_CONTROLS), minor.translate(_CONTROLS)
 
 
-def read_identity(root: str = "/") -> OsIdentity:
-    """Return the identity in the release files below ``root``.
-
-    Whatever those files are or contain, no exception is raised.
-    """
+def _read(root: str) -> tuple[str, str, str]:
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         text = read_text(root, path, "replace")
         if text is not None:
@@ -49,10 +41,10 @@ def read_identity(root: str = "/") -> OsIdentity:
         text = read_text(root, path, "replace")
         if text is not None:
             return _from_lines(text)
-    return OsIdentity(os.uname().sysname)
+    return os.uname().sysname, "", ""
 
 
-def _from_assignments(text: str) -> OsIdentity:
+def _from_assignments(text: str) -> tuple[str, str, str]:
     name, version = os.uname().sysname, ""
     # Not splitlines(), which splits at other characters, too, that a value may contain.
     for line in text.split("\n"):
@@ -61,7 +53,7 @@ def _from_assignments(text: str) -> OsIdentity:
             name = _unquoted(value)
         elif key == "VERSION_ID":
             version = _unquoted(value)
-    return OsIdentity(name, version)
+    return name, version, ""
 
 
 def _unquoted(value: str) -> str:
@@ -81,8 +73,8 @@ def _unquoted(value: str) -> str:
     return "".join(text)
 
 
-def _from_lines(text: str) -> OsIdentity:
+def _from_lines(text: str) -> tuple[str, str, str]:
     if not text:
-        return OsIdentity(os.uname().sysname)
+        return os.uname().sysname, "", ""
     name, major, minor, *_ = (*text.split("\n", 3), "", "")
-    return OsIdentity(name, major, minor)
+    return name, major, minor

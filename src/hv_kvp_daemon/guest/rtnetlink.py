@@ -21,36 +21,15 @@ import os
 import select
 import time
 
+from hv_kvp_daemon.wire import route, uapi
+from hv_kvp_daemon.wire import rtnetlink as wire
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.netlink import Dump, RefusedError
-from hv_kvp_daemon.wire.route import decode_default_route, routes_request
-from hv_kvp_daemon.wire.rtnetlink import (
-    addresses_request,
-    decode_address,
-    decode_link,
-    links_request,
-)
-from hv_kvp_daemon.wire.uapi import (
-    NETLINK_ADD_MEMBERSHIP,
-    NETLINK_ROUTE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWROUTE,
-    RTNLGRP_IPV4_IFADDR,
-    RTNLGRP_IPV4_ROUTE,
-    RTNLGRP_IPV6_IFADDR,
-    RTNLGRP_IPV6_ROUTE,
-    RTNLGRP_LINK,
-    SOL_NETLINK,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
-
-    from hv_kvp_daemon.wire.route import Route
-    from hv_kvp_daemon.wire.rtnetlink import Address, Link
 
     Value = TypeVar("Value")
 
@@ -63,33 +42,33 @@ TRIES: Final = 8
 _BUFFER_SIZE = 64 * 1024
 # Each request has its own socket, so one sequence number is enough.
 _SEQ = 1
-# More notifications than this are left for the next look.  The queue holds about
-# three, but while it is read the kernel may go on adding to it.
+# More notifications than this are left for the next look.  The queue holds one or
+# two, but while it is read the kernel may go on adding to it.
 _MOST_EVENTS = 64
 
 
-def links() -> list[Link]:
+def links() -> list[wire.Link]:
     """Return all interfaces by index.
 
     :raises OSError: see above.
     """
-    return _dump(links_request, RTM_NEWLINK, decode_link)
+    return _dump(wire.links_request, uapi.RTM_NEWLINK, wire.decode_link)
 
 
-def addresses() -> list[Address]:
+def addresses() -> list[wire.Address]:
     """Return all IPv4 addresses by interface index, then all IPv6 addresses.
 
     :raises OSError: see above.
     """
-    return _dump(addresses_request, RTM_NEWADDR, decode_address)
+    return _dump(wire.addresses_request, uapi.RTM_NEWADDR, wire.decode_address)
 
 
-def default_routes() -> list[Route]:
+def default_routes() -> list[route.Route]:
     """Return the default routes of the main table, see `Route.default`.
 
     :raises OSError: see above.
     """
-    return _dump(routes_request, RTM_NEWROUTE, decode_default_route)
+    return _dump(route.routes_request, uapi.RTM_NEWROUTE, route.decode_default_route)
 
 
 class ChangeNotice:
@@ -109,7 +88,7 @@ class ChangeNotice:
         self._socket = _open(_socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, 1)
-            self._join(RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
+            self._join(uapi.RTNLGRP_LINK, uapi.RTNLGRP_IPV4_IFADDR, uapi.RTNLGRP_IPV6_IFADDR)
         except OSError:
             self._socket.close()
             raise
@@ -118,16 +97,12 @@ class ChangeNotice:
         # A poll that finds nothing costs 0.4 us; a receive that fails with EAGAIN 1.2.
         self._poll = poll.poll
 
-    def fileno(self) -> int:
-        """Return the socket's descriptor."""
-        return self._socket.fileno()
-
     def watch_routes(self) -> None:
         """From now on take notice of changed routes, too; repeating this is harmless.
 
         :raises OSError: the kernel refuses.
         """
-        self._join(RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE)
+        self._join(uapi.RTNLGRP_IPV4_ROUTE, uapi.RTNLGRP_IPV6_ROUTE)
 
     def has_changed(self) -> bool:
         """Whether notifications have come since the last call; discards them.
@@ -153,12 +128,12 @@ class ChangeNotice:
 
     def _join(self, *groups: int) -> None:
         for group in groups:
-            self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            self._socket.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_ADD_MEMBERSHIP, group)
 
 
 def _open(flags: int = 0) -> _socket.socket:
     sock = _socket.socket(
-        _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | flags, NETLINK_ROUTE
+        _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | flags, uapi.NETLINK_ROUTE
     )
     try:
         sock.bind((0, 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from _socket import inet_ntop
 
 from hv_kvp_daemon.wire.ipinfo import ADDRESS_UNITS, GATEWAY_UNITS, IpInfo
+from hv_kvp_daemon.wire.text import fitting
 from hv_kvp_daemon.wire.uapi import ADDR_FAMILY_IPV4, ADDR_FAMILY_IPV6, AF_INET, AF_INET6
 
 TYPE_CHECKING = False
@@ -49,16 +50,6 @@ def subnet_text(family: int, length: int) -> str:
         return f"/{length}"
     mask = (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
     return inet_ntop(AF_INET, mask.to_bytes(4, "big"))
-
-
-def fitting(texts: Sequence[str], limit: int) -> int:
-    """Return how many texts, joined by ``;``, fit into ``limit`` characters."""
-    length = -1
-    for count, text in enumerate(texts):
-        length += 1 + len(text)
-        if length > limit:
-            return count
-    return len(texts)
 
 
 def _joined(texts: Sequence[str]) -> bytes:

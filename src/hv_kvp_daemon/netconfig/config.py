@@ -38,17 +38,6 @@ class AdapterConfig:
     except the loopback has addresses beyond its own link.
     """
 
-    __slots__ = (
-        "addresses",
-        "dhcp",
-        "dns",
-        "gateways",
-        "index",
-        "is_sole_interface",
-        "leased",
-        "name",
-    )
-
     def __init__(self, name: str, index: int) -> None:
         self.name = name
         self.index = index

@@ -31,7 +31,6 @@ def _manager_dhcp(programs: Programs, index: int) -> bool | None:
     device = networkmanager.read_device(programs.root, index)
     if device is None:
         link = networkd.read_link(programs.root, index)
-        return None if link is None else link.dhcp
-    if device.dhcp is None:
-        return networkmanager.ask_dhcp(programs, device.uuid)
-    return device.dhcp
+        return None if link is None else link[0]
+    uuid, dhcp = device
+    return networkmanager.ask_dhcp(programs, uuid) if dhcp is None else dhcp

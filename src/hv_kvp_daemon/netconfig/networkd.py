@@ -21,26 +21,16 @@ _NOT_MANAGED = frozenset({"", "unmanaged", "pending", "initialized", "linger"})
 _DHCP4 = frozenset({"yes", "true", "on", "1", "y", "t", "ipv4", "both", "v4"})
 
 
-class NetworkdLink:
-    """An interface that networkd manages.
+def read_link(root: str, index: int) -> tuple[bool | None, list[str]] | None:
+    """Return whether DHCP is on and the DNS servers; None if networkd does not manage it.
 
-    ``dhcp`` is None if there is no lease and its .network file cannot be read.
+    Whether DHCP is on is None if there is no lease and the .network file cannot be read.
     """
-
-    __slots__ = ("dhcp", "dns")
-
-    def __init__(self, dns: list[str], dhcp: bool | None) -> None:
-        self.dns = dns
-        self.dhcp = dhcp
-
-
-def read_link(root: str, index: int) -> NetworkdLink | None:
-    """Return networkd's state of an interface; None if networkd does not manage it."""
     state = read_sections(root, f"{LINKS}/{index}")[""]
     if state.get("ADMIN_STATE", "") in _NOT_MANAGED:
         return None
     dhcp = True if "DHCP_LEASE" in state else _configured(root, state)
-    return NetworkdLink(literals(state.get("DNS", "").split()), dhcp)
+    return dhcp, literals(state.get("DNS", "").split())
 
 
 def _configured(root: str, state: dict[str, str]) -> bool | None:

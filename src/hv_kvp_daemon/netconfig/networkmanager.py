@@ -34,23 +34,12 @@ NMCLI = "/usr/bin/nmcli"
 SECONDS = 2.5
 
 
-class Device:
-    """An interface with an active connection profile, which has this UUID.
+def read_device(root: str, index: int) -> tuple[str, bool | None] | None:
+    """Return the UUID of the interface's active connection profile, and its use of DHCP.
 
-    ``dhcp`` says whether the profile uses DHCP for IPv4; None if only nmcli knows.
-    """
-
-    __slots__ = ("dhcp", "uuid")
-
-    def __init__(self, uuid: str, dhcp: bool | None) -> None:
-        self.uuid = uuid
-        self.dhcp = dhcp
-
-
-def read_device(root: str, index: int) -> Device | None:
-    """Return NetworkManager's view of an interface; None if it does not manage it.
-
-    A profile that is ``external`` only mirrors what another program has configured.
+    Whether the profile uses DHCP for IPv4 is None if only nmcli knows.  The whole is
+    None if NetworkManager does not manage the interface; a profile that is ``external``
+    only mirrors what another program has configured.
     """
     state = read_sections(root, f"{DEVICES}/{index}")
     device = state.get("device", {})
@@ -61,10 +50,8 @@ def read_device(root: str, index: int) -> Device | None:
     if profile is not None and profile.get(".nmmeta", {}).get("external") == "true":
         return None
     if state.get("dhcp4"):
-        return Device(uuid, dhcp=True)  # a lease, as NetworkManager 1.42 notes it
-    if profile is None:
-        return Device(uuid, dhcp=None)
-    return Device(uuid, dhcp=profile.get("ipv4", {}).get("method") == "auto")
+        return uuid, True  # a lease, as NetworkManager 1.42 notes it
+    return uuid, None if profile is None else profile.get("ipv4", {}).get("method") == "auto"
 
 
 def _profile(root: str, uuid: str) -> Sections | None:

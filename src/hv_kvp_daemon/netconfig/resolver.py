@@ -118,8 +118,8 @@ def _resolved_servers(programs: Programs, config: AdapterConfig) -> list[str] | 
     """
     root = programs.root
     link = networkd.read_link(root, config.index)
-    if link is not None and link.dns:
-        return link.dns
+    if link is not None and link[1]:
+        return link[1]
     everything = nameservers(root, RESOLVED_ALL)
     try:
         os.listdir(below(root, RESOLVED_LINKS))
@@ -141,7 +141,7 @@ def _resolved_servers(programs: Programs, config: AdapterConfig) -> list[str] | 
 def _link_servers(root: str, index: int) -> list[str]:
     link = networkd.read_link(root, index)
     if link is not None:
-        return link.dns
+        return link[1]
     state = read_sections(root, f"{RESOLVED_LINKS}/{index}")[""]
     return literals(state.get("SERVERS", "").split())
 

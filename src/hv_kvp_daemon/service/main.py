@@ -10,7 +10,7 @@ import os
 import sys
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
+from hv_kvp_daemon.guest.addresses import address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
@@ -34,8 +34,6 @@ from .trace import netlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from hv_kvp_daemon.guest.addresses import AddressSource
 
     from .options import Options
 
@@ -95,7 +93,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
 
             clear_stale(pools, log.notice)
         auto_pool = AutoPool(
-            _address_source(options.addresses),
+            address_source(options.addresses),
             FqdnLookup(signals.wait, log.warning),
             report=log.warning,
         )
@@ -131,10 +129,6 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     if lock is not None:
         os.close(lock)
     return 0
-
-
-def _address_source(name: str) -> AddressSource:
-    return GetifaddrsAddresses() if name == "getifaddrs" else RtnetlinkAddresses()
 
 
 def _log_target() -> Callable[[int, str], None]:

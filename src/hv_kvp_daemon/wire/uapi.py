@@ -101,13 +101,11 @@ AF_INET6 = 10
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWLINK = 16
-RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
-RTM_DELROUTE = 25
 RTM_GETROUTE = 26
 
 RTNLGRP_LINK = 1
@@ -150,9 +148,6 @@ IFA_F_PERMANENT = 0x80
 # include/uapi/linux/if.h
 IFNAMSIZ = 16
 IFF_LOOPBACK = 0x8
-
-# include/uapi/linux/sockios.h
-SIOCGIFFLAGS = 0x8913
 
 # include/linux/netdevice.h: the longest hardware address.
 MAX_ADDR_LEN = 32
