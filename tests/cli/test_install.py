@@ -181,3 +181,15 @@ def test_what_is_installed_is_valid_for_its_readers(tmp_path: Path) -> None:
     assert manual.startswith('.\\" Written by hv-kvp install-service')
     bash = share / "bash-completion/completions/hv-kvp"
     subprocess.run(["bash", "-n", bash], check=True)
+
+
+def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    outside = tmp_path / "outside"
+    outside.write_text("theirs")
+    (image / UNIT).parent.mkdir(parents=True)
+    (image / f"{UNIT}.new").symlink_to(outside)
+    status, _, _ = install(image)
+    assert status == 0
+    assert outside.read_text() == "theirs"
+    assert f"ExecStart={DAEMON} -n" in settings(image)

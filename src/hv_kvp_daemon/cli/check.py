@@ -117,11 +117,11 @@ def _is_unclean(path: str, number: int) -> bool:
 def _repair(path: str, number: int) -> None:
     """Copy and clean in one hold of the locks, so that the copy is what was changed."""
 
-    def plan(old: bytes) -> Edit:
+    def plan(old: bytes, fd: int) -> Edit:
         edit = Edit()
         if condition.clean(old) == old:
             return edit
-        copy = backup.write(path, number, old)
+        copy = backup.write(path, number, old, fd)
         terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
         records = rewrite.records(old)
         removed = []

@@ -91,7 +91,9 @@ def _set_parts(path: str, number: int, key: bytes, records: list[tuple[bytes, by
     rewrite.change(
         path,
         number,
-        lambda old: rewrite.towards(old, new, lambda each: parts.is_part(each, key), last=key),
+        lambda old, _: rewrite.towards(
+            old, new, lambda each: parts.is_part(each, key), last=key
+        ),
     )
 
 

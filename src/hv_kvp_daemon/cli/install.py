@@ -204,9 +204,12 @@ class Place:
             return
         make_directory(os.path.dirname(path), sync=False)
         new = f"{path}.new"
-        with open(new, "w", encoding="utf-8") as out:
+        # Not through a link that somebody left under this name.
+        if os.path.lexists(new):
+            os.unlink(new)
+        with open(new, "x", encoding="utf-8") as out:
+            os.fchmod(out.fileno(), 0o644)
             out.write(file.text)
-        os.chmod(new, 0o644)
         os.replace(new, path)
 
     def remove(self, path: str) -> None:

@@ -91,11 +91,11 @@ def interrupted(directory: str, number: int) -> str:
         file.close()
 
 
-def change(directory: str, number: int, plan: Callable[[bytes], Edit]) -> None:
+def change(directory: str, number: int, plan: Callable[[bytes, int], Edit]) -> None:
     """Make what ``plan`` returns for the file's bytes: see `edit.change`."""
     edit.change(number, pool_path(directory, number), plan, report=terminal.say)
 
 
-def overwrite(directory: str, number: int, make: Callable[[bytes], bytes]) -> None:
+def overwrite(directory: str, number: int, make: Callable[[bytes, int], bytes]) -> None:
     """Put bytes of any kind in place of the file's: see `edit.overwrite`."""
     edit.overwrite(number, pool_path(directory, number), make, report=terminal.say)

@@ -147,9 +147,9 @@ def _warn(number: int, data: bytes) -> None:
 def _overwrite(path: str, number: int, new: bytes) -> None:
     """Any bytes, by way of a copy: a kill can leave a part of the old and a part of the new."""
 
-    def kept(old: bytes) -> bytes:
+    def kept(old: bytes, fd: int) -> bytes:
         if old and old != new:
-            copy = backup.write(path, number, old)
+            copy = backup.write(path, number, old, fd)
             terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
         return new
 
@@ -157,10 +157,10 @@ def _overwrite(path: str, number: int, new: bytes) -> None:
         rewrite.overwrite(path, number, kept)
 
 
-def _plan(new: bytes, *, merge: bool) -> Callable[[bytes], Edit]:
+def _plan(new: bytes, *, merge: bool) -> Callable[[bytes, int], Edit]:
     wanted = rewrite.records(new)
     theirs = {decode(record).key for record in wanted}
-    return lambda old: rewrite.towards(old, wanted, lambda key: not merge or key in theirs)
+    return lambda old, _: rewrite.towards(old, wanted, lambda key: not merge or key in theirs)
 
 
 def _lost(old: bytes, new: bytes) -> int:
