@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.wire.record import encode
 from tests.support.command import run
 from tests.support.daemon import RunningDaemon
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.command import Pools
 
 SCRIPT = b"""\
@@ -116,3 +119,23 @@ def test_a_daemon_that_cannot_start_is_named(tmp_path: object) -> None:
     status, _, err = run("host", "get", "0", "k", "--pool-dir", f"{tmp_path}/file")
     assert status == 3
     assert "the daemon ended with status 1" in err
+
+
+def test_code_in_the_current_directory_is_not_run(tmp_path: Path) -> None:
+    """A downloaded image's folder may have modules of any name."""
+    for name in ("hv_kvp_daemon", "select", "encodings", "site", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert run("host", "set", "external", "k", "v", cwd=str(tmp_path)) == (0, "", "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_paths_of_the_command_line_are_those_of_its_directory(tmp_path: Path) -> None:
+    words = ("host", "set", "external", "k", "v", "--pool-dir", "pools")
+    assert run(*words, cwd=str(tmp_path)) == (0, "", "")
+    assert (tmp_path / "pools" / ".kvp_pool_0").read_bytes() == encode(b"k", b"v")
+    with RunningDaemon() as daemon:
+        asked = ("host", "get", "external", "k", "--transport", "loopback:host")
+        assert run(*asked, cwd=daemon.directory).status == 1
+        with daemon.host() as host:
+            host.set(0, "k", "v")
+        assert run(*asked, cwd=daemon.directory) == (0, "v\n", "")

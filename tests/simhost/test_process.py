@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -54,11 +55,10 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Dae
     """A process in the daemon's place that runs a script, with little time to start or end."""
 
     def make(script: str) -> DaemonProcess:
-        package = tmp_path / "hv_kvp_daemon"
-        package.mkdir()
-        (package / "__main__.py").write_text(script)
-        (package / "__init__.py").write_text("")
-        monkeypatch.chdir(tmp_path)
+        program = tmp_path / "python"
+        program.write_text(f"#!{sys.executable} -I\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
         return DaemonProcess(timeout=0.5)
 
     return make

@@ -63,7 +63,12 @@ class Pools:
             file.write(data)
 
 
-def run(*words: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
+def run(
+    *words: str | bytes,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> Done:
     done = subprocess.run(
         [COMMAND, *words],
         input=stdin,
@@ -71,6 +76,7 @@ def run(*words: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None =
         check=False,
         timeout=PATIENCE,
         env={**_PLAIN, **(env or {})},
+        cwd=cwd,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -16,6 +16,8 @@ import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Final
 
+import hv_kvp_daemon
+
 from .errors import ProcessError
 
 if TYPE_CHECKING:
@@ -25,12 +27,23 @@ if TYPE_CHECKING:
 # no event on the socket.
 _LOOK: Final = 50
 
+# ``-m`` would look for the package in the current directory first, where anybody's files
+# may be, so the interpreter is isolated (-I; -P is of Python 3.11) and imports the package
+# from where it is imported from here: PYTHONPATH, say, of which it knows nothing.  Once
+# the package is there, its modules are found by its own path.
+_PACKAGES: Final = os.path.dirname(os.path.dirname(os.path.abspath(hv_kvp_daemon.__file__)))
+_START: Final = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); import hv_kvp_daemon; del sys.path[0];"
+    " from hv_kvp_daemon.service.main import main; raise SystemExit(main())"
+)
+
 
 class DaemonProcess:
-    """``python -m hv_kvp_daemon`` with these options, in this interpreter's environment.
+    """``python -m hv_kvp_daemon`` with these options, by this interpreter.
 
-    The options must keep it attached (``-n`` or ``--foreground``).  ``timeout``
-    is in seconds, for its start and for its end.
+    The options must keep it attached (``-n`` or ``--foreground``).  It runs in ``/``, so
+    paths in them must be absolute.  ``timeout`` is in seconds, for its start and for its
+    end.
     """
 
     def __init__(self, *options: str, timeout: float = 10.0) -> None:
@@ -81,7 +94,8 @@ class DaemonProcess:
         self._notify.bind("")
         address = "@" + self._notify.getsockname()[1:].decode()
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-            [sys.executable, "-m", "hv_kvp_daemon", *self.options],
+            [sys.executable, "-I", "-c", _START, _PACKAGES, *self.options],
+            cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
             stderr=self._stderr,
