@@ -13,7 +13,7 @@ import sys
 
 from hv_kvp_daemon.wire.text import printable, width
 
-from .errors import UsageError
+from .command import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

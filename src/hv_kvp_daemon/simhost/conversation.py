@@ -25,7 +25,7 @@ from . import transcript
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .host import Host
+    from .simulated_host import SimulatedHost
 
 
 class UnexpectedError(Exception):
@@ -35,7 +35,7 @@ class UnexpectedError(Exception):
 class Conversation:
     """A host whose exchanges are written down and compared with what they should be."""
 
-    def __init__(self, host: Host, write: Callable[[str], None]) -> None:
+    def __init__(self, host: SimulatedHost, write: Callable[[str], None]) -> None:
         self._host = host
         self._write = write
         self._started = 0.0

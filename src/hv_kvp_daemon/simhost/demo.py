@@ -32,10 +32,10 @@ from hv_kvp_daemon.wire.uapi import (
 
 from . import transcript
 from .conversation import Conversation, UnexpectedError, check
+from .daemon_process import DaemonProcess
 from .driver import VERSION, Driver
 from .errors import HostError
-from .host import Host
-from .process import DaemonProcess
+from .simulated_host import SimulatedHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ _NO_SUCH_POOL: Final = 77
 _BEYOND_BMP: Final = "na\u00efve \U0001d11e \U0001f427"
 
 
-def hold(host: Host, directory: str, write: Callable[[str], None]) -> None:
+def hold(host: SimulatedHost, directory: str, write: Callable[[str], None]) -> None:
     """Hold the whole conversation; the guest's pools are in the directory.
 
     :raises UnexpectedError: an answer was not the expected one.
@@ -159,7 +159,7 @@ def _host_asks_amiss(talk: Conversation, write: Callable[[str], None]) -> None:
     talk.ask(_NO_SUCH_OPERATION, KVP_POOL_EXTERNAL, expected=HV_ERROR_NOT_SUPPORTED)
 
 
-def _show_listings(host: Host, write: Callable[[str], None]) -> None:
+def _show_listings(host: SimulatedHost, write: Callable[[str], None]) -> None:
     write("\nWhat a Windows administrator sees (Msvm_KvpExchangeDataItem):")
     for source, name, pool in LISTINGS:
         items = list(host.items(pool))
@@ -181,7 +181,7 @@ def run(write: Callable[[str], None]) -> None:
             write(f"$ hv-kvp-daemon {' '.join(options).replace(directory, '$DIR')} &")
             write("\n" + transcript.heading())
             try:
-                with Host(Driver(path, _PATIENCE)) as host:
+                with SimulatedHost(Driver(path, _PATIENCE)) as host:
                     hold(host, pools, write)
             except HostError as error:
                 raise UnexpectedError(f"{error} ({daemon.last_words})") from error

@@ -1,0 +1,1 @@
+"""`host`: a simulated Hyper-V host."""

@@ -1,0 +1,1 @@
+"""`list`, `get`, `set`, `append`, `delete`, `clear`, `export`, `import`, `watch`, `check`."""

@@ -1,0 +1,1 @@
+"""`status`, `doctor`, `install-service` and `uninstall-service`."""

@@ -1,0 +1,160 @@
+"""``status``: whether the daemon serves, and how it has fared.
+
+In: what it wrote about itself, the process table, the pool files' lengths.
+Out: a page for a person or JSON; the exit status tells scripts.
+Rule: counts and states, never a key or a value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from hv_kvp_daemon.cli import arguments, daemon_state, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, CommandError
+from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
+from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# comm of the daemons that serve this driver: ours and the C daemon's, RHEL's.
+_NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
+
+_MIB = 1 << 20
+
+
+def arguments_status(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``status``."""
+    daemon_state.add_transport(parser)
+    arguments.add_json(parser)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """0 when the daemon serves, 3 when it does not run or waits for the driver."""
+    path = daemon_state.path_of(options)
+    try:
+        daemon = daemon_state.find(path)
+    except PermissionError as error:
+        raise CommandError(
+            f"{path}: {error.strerror}; run it as root, or: systemctl status hv-kvp-daemon"
+        ) from error
+    if daemon is None:
+        others = ", ".join(f"{name} (pid {pid})" for pid, name in other_daemons())
+        beside = f"; but there is {others}" if others else ""
+        if options.json:
+            jsontext.show({"running": False, "serving": False})
+        raise CommandError(f"hv-kvp-daemon is not running{beside}; hv-kvp doctor looks further")
+    facts = {"running": True, "serving": daemon.serves, **_said(daemon), **_seen(daemon)}
+    if options.json:
+        jsontext.show(facts)
+    else:
+        for name, text in _page(facts):
+            print(terminal.fit(f"{name:>12}: {text}", _space()))
+    return EXIT_DONE if daemon.serves else EXIT_UNUSABLE
+
+
+def other_daemons(ours: int = 0) -> list[tuple[int, str]]:
+    """Processes (pid, comm) that are called like a KVP daemon, without our own."""
+    return [
+        (process.pid, process.info["name"])
+        for process in psutil.process_iter(["name"])
+        if process.info["name"] in _NAMES and process.pid != ours
+    ]
+
+
+def _said(daemon: daemon_state.Daemon) -> dict[str, Any]:
+    """What the daemon says of itself."""
+    fields = daemon.fields
+    counts = (word.partition(":") for word in fields.get("REQUESTS", "").split())
+    requests = {name: int(count) for name, _, count in counts}
+    last, _, when = fields.get("LAST_REQUEST", "").partition(" ")
+    return {
+        "version": fields.get("VERSION"),
+        "transport": fields.get("TRANSPORT"),
+        "state": fields.get("STATE"),
+        "driver_version": fields.get("DRIVER_VERSION") or None,
+        "requests": requests,
+        "last_request": {"operation": last, "time": int(when)} if last else None,
+        "dropped": int(fields.get("DROPPED", 0)),
+        "pool_dir": fields.get("POOL_DIR"),
+    }
+
+
+def _seen(daemon: daemon_state.Daemon) -> dict[str, Any]:
+    """What the system says of its process and its pools; None where only root is told."""
+    process = psutil.Process(daemon.pid)
+    facts: dict[str, Any] = {
+        "pid": daemon.pid,
+        "since": int(process.create_time()),
+        "resident_bytes": process.memory_info().rss,
+        "private_bytes": None,
+        "descriptors": None,
+    }
+    try:
+        facts["private_bytes"] = process.memory_full_info().uss
+        facts["descriptors"] = process.num_fds()
+    except psutil.AccessDenied:
+        # Another user's: said as unknown below.
+        facts["descriptors"] = None
+    counts = PoolDirectory(daemon.fields.get("POOL_DIR", ""), report=terminal.say).counts()
+    facts["records"] = {
+        POOL_NAMES[number]: count
+        for number, count in enumerate(counts)
+        if number != KVP_POOL_AUTO
+    }
+    return facts
+
+
+def _page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    mark = terminal.paint("serving", terminal.GREEN)
+    if not facts["serving"]:
+        mark = terminal.paint("not serving", terminal.RED)
+    yield "Daemon", f"{mark}, hv-kvp-daemon {facts['version']}"
+    yield "Process", f"pid {facts['pid']}, since {_moment(facts['since'])}"
+    yield "Memory", _memory(facts)
+    yield "Transport", f"{facts['transport']}: {terminal.safe(facts['state'])}"
+    version = facts["driver_version"]
+    yield "Driver", f"version {version}" if version else "has not answered"
+    kinds = ", ".join(f"{count} {name}" for name, count in facts["requests"].items())
+    dropped = f"; {facts['dropped']} messages dropped" if facts["dropped"] else ""
+    yield "Requests", f"{kinds or 'none yet'}{dropped}"
+    if facts["last_request"]:
+        last = facts["last_request"]
+        yield "Last request", f"{last['operation']}, {_moment(last['time'])}"
+    yield "Pools", terminal.safe(facts["pool_dir"])
+    yield (
+        "Records",
+        ", ".join(
+            f"{name} {'unusable' if count is None else count}"
+            for name, count in facts["records"].items()
+        ),
+    )
+
+
+def _memory(facts: dict[str, Any]) -> str:
+    resident = f"{facts['resident_bytes'] / _MIB:.1f} MiB resident"
+    if facts["private_bytes"] is None:
+        return f"{resident}; the rest is for root"
+    private = f"{facts['private_bytes'] / _MIB:.1f} MiB of it private"
+    return f"{resident}, {private}; {facts['descriptors']} descriptors"
+
+
+def _moment(when: int) -> str:
+    """A time and how long ago that is."""
+    ago = max(0, int(time.time()) - when)
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if ago >= seconds:
+            age = f"{ago // seconds} {unit}"
+            break
+    else:
+        age = f"{ago} s"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))} ({age} ago)"
+
+
+def _space() -> int:
+    """How wide a line may be: in a pipe as wide as it is."""
+    return terminal.columns() if terminal.is_terminal() else 1 << 20

@@ -1,0 +1,179 @@
+"""``doctor``: each trouble has its sentence and its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+
+from hv_kvp_daemon.cli.daemon_state import Daemon
+from hv_kvp_daemon.cli.service import system_facts
+from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
+from hv_kvp_daemon.cli.service.system_facts import UNIT, Facts, Rival, Unit
+from tests.support.command import run
+
+SERVING = Daemon({"PID": "7", "SERVING": "yes", "TRANSPORT": "netlink"})
+OURS = Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
+THEIRS = Unit("hypervkvpd.service", "loaded", "active", "enabled", "/usr/sbin/hypervkvpd")
+HEALTHY = Facts(daemon=SERVING, units={UNIT: OURS})
+
+
+def found(facts: Facts, state: str = BAD) -> list[Diagnosis]:
+    return [each for each in diagnose(facts) if each.state == state]
+
+
+def test_a_healthy_guest_has_no_problem() -> None:
+    assert {each.state for each in diagnose(HEALTHY)} == {GOOD}
+    assert not any(each.command for each in diagnose(HEALTHY))
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "command"),
+    [
+        ({"hyperv": False, "vmbus": False}, "no Hyper-V guest", "hv-kvp host"),
+        ({"vmbus": False}, "the bus to the host", "modprobe hv_vmbus"),
+        ({"offered": False}, "does not offer Key-Value", "Enable-VMIntegrationService"),
+        ({"driver": False}, "the driver is not loaded", "modprobe hv_utils"),
+        ({"device": False}, "/dev/vmbus/hv_kvp is not there", "udevadm trigger"),
+        ({"connector": False}, "no netlink connector", "--transport chardev"),
+        ({"other_namespace": True}, "another network namespace", "--transport chardev"),
+        (
+            {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", "hypervkvpd.service")]},
+            "hv_kvp_daemon (pid 9) holds /dev/x",
+            "systemctl mask --now hypervkvpd.service",
+        ),
+        ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9)", "kill 9"),
+        (
+            {"units": {UNIT: OURS, THEIRS.name: THEIRS}},
+            "hypervkvpd.service starts /usr/sbin/hypervkvpd",
+            "systemctl mask --now hypervkvpd.service",
+        ),
+        (
+            {"units": {UNIT: replace(OURS, command="/usr/sbin/hv_kvp_daemon")}},
+            f"{UNIT} starts /usr/sbin/hv_kvp_daemon: the distribution's",
+            "hv-kvp install-service",
+        ),
+        ({"units": {}}, "not installed", "hv-kvp install-service"),
+        (
+            {"units": {UNIT: Unit(UNIT, "masked", "inactive", "masked")}},
+            "is masked",
+            f"systemctl unmask {UNIT}",
+        ),
+        (
+            {"units": {UNIT: replace(OURS, active="failed")}},
+            "has failed",
+            f"systemctl restart {UNIT}",
+        ),
+        (
+            {"units": {UNIT: replace(OURS, file_state="disabled")}},
+            "is not enabled",
+            f"systemctl enable --now {UNIT}",
+        ),
+        ({"daemon": None}, "the daemon is not running", f"systemctl start {UNIT}"),
+        (
+            {"daemon": Daemon({"PID": "7", "SERVING": "no", "STATE": "waiting for it"})},
+            "does not serve: waiting for it",
+            f"systemctl restart {UNIT}",
+        ),
+        (
+            {"others_dir": "/var/lib/hyperv"},
+            "cloud-init and others use /var/lib/hyperv",
+            "hv-kvp install-service --pool-dir /var/lib/hyperv",
+        ),
+        (
+            {"denials": ['avc:  denied  { create } for pid=7 comm="hv_kvp_daemon"']},
+            "denied by the security module: avc:",
+            "audit2allow",
+        ),
+        (
+            {"denials": ['apparmor="DENIED" profile="/usr/bin/hv;x" name="/kvp_pool"']},
+            "denied by the security module",
+            "aa-complain '/usr/bin/hv;x'",
+        ),
+        ({"missing_bytecode": 3}, "3 modules without bytecode", "-m compileall"),
+    ],
+)
+def test_each_trouble_is_found_alone(
+    change: dict[str, object], said: str, command: str
+) -> None:
+    facts = replace(HEALTHY)
+    for name, value in change.items():
+        setattr(facts, name, value)
+    problems = found(facts)
+    assert len(problems) == 1
+    assert said in problems[0].text
+    assert command in problems[0].command
+
+
+def test_the_char_device_needs_no_netlink() -> None:
+    daemon = Daemon({"PID": "7", "SERVING": "yes", "TRANSPORT": "chardev"})
+    facts = replace(HEALTHY, daemon=daemon, connector=False, other_namespace=True)
+    assert found(facts) == []
+
+
+def test_nothing_is_said_of_the_inside_without_a_driver() -> None:
+    facts = replace(HEALTHY, driver=False, daemon=None, units={})
+    assert len(found(facts)) == 1
+
+
+def test_what_an_ordinary_user_cannot_see_is_unknown_and_no_problem() -> None:
+    facts = replace(
+        HEALTHY, root=False, daemon=None, daemon_unknown="denied", other_namespace=None
+    )
+    assert found(facts) == []
+    assert len(found(facts, UNKNOWN)) == 3
+
+
+def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
+    try:
+        listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+    except OSError as error:
+        pytest.skip(f"this kernel has no connector: {error}")
+    with listener:
+        try:
+            listener.bind((0, 1 << 8))
+        except PermissionError:
+            pytest.skip("before Linux 6.6 only root may join")
+        rivals = system_facts.survey("/var/opt/hyperv").rivals
+        assert [rival.pid for rival in rivals if "group 9" in rival.way] == [os.getpid()]
+    assert os.getpid() not in {
+        rival.pid for rival in system_facts.survey("/var/opt/hyperv").rivals
+    }
+
+
+def test_units_are_read_as_systemctl_shows_them(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(f"{tmp_path}/systemctl", "w", encoding="ascii") as script:
+        script.write(
+            "#!/bin/sh\n"
+            "cat <<'END'\n"
+            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ;"
+            " argv[]=/usr/bin/hv-kvp-daemon -n ; ignore_errors=no }\n\n"
+            "Id=hypervkvpd.service\nLoadState=not-found\nActiveState=inactive\n\n"
+            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
+            "END\n"
+        )
+    os.chmod(f"{tmp_path}/systemctl", 0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert system_facts.units() == {UNIT: OURS}
+
+
+def test_a_missing_systemctl_is_no_unit(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert system_facts.units() == {}
+
+
+def test_the_command_says_what_this_machine_lacks() -> None:
+    status, out, _ = run("doctor", "--json")
+    states = [each["state"] for each in json.loads(out)]
+    assert status == (3 if BAD in states else 0)
+    if not os.path.isdir("/sys/bus/vmbus"):
+        assert "this is no Hyper-V guest" in run("doctor").out
