@@ -27,7 +27,7 @@ from hv_kvp_daemon.service.ipinfo import IpInfoService
 from hv_kvp_daemon.service.notify import Notifier
 from hv_kvp_daemon.service.publish import Publisher
 from hv_kvp_daemon.service.signals import Signals
-from hv_kvp_daemon.service.status import StatusFile
+from hv_kvp_daemon.service.status_page import StatusPage
 from hv_kvp_daemon.transport.choose import Chooser
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
 from hv_kvp_daemon.wire.message import Request, decode_reply, encode_request
@@ -77,13 +77,16 @@ class Guest:
             pools.open_all()
             intrinsic = Intrinsic(RtnetlinkAddresses(), problem=log.warning)
             chooser = Chooser(f"loopback:{self.path}", log.notice, log.dropped)
-            dispatch = Dispatch(pools, intrinsic, log.limited)
-            dispatch.ip_info = IpInfoService(log.limited, str(self.root))
-            status = StatusFile(f"{self.path}.status", log.warning)
-            signals = Signals()
-            publisher = Publisher(
-                chooser, dispatch, pools, log, Notifier(), status, "rtnetlink", signals.alarm
+            page = StatusPage(
+                f"{self.path}.status",
+                pool_dir=pools.path,
+                addresses="rtnetlink",
+                report=log.warning,
             )
+            publisher = Publisher(chooser, Notifier(), page, pools.path, log.limited)
+            dispatch = Dispatch(pools, intrinsic, publisher.problem)
+            dispatch.ip_info = IpInfoService(publisher.problem, str(self.root))
+            signals = Signals()
             daemon = Daemon(
                 pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=True
             )

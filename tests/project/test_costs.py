@@ -44,6 +44,7 @@ ALLOWED = {
         "binascii",
         "errno",
         "fcntl",
+        "mmap",
         "select",
         "struct",
     ),

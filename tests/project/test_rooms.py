@@ -30,7 +30,11 @@ TOO_DEAR = {
 }
 
 #: Modules of a room that the daemon enters which are for other programs.
-FOR_OTHERS = {"hv_kvp_daemon.pools.edit", "hv_kvp_daemon.pools.library"}
+FOR_OTHERS = {
+    "hv_kvp_daemon.pools.edit",
+    "hv_kvp_daemon.pools.library",
+    "hv_kvp_daemon.service.status",
+}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -70,13 +70,13 @@ def directory(options: argparse.Namespace) -> str:
         named: str = options.pool_dir
         return os.path.abspath(named)
     try:
-        running = status.read(status.PATH)
-    except OSError:
-        # The file says where a daemon that is not the default one keeps its
-        # pools.  Without the right to read it, the usual places are all there is.
+        running = status.find()
+    except (OSError, status.StatusError):
+        # The page says where a daemon that is not the default one keeps its pools.  If
+        # it cannot be read, the usual places are all there is.
         running = None
-    if running is not None and "POOL_DIR" in running:
-        return running["POOL_DIR"]
+    if running is not None and running.pool_dir:
+        return running.pool_dir
     for path in (POOL_DIRECTORY, OTHER_DIRECTORY):
         if os.path.isdir(path):
             return path

@@ -56,9 +56,8 @@ if TYPE_CHECKING:
 # for a newer one costs a system call, so it is done only then.
 _SLOW = 1.0
 
-# The same on every Linux architecture; bytes in the wake-up pipe.
+# The same on every Linux architecture; a byte in the wake-up pipe.
 _SIGHUP = 1
-_SIGALRM = 14
 
 
 class Daemon:
@@ -88,6 +87,7 @@ class Daemon:
         self._trace = trace
         self._dispatch = dispatch
         self._publisher = publisher
+        self._page = publisher.page
         self._loop = Loop()
         self._line_watched: tuple[tuple[int, int], ...] = ()
         self._line_serves = False
@@ -159,18 +159,18 @@ class Daemon:
         )
 
     def _took(self, number: int, when: float) -> None:
-        self._dispatch.count(KVP_OP_ENUMERATE, number)
-        self._publisher.served(KVP_OP_ENUMERATE, when)
+        self._page.requests[KVP_OP_ENUMERATE] += number
+        self._page.answered[KVP_OP_ENUMERATE] = when
 
     def _answer(self, message: memoryview) -> bytes | None:
         """The reply to a request of a conversation; None: all has been seen to."""
-        started = time.monotonic()
+        started = self._page.busy[0] = time.monotonic()
         reply = self._dispatch.make(message)
         finished = time.monotonic()
         if reply is None or self._signals.continued or finished - started >= _SLOW:
             self._serve(self._conclude(message, reply, started, late=True))
             return None
-        self._publisher.served(message[0], finished)
+        self._publisher.served(message[0], finished, reply)
         return reply
 
     def _soonest(self) -> float | None:
@@ -215,6 +215,7 @@ class Daemon:
             started = time.monotonic()
             old = old or self._signals.continued
             self._drop_later("the driver has asked anew")
+            self._page.busy[0] = started
             reply = (
                 self._refuse(message)
                 if old and message[0] in CHANGING
@@ -237,10 +238,10 @@ class Daemon:
         That newer request is returned.  Who serves it has the same buffer for it.
         """
         finished = time.monotonic()
-        self._publisher.served(message[0], finished)
         if reply is None:
             self._watch_later()
             return None
+        self._publisher.served(message[0], finished, reply)
         if self._trace:
             self._log_exchange(message, reply)
         if late or finished - started >= _SLOW:
@@ -269,6 +270,7 @@ class Daemon:
         self._watch_later()
         if reply is None:
             return
+        self._publisher.served(request[0], time.monotonic(), reply)
         if self._trace:
             self._log_exchange(request, reply)
         self._serve(self._reply_late(reply))
@@ -278,6 +280,7 @@ class Daemon:
         if self._dispatch.ip_info.request:
             self._log.warning(f"a reply was not made to its end; {why}")
             self._dispatch.ip_info.abandon()
+            self._page.busy[0] = 0.0
             self._watch_later()
 
     def _watch_later(self) -> None:
@@ -330,8 +333,6 @@ class Daemon:
     def _on_signal(self, fd: int, events: int) -> None:
         del fd, events
         numbers = self._signals.read()
-        if _SIGALRM in numbers:
-            self._publisher.publish()
         if _SIGHUP in numbers:
             self._log.info("SIGHUP: reading os-release, host name and addresses again")
             self._publisher.reloading()

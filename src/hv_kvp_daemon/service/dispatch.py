@@ -82,8 +82,6 @@ class Dispatch:
         }
         #: GET_IP_INFO, whose reply may come later.
         self.ip_info = IpInfoService(limited)
-        #: Requests answered, by operation number.
-        self.requests: dict[int, int] = {}
         #: As `make`, or None where it would take longer; see `service.glance`.
         self.glance = Glance(pools).reply
         self._prepared: dict[int, bytes] = {}
@@ -92,14 +90,7 @@ class Dispatch:
     def answer(self, message: Buffer) -> bytes | None:
         """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
         reply = self.prepared().get(START.unpack_from(message)[0])
-        if reply is None:
-            return self.make(message)
-        self.count(message[0], 1)
-        return reply
-
-    def count(self, kind: int, number: int) -> None:
-        """Take note of requests that were answered."""
-        self.requests[kind] = self.requests.get(kind, 0) + number
+        return self.make(message) if reply is None else reply
 
     def prepared(self) -> dict[int, bytes]:
         """Replies from the auto pool, by the first eight bytes of their requests.
@@ -115,7 +106,6 @@ class Dispatch:
     def make(self, message: Buffer) -> bytes | None:
         """As `answer`, where no reply is prepared."""
         kind = message[0]
-        self.count(kind, 1)
         if kind == KVP_OP_GET_IP_INFO:
             return self.ip_info.answer(message)
         operation = self._operations.get(kind)

@@ -25,8 +25,8 @@ from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
 from .publish import Publisher
 from .signals import Signals
-from .status import PATH as STATUS_PATH
-from .status import StatusFile, loopback_path
+from .status_page import PATH as STATUS_PATH
+from .status_page import StatusPage, loopback_path
 from .trace import netlink
 
 TYPE_CHECKING = False
@@ -68,10 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     logs.log_uncaught(log)
     _set_process_name()
+    page = None
     try:
         # Held until the process ends.  A simulated host's daemon stands in
         # nobody's way, and needs no root.
         lock = None if is_loopback(options.transport) else take()
+        page = StatusPage(
+            _status_path(options.transport),
+            pool_dir=options.pool_dir,
+            addresses=options.addresses,
+            report=log.warning,
+        )
+        log.on_drop = page.count_dropped
         signals = Signals()
         pools = PoolDirectory(
             options.pool_dir,
@@ -93,18 +101,8 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             if log.level == logs.DEBUG
             else None,
         )
-        dispatch = Dispatch(pools, intrinsic, log.limited)
-        status = StatusFile(_status_path(options.transport), log.warning)
-        publisher = Publisher(
-            chooser,
-            dispatch,
-            pools,
-            log,
-            Notifier(),
-            status,
-            options.addresses,
-            signals.alarm,
-        )
+        publisher = Publisher(chooser, Notifier(), page, options.pool_dir, log.limited)
+        dispatch = Dispatch(pools, intrinsic, publisher.problem)
         trace = options.foreground or log.level == logs.DEBUG
         daemon = Daemon(
             pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=trace
@@ -121,6 +119,9 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         hint = "; the driver is root's, so run it as root" if os.geteuid() else ""
         log.error(f"cannot serve: {error}{hint}")
         return EXIT_FAILURE
+    finally:
+        if page is not None:
+            page.remove()
     if lock is not None:
         os.close(lock)
     return 0

@@ -1,8 +1,8 @@
-"""Signals become readable bytes: nothing happens inside a handler.
+"""Signals as bytes in a pipe that the serving loop watches.
 
-``signal.set_wakeup_fd`` writes each signal's number into a pipe that the poll
-loop watches; Python's own handlers are there only so that the default action
-is not taken.
+``signal.set_wakeup_fd`` makes the interpreter write the number of each signal into the
+pipe.  The handlers only set a flag, and replace the default action; everything else is
+done by the loop, between requests.
 """
 
 from __future__ import annotations
@@ -18,24 +18,19 @@ else:
 
 _READ_SIZE = 64
 
-# time.sleep goes on after a handler has run, so it is taken in steps.
+# Seconds.  time.sleep continues after a handler has run (PEP 475), so `pause` sleeps in
+# steps.
 _PAUSE_STEP = 0.05
 
 
 class Signals:
-    """SIGTERM, SIGINT, SIGHUP, SIGCONT and SIGALRM as events of a descriptor.
+    """Handles SIGTERM, SIGINT, SIGHUP and SIGCONT; `fileno` is readable when one has come.
 
-    `continued` turns true at once when the process goes on after a stop, also
-    in the middle of a request.
+    ``continued`` becomes true as soon as the process continues after a stop, ``stopping``
+    with SIGTERM or SIGINT; both also while a request is handled.
     """
 
-    WATCHED = (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGCONT,
-        signal.SIGALRM,
-    )
+    WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT)
 
     def __init__(self) -> None:
         self.continued = False
@@ -44,8 +39,8 @@ class Signals:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in self.WATCHED:
             signal.signal(number, self._on_signal)
-        # A client of the log or of the loopback socket that has gone is an
-        # error of that write, not the end of the daemon.
+        # A log or a loopback peer that has closed its end is an error of that write
+        # (EPIPE), and must not end the daemon.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -59,35 +54,26 @@ class Signals:
         return self._read
 
     def read(self) -> set[int]:
-        """The numbers of the signals that have come since the last call."""
+        """Return the numbers of the signals that have come since the last call."""
         try:
             return set(os.read(self._read, _READ_SIZE))
         except BlockingIOError:
             return set()
 
-    def alarm(self, seconds: float) -> None:
-        """Have SIGALRM come after some time, once.
-
-        For what is not urgent: a deadline of the loop would cost a timer in the kernel
-        with each wait, which is 0.4 of a request's 5.6 microseconds of CPU (measured).
-        """
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
     def take_continued(self) -> bool:
-        """Whether the process has been stopped and continued since the last call."""
+        """Return whether the process was stopped and continued since the last call."""
         continued, self.continued = self.continued, False
         return continued
 
     def pause(self, seconds: float) -> bool:
-        """Sleep, but not beyond the request to end; True: end now."""
+        """Sleep for some seconds, or until SIGTERM or SIGINT; return whether one has come."""
         ends = time.monotonic() + seconds
         while not self.stopping and (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, _PAUSE_STEP))
         return self.stopping
 
     def close(self) -> None:
-        """Ignore the signals from now on: the process is ending, with a status of its own."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        """Ignore the signals from now on: they must not change the exit status any more."""
         for number in self.WATCHED:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)

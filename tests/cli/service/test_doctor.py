@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from hv_kvp_daemon.cli.daemon_state import Daemon
 from hv_kvp_daemon.cli.service import system_facts
 from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
 from hv_kvp_daemon.cli.service.system_facts import UNIT, Facts, Rival, Unit
+from hv_kvp_daemon.service.status import DaemonStatus
 from tests.support.command import run
 
-SERVING = Daemon({"PID": "7", "SERVING": "yes", "TRANSPORT": "netlink"})
+SERVING = DaemonStatus(pid=7, serving=True, transport="netlink")
 OURS = Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
 THEIRS = Unit("hypervkvpd.service", "loaded", "active", "enabled", "/usr/sbin/hypervkvpd")
 HEALTHY = Facts(daemon=SERVING, units={UNIT: OURS})
@@ -74,7 +74,7 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ),
         ({"daemon": None}, "the daemon is not running", f"systemctl start {UNIT}"),
         (
-            {"daemon": Daemon({"PID": "7", "SERVING": "no", "STATE": "waiting for it"})},
+            {"daemon": DaemonStatus(pid=7, serving=False, state="waiting for it")},
             "does not serve: waiting for it",
             f"systemctl restart {UNIT}",
         ),
@@ -109,7 +109,7 @@ def test_each_trouble_is_found_alone(
 
 
 def test_the_char_device_needs_no_netlink() -> None:
-    daemon = Daemon({"PID": "7", "SERVING": "yes", "TRANSPORT": "chardev"})
+    daemon = DaemonStatus(pid=7, serving=True, transport="chardev")
     facts = replace(HEALTHY, daemon=daemon, connector=False, other_namespace=True)
     assert found(facts) == []
 

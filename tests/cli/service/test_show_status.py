@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
 
 from hv_kvp_daemon.guest.intrinsic import KEYS
-from hv_kvp_daemon.service import status as state
+from hv_kvp_daemon.service.status import DaemonStatus, find
+from hv_kvp_daemon.service.status_page import StatusPage, start_ticks
+from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE
 from tests.support.command import PATIENCE, run
 from tests.support.daemon import RunningDaemon
 
 
-def told(daemon: RunningDaemon, field: str, value: str) -> None:
-    """Wait until the daemon has written it."""
+def until(daemon: RunningDaemon, condition: Callable[[DaemonStatus], bool]) -> None:
+    """Wait until the daemon's page says so."""
     deadline = time.monotonic() + PATIENCE
-    while (fields := state.read(f"{daemon.path}.status")) is None or fields[field] != value:
-        assert time.monotonic() < deadline, fields
+    while (status := find(f"{daemon.path}.status")) is None or not condition(status):
+        assert time.monotonic() < deadline
 
 
 def test_status_says_how_a_daemon_fares() -> None:
@@ -32,9 +36,9 @@ def test_status_says_how_a_daemon_fares() -> None:
         with daemon.host() as host:
             host.set(0, "secret-key", "secret-value")
             list(host.items(0))
-            # A reload writes the state at once, without the pause after requests.
+            # A reload ends the row of requests that are counted together.
             os.kill(daemon.pid, signal.SIGHUP)
-            told(daemon, "REQUESTS", "SET:1 ENUMERATE:2")
+            until(daemon, lambda status: status.requests.get(KVP_OP_ENUMERATE) == 2)
             done = run("status", "--json", transport)
             page = run("status", transport)
     assert done.status == 0
@@ -71,14 +75,41 @@ def test_what_a_killed_daemon_left_behind_counts_for_nothing() -> None:
 
 def test_a_pid_that_was_given_out_again_is_not_the_daemon(tmp_path: object) -> None:
     path = f"{tmp_path}/host.status"
-    file = state.StatusFile(path, pytest.fail)
-    file.write({"SERVING": "yes"})
-    with open(path, encoding="ascii") as written:
-        text = written.read()
-    ticks = state.start_ticks(os.getpid())
-    with open(path, "w", encoding="ascii") as written:
-        written.write(text.replace(f"START_TICKS={ticks}", f"START_TICKS={ticks - 1}"))
-    assert run("status", f"--transport=loopback:{tmp_path}/host").status == 3
+    page = StatusPage(path, pool_dir="/p", addresses="rtnetlink", report=pytest.fail)
+    page.set_driver(serving=True, transport="loopback", version=b"3.1", state="serving")
+    page.publish()
+    command = ("status", f"--transport=loopback:{tmp_path}/host")
+    assert run(*command).status == 0
+    with open(path, "r+b") as file:
+        file.seek(16)
+        file.write((start_ticks(os.getpid()) - 1).to_bytes(8, sys.byteorder))
+    assert run(*command).status == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"PID=1\n", "is not a status page"), (bytes(1 << 20), "is not a status page")],
+)
+def test_a_file_that_is_no_page_is_said_to_be_none(
+    tmp_path: object, data: bytes, said: str
+) -> None:
+    with open(f"{tmp_path}/host.status", "wb") as file:
+        file.write(data)
+    for command in ("status", "auto"):
+        status, out, err = run(command, f"--transport=loopback:{tmp_path}/host")
+        assert said in out + err
+        assert status == (3 if command == "status" else 0)
+
+
+def test_a_page_of_another_version_is_said_to_be_one(tmp_path: object) -> None:
+    with RunningDaemon() as daemon:
+        with open(f"{daemon.path}.status", "r+b") as file:
+            file.seek(8)
+            file.write((2).to_bytes(4, sys.byteorder))
+        status, _, err = run("status", f"--transport=loopback:{daemon.path}")
+    assert status == 3
+    assert "has layout version 2" in err
+    assert f"pid {daemon.pid}" in err
 
 
 @pytest.mark.parametrize("transport", ["netlink", "loopback:", "host"])
@@ -88,7 +119,7 @@ def test_status_takes_only_a_loopback_by_name(transport: str) -> None:
 
 def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
     with RunningDaemon() as daemon, daemon.host() as host:
-        told(daemon, "DRIVER_VERSION", "3.1")
+        until(daemon, lambda status: status.driver_version == "3.1")
         done = run("auto", "--json", f"--transport=loopback:{daemon.path}")
         seen = dict(host.items(2))
     assert done.status == 0

@@ -16,6 +16,8 @@ from hv_kvp_daemon.cli.command import EXIT_DONE
 from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.guest.intrinsic import KEYS, Intrinsic
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
+from hv_kvp_daemon.service.status_page import PATH
 from hv_kvp_daemon.wire.text import host_value
 
 if TYPE_CHECKING:
@@ -80,27 +82,29 @@ def _show(guest: Guest, *, as_json: bool, sources: bool) -> int:
 class Guest:
     """The ten values and their sources, in the order of `KEYS`.
 
-    ``state`` is the file of the daemon whose driver version and choice of
+    ``page`` is the status page of the daemon whose driver version and choice of
     addresses count.  Waits for the resolver as long as the daemon would.
     """
 
-    def __init__(self, state: str | None = None, addresses: str | None = None) -> None:
-        self._daemon: daemon_state.Daemon | None = None
+    def __init__(self, page: str = PATH, addresses: str | None = None) -> None:
+        self._daemon: DaemonStatus | None = None
         self._trouble = "no daemon is running"
         try:
-            self._daemon = daemon_state.find(state) if state else daemon_state.find()
+            self._daemon = find(page)
         except OSError as error:
             self._trouble = f"the daemon's state cannot be read: {error.strerror}"
-        fields = self._daemon.fields if self._daemon else {}
-        self._addresses = addresses or fields.get("ADDRESSES", "rtnetlink")
+        except StatusError as error:
+            self._trouble = str(error)
+        as_daemon = self._daemon.addresses if self._daemon else ""
+        self._addresses = addresses or as_daemon or "rtnetlink"
         lookup = FqdnLookup()
         source = (
             GetifaddrsAddresses() if self._addresses == "getifaddrs" else RtnetlinkAddresses()
         )
         intrinsic = Intrinsic(source, problem=terminal.say, lookup=lookup)
         try:
-            if version := fields.get("DRIVER_VERSION"):
-                intrinsic.driver_version = version.encode()
+            if self._daemon is not None and self._daemon.driver_version:
+                intrinsic.driver_version = self._daemon.driver_version.encode()
             intrinsic.start()
             with terminal.Progress("asking the resolver for the full name of this guest"):
                 _wait(lookup, intrinsic)
@@ -124,8 +128,7 @@ class Guest:
     def _driver(self) -> str:
         if self._daemon is None:
             return self._trouble
-        answered = bool(self._daemon.fields.get("DRIVER_VERSION"))
-        said = "driver" if answered else "the driver has not answered"
+        said = "driver" if self._daemon.driver_version else "the driver has not answered"
         return f"{said} (daemon pid {self._daemon.pid})"
 
 

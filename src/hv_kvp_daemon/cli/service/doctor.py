@@ -114,7 +114,7 @@ def _driver(facts: Facts) -> Iterator[Diagnosis]:
 
 def _netlink(facts: Facts) -> Iterator[Diagnosis]:
     """Only what a daemon over netlink needs: ``auto`` does without."""
-    transport = facts.daemon.fields.get("TRANSPORT") if facts.daemon else None
+    transport = facts.daemon.transport if facts.daemon else None
     if transport == "chardev":
         return
     if not facts.connector:
@@ -187,11 +187,11 @@ def _daemon(facts: Facts) -> Iterator[Diagnosis]:
     elif facts.daemon is None:
         start = f"systemctl start {UNIT}" if facts.systemd else "hv-kvp-daemon"
         yield Diagnosis(BAD, "the daemon is not running", start)
-    elif not facts.daemon.serves:
-        state = facts.daemon.fields.get("STATE", "")
+    elif not facts.daemon.serving:
         yield Diagnosis(
             BAD,
-            f"the daemon runs (pid {facts.daemon.pid}), but does not serve: {state}",
+            f"the daemon runs (pid {facts.daemon.pid}), but does not serve:"
+            f" {facts.daemon.state}",
             f"systemctl restart {UNIT}" if facts.systemd else f"kill {facts.daemon.pid}",
         )
     else:

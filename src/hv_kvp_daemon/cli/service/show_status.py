@@ -1,8 +1,7 @@
-"""``status``: whether the daemon serves, and how it has fared.
+"""``hv-kvp status``: whether the daemon serves, its process, requests and pools.
 
-In: what it wrote about itself, the process table, the pool files' lengths.
-Out: a page for a person or JSON; the exit status tells scripts.
-Rule: counts and states, never a key or a value.
+The figures come from the daemon's status page, /proc and the lengths of the pool files.
+No key and no value is shown.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import psutil
 from hv_kvp_daemon.cli import arguments, daemon_state, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
 
 if TYPE_CHECKING:
@@ -28,37 +28,39 @@ _MIB = 1 << 20
 
 
 def arguments_status(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``status``."""
+    """Add the arguments of ``status``."""
     daemon_state.add_transport(parser)
     arguments.add_json(parser)
 
 
 def run_status(options: argparse.Namespace) -> int:
-    """0 when the daemon serves, 3 when it does not run or waits for the driver."""
+    """Show the status; 0 if the daemon serves, 3 if it is not running or not registered."""
     path = daemon_state.path_of(options)
     try:
-        daemon = daemon_state.find(path)
+        daemon = find(path)
     except PermissionError as error:
         raise CommandError(
             f"{path}: {error.strerror}; run it as root, or: systemctl status hv-kvp-daemon"
         ) from error
+    except StatusError as error:
+        raise CommandError(str(error)) from error
     if daemon is None:
         others = ", ".join(f"{name} (pid {pid})" for pid, name in other_daemons())
         beside = f"; but there is {others}" if others else ""
         if options.json:
             jsontext.show({"running": False, "serving": False})
         raise CommandError(f"hv-kvp-daemon is not running{beside}; hv-kvp doctor looks further")
-    facts = {"running": True, "serving": daemon.serves, **_said(daemon), **_seen(daemon)}
+    facts = {"running": True, "serving": daemon.serving, **_said(daemon), **_seen(daemon)}
     if options.json:
         jsontext.show(facts)
     else:
         for name, text in _page(facts):
             print(terminal.fit(f"{name:>12}: {text}", _space()))
-    return EXIT_DONE if daemon.serves else EXIT_UNUSABLE
+    return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
 
 
 def other_daemons(ours: int = 0) -> list[tuple[int, str]]:
-    """Processes (pid, comm) that are called like a KVP daemon, without our own."""
+    """Processes (pid, comm) that have the name of a KVP daemon, except the pid ``ours``."""
     return [
         (process.pid, process.info["name"])
         for process in psutil.process_iter(["name"])
@@ -66,26 +68,25 @@ def other_daemons(ours: int = 0) -> list[tuple[int, str]]:
     ]
 
 
-def _said(daemon: daemon_state.Daemon) -> dict[str, Any]:
-    """What the daemon says of itself."""
-    fields = daemon.fields
-    counts = (word.partition(":") for word in fields.get("REQUESTS", "").split())
-    requests = {name: int(count) for name, _, count in counts}
-    last, _, when = fields.get("LAST_REQUEST", "").partition(" ")
+def _said(daemon: DaemonStatus) -> dict[str, Any]:
+    """The facts that the daemon publishes."""
+    last = daemon.last_request
     return {
-        "version": fields.get("VERSION"),
-        "transport": fields.get("TRANSPORT"),
-        "state": fields.get("STATE"),
-        "driver_version": fields.get("DRIVER_VERSION") or None,
-        "requests": requests,
-        "last_request": {"operation": last, "time": int(when)} if last else None,
-        "dropped": int(fields.get("DROPPED", 0)),
-        "pool_dir": fields.get("POOL_DIR"),
+        "version": daemon.version,
+        "transport": daemon.transport,
+        "state": daemon.state,
+        "driver_version": daemon.driver_version or None,
+        "requests": {
+            operation_name(number): count for number, count in daemon.requests.items()
+        },
+        "last_request": last and {"operation": operation_name(last[0]), "time": int(last[1])},
+        "dropped": daemon.dropped,
+        "pool_dir": daemon.pool_dir,
     }
 
 
-def _seen(daemon: daemon_state.Daemon) -> dict[str, Any]:
-    """What the system says of its process and its pools; None where only root is told."""
+def _seen(daemon: DaemonStatus) -> dict[str, Any]:
+    """Facts about its process and its pools; None if only root may read them."""
     process = psutil.Process(daemon.pid)
     facts: dict[str, Any] = {
         "pid": daemon.pid,
@@ -98,9 +99,9 @@ def _seen(daemon: daemon_state.Daemon) -> dict[str, Any]:
         facts["private_bytes"] = process.memory_full_info().uss
         facts["descriptors"] = process.num_fds()
     except psutil.AccessDenied:
-        # Another user's: said as unknown below.
+        # Another user's process: both stay unknown.
         facts["descriptors"] = None
-    counts = PoolDirectory(daemon.fields.get("POOL_DIR", ""), report=terminal.say).counts()
+    counts = PoolDirectory(daemon.pool_dir, report=terminal.say).counts()
     facts["records"] = {
         POOL_NAMES[number]: count
         for number, count in enumerate(counts)
@@ -144,7 +145,7 @@ def _memory(facts: dict[str, Any]) -> str:
 
 
 def _moment(when: int) -> str:
-    """A time and how long ago that is."""
+    """A time, and its age in the largest whole unit."""
     ago = max(0, int(time.time()) - when)
     for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if ago >= seconds:
@@ -156,5 +157,5 @@ def _moment(when: int) -> str:
 
 
 def _space() -> int:
-    """How wide a line may be: in a pipe as wide as it is."""
+    """The columns for a line; in a pipe no line is cut."""
     return terminal.columns() if terminal.is_terminal() else 1 << 20

@@ -11,8 +11,9 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Final
 
-from hv_kvp_daemon.cli import arguments, daemon_state
+from hv_kvp_daemon.cli import arguments
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.transport.chardev import DEVICE
 from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
@@ -77,7 +78,7 @@ class Facts:
     connector: bool = True
     #: Whether the daemon (or, without one, this process) is outside the first namespace.
     other_namespace: bool | None = False
-    daemon: daemon_state.Daemon | None = None
+    daemon: DaemonStatus | None = None
     #: Why the daemon's state is unknown, if it is.
     daemon_unknown: str = ""
     rivals: list[Rival] = field(default_factory=list)
@@ -101,9 +102,11 @@ def survey(pool_dir: str) -> Facts:
     facts.driver = facts.device or os.path.isdir("/sys/bus/vmbus/drivers/hv_utils")
     facts.connector = os.path.exists("/proc/net/connector")
     try:
-        facts.daemon = daemon_state.find()
+        facts.daemon = find()
     except OSError as error:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
+    except StatusError as error:
+        facts.daemon_unknown = str(error)
     ours = facts.daemon.pid if facts.daemon else 0
     facts.other_namespace = _other_namespace(ours)
     facts.rivals = _rivals(ours)
