@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hv_kvp_daemon.simhost.demo import INTRINSIC
 from hv_kvp_daemon.wire.text import width
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
 
 PATIENCE = 20
 
@@ -72,7 +72,7 @@ def test_it_shows_what_happens_and_what_an_administrator_sees(tmp_path: Path) ->
         assert len(found) == 1, expected
         assert 0 <= int(found[0][-1]) < 10**6
     listed = [line[0] for line in words if line and line[-1] == "2"]
-    assert listed == list(INTRINSIC)
+    assert listed == [key.decode() for key in KVP_AUTO_KEYS]
     for row in ("guest.state ready 1", "demo.count 1099511627776 0"):
         assert row.split() in words
     # The first line is as long as the directory's name.

@@ -181,7 +181,7 @@ def test_a_value_that_is_too_long_is_refused_with_the_limit(host: SimulatedHost)
 def test_a_number_that_does_not_fit_is_refused(
     host: SimulatedHost, number: int, kind: int, bits: int
 ) -> None:
-    with pytest.raises(ValueError, match=f"does not fit into {bits} bits"):
+    with pytest.raises(ValueError, match=f"is not an unsigned number of {bits} bits"):
         host.set(EXTERNAL, "key", number, kind)
 
 
@@ -214,7 +214,7 @@ class OddDriver:
         (OddDriver(REG_SZ, 3, 2), "key of type 1 and 3 bytes"),
         (OddDriver(REG_SZ, 2, 0), "value of type 1 and 0 bytes"),
         (OddDriver(REG_SZ, 4, 2, wide("long")), "a NUL at the end"),
-        (OddDriver(REG_SZ, 4, 2, wide("\ud83d")), "key is no UTF-16"),
+        (OddDriver(REG_SZ, 4, 2, wide("\ud83d")), "key is not UTF-16"),
     ],
 )
 def test_an_answer_that_a_host_would_not_take_is_reported(driver: OddDriver, text: str) -> None:

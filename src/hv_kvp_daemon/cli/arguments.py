@@ -1,38 +1,31 @@
-"""Which pool directory, and its pools opened for a command.
-
-In: the options of a command line.  Out: pools as the daemon opens them.
-Rule: a directory that is not named is the running daemon's; what only reads
-makes no file and needs no more than the right to read.
-"""
+"""What several commands take on their command line: pools, keys, durations, options."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from hv_kvp_daemon.pools.directory import parse_pool, pool_path
-from hv_kvp_daemon.pools.pool import PoolFile
+from hv_kvp_daemon.pools.directory import parse_pool
 from hv_kvp_daemon.service import status
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.options import POOL_DIRECTORY, UsageError
+from hv_kvp_daemon.service.status_page import PATH, loopback_path
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
-from . import terminal
-from .command import CommandError, UsageError
+from .command import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Final
 
 #: Where cloud-init, azure-init and the C daemon look for the pools.
 OTHER_DIRECTORY: Final = "/var/lib/hyperv"
 
-#: Pools that are files with something in them; the auto pool is made for each request.
+#: The pools whose records are in files; those of the auto pool are made for each request.
 FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
 
 
 def add_pool_dir(parser: argparse.ArgumentParser) -> None:
-    """The option that names the directory."""
+    """Add the option that names the pool directory."""
     parser.add_argument(
         "--pool-dir",
         metavar="DIR",
@@ -42,12 +35,21 @@ def add_pool_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """The option for programs."""
+    """Add the option that asks for JSON."""
     parser.add_argument("--json", action="store_true", help="write JSON")
 
 
+def add_transport(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a daemon which serves a simulated host."""
+    parser.add_argument(
+        "--transport",
+        metavar="loopback:PATH",
+        help="the daemon that was started with this option, not the machine's",
+    )
+
+
 def pool(name: str) -> int:
-    """An argument that is a pool's number or name."""
+    """Parse a pool's number or name."""
     try:
         return parse_pool(name)
     except ValueError as error:
@@ -55,17 +57,64 @@ def pool(name: str) -> int:
 
 
 def file_pool(name: str) -> int:
-    """An argument that is a pool whose file holds its records."""
+    """Parse the number or name of a pool that has its records in a file."""
     number = pool(name)
     if number == KVP_POOL_AUTO:
         raise argparse.ArgumentTypeError(
-            "the auto pool is made anew for each request; see: hv-kvp auto"
+            "the auto pool is made for each request and cannot be changed; see: hv-kvp auto"
         )
     return number
 
 
+def text(word: str) -> bytes:
+    """Parse a value: the bytes that were typed."""
+    raw = os.fsencode(word)
+    if not raw.isascii():
+        # Python decoded them by the locale; a terminal in Latin-1 sends 0xe9 for é.
+        try:
+            return word.encode()
+        except UnicodeEncodeError:
+            return raw
+    return raw
+
+
+def key(word: str) -> bytes:
+    """Parse a key."""
+    if not word:
+        raise argparse.ArgumentTypeError("a key has at least one character")
+    return text(word)
+
+
+def seconds(word: str) -> float:
+    """Parse a duration."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds")
+    return value
+
+
+def status_page(options: argparse.Namespace) -> str:
+    """Return the path of the status page of the daemon that ``--transport`` names.
+
+    :raises UsageError: the transport has no status page of its own.
+    """
+    from hv_kvp_daemon.transport.choose import is_loopback  # noqa: PLC0415 - `list` needs none
+
+    transport: str | None = options.transport
+    if transport is None:
+        return PATH
+    if not is_loopback(transport):
+        raise UsageError(
+            f"{transport!r} is not loopback:PATH; the machine's daemon needs no --transport"
+        )
+    return loopback_path(transport.partition(":")[2])
+
+
 def directory(options: argparse.Namespace) -> str:
-    """The pool directory of a command, absolute; it need not be there."""
+    """Return the absolute path of the pool directory, which need not exist."""
     if options.pool_dir is not None:
         named: str = options.pool_dir
         return os.path.abspath(named)
@@ -84,63 +133,14 @@ def directory(options: argparse.Namespace) -> str:
 
 
 def existing_directory(options: argparse.Namespace) -> str:
-    """The pool directory of a command that only reads.
+    """Return the absolute path of the pool directory.
 
-    :raises CommandError: there is none.
+    :raises CommandError: it does not exist.
     """
     path = directory(options)
     if not os.path.isdir(path):
         raise CommandError(
-            f"no pool directory {path}: no daemon has run here; --pool-dir DIR names another"
+            f"there is no pool directory {path}: no daemon has run here, or its pools are"
+            " elsewhere (--pool-dir)"
         )
     return path
-
-
-def reader(path: str, number: int) -> PoolFile:
-    """A pool in a directory, for reading."""
-    return PoolFile(number, pool_path(path, number), report=terminal.say, writable=False)
-
-
-def writer(path: str, number: int) -> PoolFile:
-    """A pool in a directory, for changes.
-
-    :raises CommandError: it may not be written; nothing was done yet.
-    """
-    require_writable(path, [number])
-    return PoolFile(number, pool_path(path, number), report=terminal.say)
-
-
-def require_writable(path: str, numbers: Sequence[int]) -> None:
-    """Make sure, before anything is changed, that all of these pools may be.
-
-    :raises CommandError: one may not.
-    """
-    for number in numbers:
-        place = pool_path(path, number)
-        while not os.path.lexists(place):
-            place = os.path.dirname(place)
-        if not os.access(place, os.W_OK):
-            hint = "" if os.geteuid() == 0 else "; run it as root"
-            raise CommandError(f"{place} may not be written{hint}")
-
-
-def argument(text: str) -> bytes:
-    """A key or value from the command line, as its bytes."""
-    raw = os.fsencode(text)
-    if not raw.isascii():
-        # Python takes the bytes by the locale; a terminal in Latin-1 means é by 0xe9.
-        try:
-            return text.encode()
-        except UnicodeEncodeError:
-            return raw
-    return raw
-
-
-def key(text: str) -> bytes:
-    """A key from the command line.
-
-    :raises UsageError: it is empty.
-    """
-    if not text:
-        raise UsageError("a key has at least one character")
-    return argument(text)

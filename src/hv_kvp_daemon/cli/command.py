@@ -1,6 +1,12 @@
-"""How a command ends: its exit status, and one line that says what to do."""
+"""A command of ``hv-kvp``, its exit statuses, and the error that ends it."""
 
 from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXIT_DONE = 0
 EXIT_NOT_FOUND = 1
@@ -8,16 +14,27 @@ EXIT_USAGE = 2
 EXIT_UNUSABLE = 3
 
 
+class Command:
+    """One command: its name, its line in ``hv-kvp --help``, its arguments, its work.
+
+    ``run`` returns the exit status.  A `CommandError`, `UsageError`, `PoolError` or
+    ``OSError`` that it raises ends the command with one line on standard error.
+    """
+
+    __slots__ = ("add_arguments", "help", "name", "run")
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        add_arguments: Callable[[argparse.ArgumentParser], None],
+        run: Callable[[argparse.Namespace], int],
+    ) -> None:
+        self.name = name
+        self.help = text
+        self.add_arguments = add_arguments
+        self.run = run
+
+
 class CommandError(Exception):
-    """A command that cannot go on; ``status`` is the exit status."""
-
-    def __init__(self, message: str, status: int = EXIT_UNUSABLE) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class UsageError(CommandError):
-    """The command line asks for what cannot be."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, EXIT_USAGE)
+    """A command that cannot go on; the exit status is EXIT_UNUSABLE."""

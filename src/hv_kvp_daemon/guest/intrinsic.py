@@ -17,6 +17,8 @@ import os
 import select
 import time
 
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
+
 from .fqdn import FqdnLookup, HostnameWatch
 from .os_release import read_identity
 
@@ -47,20 +49,7 @@ if TYPE_CHECKING:
             """Close the descriptor."""
 
 
-# include/uapi/linux/hyperv.h, comment above struct hv_kvp_msg: index and key name
-# as Microsoft has specified them.
-KEYS = (
-    b"FullyQualifiedDomainName",
-    b"IntegrationServicesVersion",
-    b"NetworkAddressIPv4",
-    b"NetworkAddressIPv6",
-    b"OSBuildNumber",
-    b"OSName",
-    b"OSMajorVersion",
-    b"OSMinorVersion",
-    b"OSVersion",
-    b"ProcessorArchitecture",
-)
+KEYS = KVP_AUTO_KEYS
 _FQDN, _DRIVER, _IPV4, _IPV6, _BUILD, _NAME, _MAJOR, _MINOR, _VERSION, _ARCH = range(len(KEYS))
 _INDEX = {key: index for index, key in enumerate(KEYS)}
 

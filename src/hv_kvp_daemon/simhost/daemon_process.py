@@ -1,8 +1,6 @@
-"""The daemon as a child process: started, waited for, ended, and never left behind.
+"""The daemon as a child process: started, waited for, and ended in every case.
 
-In: the daemon's options.  Out: its pid, what it wrote to standard error, and its
-exit status.  That it serves is learned as a service manager learns it, from
-sd_notify's ``READY=1``.
+sd_notify's ``READY=1`` tells that it serves, as it tells a service manager.
 """
 
 from __future__ import annotations
@@ -23,14 +21,13 @@ from .errors import ProcessError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# How often a child that is waited for is looked at, in milliseconds: its end is
-# no event on the socket.
+# Milliseconds between checks of a starting child: its end is no event on the socket.
 _LOOK: Final = 50
 
-# ``-m`` would look for the package in the current directory first, where anybody's files
-# may be, so the interpreter is isolated (-I; -P is of Python 3.11) and imports the package
-# from where it is imported from here: PYTHONPATH, say, of which it knows nothing.  Once
-# the package is there, its modules are found by its own path.
+# ``-m`` would search the current directory first, which may have files of anybody.  So the
+# interpreter is isolated (-I, as Python 3.10 has no -P) and gets the directory from which
+# this process has imported the package; PYTHONPATH, which may have named it, is ignored
+# now.  Once the package is imported, its modules are found by its own path.
 _PACKAGES: Final = os.path.dirname(os.path.dirname(os.path.abspath(hv_kvp_daemon.__file__)))
 _START: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); import hv_kvp_daemon; del sys.path[0];"
@@ -39,21 +36,20 @@ _START: Final = (
 
 
 class DaemonProcess:
-    """``python -m hv_kvp_daemon`` with these options, by this interpreter.
+    """The daemon with these options, run by this interpreter.
 
-    The options must keep it attached (``-n`` or ``--foreground``).  It runs in ``/``, so
-    paths in them must be absolute.  ``timeout`` is in seconds, for its start and for its
-    end.
+    The options must keep it attached (``-n`` or ``--foreground``), and paths in them must be
+    absolute, as it runs in ``/``.  ``timeout`` is in seconds, for its start and its end.
     """
 
     def __init__(self, *options: str, timeout: float = 10.0) -> None:
         self.options = options
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
-        # One for each start, open as long as that daemon may send to its name:
-        # another socket could be given the name then.
+        # A new one for each start.  It stays open while that daemon may send to it, since
+        # the kernel could give its name to another socket.
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        # A file, not a pipe: a full pipe that nobody reads would stop the daemon.
+        # Not a pipe: a full one would block the daemon.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
 
     def __enter__(self) -> Self:
@@ -69,12 +65,12 @@ class DaemonProcess:
 
     @property
     def pid(self) -> int:
-        """The process id of the daemon that was started last."""
+        """The process id of the daemon that was last started."""
         return self._child.pid
 
     @property
     def stderr(self) -> str:
-        """What it has written to standard error, over all starts."""
+        """What all started daemons have written to standard error."""
         size = os.fstat(self._stderr.fileno()).st_size
         return os.pread(self._stderr.fileno(), size, 0).decode("utf-8", "replace")
 
@@ -84,9 +80,9 @@ class DaemonProcess:
         return self.stderr.rstrip("\n").rpartition("\n")[2]
 
     def start(self) -> None:
-        """Start it and wait until it serves.
+        """Start the daemon and wait until it serves.
 
-        :raises ProcessError: it ended instead, or is not ready after ``timeout``.
+        :raises ProcessError: it has ended, or is not ready after ``timeout``.
         """
         self._notify.close()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -108,9 +104,9 @@ class DaemonProcess:
             raise
 
     def stop(self) -> int:
-        """Send SIGTERM and wait for the end: the exit status, negative for a signal.
+        """Send SIGTERM, wait, and return the exit status; a signal's is negative.
 
-        :raises ProcessError: it goes on after ``timeout``; it is killed then.
+        :raises ProcessError: it was still running after ``timeout`` and has been killed.
         """
         self._child.terminate()
         try:
@@ -120,15 +116,14 @@ class DaemonProcess:
             raise ProcessError(f"no end within {self.timeout:g} s of SIGTERM") from error
 
     def kill(self) -> None:
-        """Send SIGKILL and wait for the end."""
+        """Send SIGKILL and wait."""
         self._child.kill()
         self._child.wait()
 
     def close(self) -> None:
-        """Make sure that it has ended, and forget what it wrote.
+        """End the daemon if it runs, and discard what it wrote.
 
-        It is told to end, and killed only if it does not: a killed daemon leaves
-        the child behind with which it looks a name up.
+        It gets SIGTERM first: a killed daemon cannot end the child that looks up its name.
         """
         try:
             if self._process is not None and self._process.poll() is None:

@@ -65,9 +65,9 @@ def test_a_script_stops_at_what_is_not_as_expected() -> None:
         ("lost guest", "-:2: argument action: invalid choice: 'lost'"),
         ("set guest k", "-:2: the following arguments are required: VALUE"),
         ("get lost k", "-:2: argument POOL: no pool 'lost'"),
-        ("get guest k =>", "-:2: => wants exactly one word behind it"),
+        ("get guest k =>", "-:2: => needs exactly one word after it"),
         ('get guest "k', "-:2: No closing quotation"),
-        ("enumerate guest x", "-:2: argument INDEX: 'x' is no index"),
+        ("enumerate guest x", "-:2: argument INDEX: 'x' is not an index"),
     ],
 )
 def test_a_script_is_read_before_a_daemon_is_asked(line: str, said: str) -> None:

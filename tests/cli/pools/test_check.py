@@ -39,16 +39,20 @@ def of_pools(pools: Pools) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("data", "level", "said"),
     [
-        (encode(b"k", b"v") + b"rest", "damage", "4 bytes behind record 1 are no whole record"),
+        (encode(b"k", b"v") + b"rest", "damage", "4 bytes after record 1 are a part of one"),
         (UNTERMINATED, "damage", "record 0: a field without a NUL at its end"),
         (encode(b"k", b"v") + NO_KEY, "damage", "record 1: no key"),
-        (encode(b"k", b"\xff"), "damage", "record 0: no valid UTF-8"),
+        (encode(b"k", b"\xff"), "damage", "record 0: not valid UTF-8"),
         (encode(b"k" * 255, b""), "note", "record 0: a host sees 254 UTF-16 units of a key"),
         (encode(b"k", b"v" * 1023), "note", "record 0: a host sees 254 UTF-16 units"),
-        (LEFTOVERS, "note", "record 0: bytes behind the end of a text"),
+        (LEFTOVERS, "note", "record 0: bytes after the end of a text"),
         (encode(b"k", b"1") * 2, "note", "record 1: equal to an earlier record"),
         (encode(b"k", b"1") + encode(b"k", b"2"), "note", "record 1: another value"),
-        (encode(b"Key", b"1") + encode(b"kEY", b"1"), "note", "record 1: an earlier key in"),
+        (
+            encode(b"Key", b"1") + encode(b"kEY", b"1"),
+            "note",
+            "record 1: differs from an earlier key",
+        ),
         (
             b"".join(encode(b"%d" % n, b"") for n in range(1025)),
             "note",
@@ -172,6 +176,6 @@ def test_an_ordinary_user_is_told_what_was_not_looked_at(user: OrdinaryUser) -> 
     os.chmod(user.pools.file(1), 0o600)
     os.chmod(user.pools.path, 0o755)
     status, out, _ = user("check")
-    assert "pool guest: only its owner may read it; not looked at" in out
+    assert "pool guest: not checked: only its owner may read it" in out
     assert status == 0
     assert "secret" not in out

@@ -48,8 +48,8 @@ def test_set_takes_bytes_of_the_command_line_as_they_are(pools: Pools) -> None:
         ("k" * 255, "v", "key of 255 UTF-16 units, a host sees 254"),
         ("k", "v" * 1023, "value of 1023 UTF-16 units, a host sees 1022"),
         ("k", "\U0001f427" * 512, "value of 1024 UTF-16 units, a host sees 1022"),
-        ("k", b"\xff", "the value is no UTF-8 text"),
-        (b"\xff", "v", "the key is no UTF-8 text"),
+        ("k", b"\xff", "the value is not UTF-8 text"),
+        (b"\xff", "v", "the key is not UTF-8 text"),
     ],
 )
 def test_set_refuses_what_a_host_does_not_see_whole_unless_forced(
@@ -87,7 +87,7 @@ def test_an_empty_key_is_wrong_usage(pools: Pools) -> None:
 def test_the_auto_pool_is_nobodys_to_write(pools: Pools) -> None:
     status, _, err = pools("set", "OSName", "v", "--pool", "auto")
     assert status == 2
-    assert "made anew for each request" in err
+    assert "made for each request" in err
 
 
 def test_set_split_divides_at_characters_and_get_joins(pools: Pools) -> None:
@@ -148,7 +148,7 @@ def test_clear_asks_on_a_terminal(
 ) -> None:
     pools.write(1, encode(b"k", b"v"))
     terminal = on_terminal("clear", "guest")
-    terminal.wait_for("Remove 1 records of pool guest? [y/N]")
+    terminal.wait_for("Remove all records of pool guest (1)? [y/N]")
     terminal.type(f"{answer}\n")
     assert terminal.end() == 0
     assert pools.data(1) == left

@@ -120,7 +120,7 @@ def test_nothing_is_lost_without_a_yes(
     document = guest('{"key": "a", "value": "1"}')
     status, _, err = pools("import", stdin=document.encode())
     assert status == 2
-    assert "Lose 1 records" in err
+    assert "(1 records)" in err
     file = f"{pools.path}.json"
     with open(file, "w", encoding="ascii") as written:
         written.write(document)
@@ -136,11 +136,11 @@ def test_nothing_is_lost_without_a_yes(
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ("", "is no JSON"),
-        ("[]", "is no export of hv-kvp"),
-        ("{}", "is no export of hv-kvp"),
+        ("", "is not JSON"),
+        ("[]", "is not an export of hv-kvp"),
+        ("{}", "is not an export of hv-kvp"),
         ('{"version": 2, "pools": {}}', "has version 2, not 1"),
-        ('{"version": 1, "pools": {"auto": {"records": []}}}', "made anew"),
+        ('{"version": 1, "pools": {"auto": {"records": []}}}', "made for each request"),
         ('{"version": 1, "pools": {"lost": {"records": []}}}', "no pool 'lost'"),
         (guest('{"key": "a"}'), "exactly one of"),
         (
@@ -153,7 +153,7 @@ def test_nothing_is_lost_without_a_yes(
         ),
         (
             guest('{"key": "a", "value": "b"}, {"key": "a", "value_base64": "%"}'),
-            "pool guest, record 1: value_base64 is no base64",
+            "pool guest, record 1: value_base64 is not base64",
         ),
         (
             guest('{"key": "\\ud800", "value": ""}'),

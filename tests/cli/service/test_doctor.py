@@ -11,7 +11,8 @@ import pytest
 
 from hv_kvp_daemon.cli.service import system_facts
 from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
-from hv_kvp_daemon.cli.service.system_facts import UNIT, Facts, Rival, Unit
+from hv_kvp_daemon.cli.service.system_facts import Facts, Rival, Unit
+from hv_kvp_daemon.cli.service.unit_files import UNIT
 from hv_kvp_daemon.service.status import DaemonStatus
 from tests.support.command import run
 
@@ -33,11 +34,11 @@ def test_a_healthy_guest_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "said", "command"),
     [
-        ({"hyperv": False, "vmbus": False}, "no Hyper-V guest", "hv-kvp host"),
+        ({"hyperv": False, "vmbus": False}, "not a Hyper-V guest", "hv-kvp host"),
         ({"vmbus": False}, "the bus to the host", "modprobe hv_vmbus"),
         ({"offered": False}, "does not offer Key-Value", "Enable-VMIntegrationService"),
         ({"driver": False}, "the driver is not loaded", "modprobe hv_utils"),
-        ({"device": False}, "/dev/vmbus/hv_kvp is not there", "udevadm trigger"),
+        ({"device": False}, "/dev/vmbus/hv_kvp is missing", "udevadm trigger"),
         ({"connector": False}, "no netlink connector", "--transport chardev"),
         ({"other_namespace": True}, "another network namespace", "--transport chardev"),
         (
@@ -48,12 +49,12 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9)", "kill 9"),
         (
             {"units": {UNIT: OURS, THEIRS.name: THEIRS}},
-            "hypervkvpd.service starts /usr/sbin/hypervkvpd",
+            "hypervkvpd.service starts another daemon: /usr/sbin/hypervkvpd",
             "systemctl mask --now hypervkvpd.service",
         ),
         (
             {"units": {UNIT: replace(OURS, command="/usr/sbin/hv_kvp_daemon")}},
-            f"{UNIT} starts /usr/sbin/hv_kvp_daemon: the distribution's",
+            f"{UNIT} starts another daemon: /usr/sbin/hv_kvp_daemon",
             "hv-kvp install-service",
         ),
         ({"units": {}}, "not installed", "hv-kvp install-service"),
@@ -137,10 +138,10 @@ def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
             listener.bind((0, 1 << 8))
         except PermissionError:
             pytest.skip("before Linux 6.6 only root may join")
-        rivals = system_facts.survey("/var/opt/hyperv").rivals
+        rivals = system_facts.gather("/var/opt/hyperv").rivals
         assert [rival.pid for rival in rivals if "group 9" in rival.way] == [os.getpid()]
     assert os.getpid() not in {
-        rival.pid for rival in system_facts.survey("/var/opt/hyperv").rivals
+        rival.pid for rival in system_facts.gather("/var/opt/hyperv").rivals
     }
 
 
@@ -176,4 +177,4 @@ def test_the_command_says_what_this_machine_lacks() -> None:
     states = [each["state"] for each in json.loads(out)]
     assert status == (3 if BAD in states else 0)
     if not os.path.isdir("/sys/bus/vmbus"):
-        assert "this is no Hyper-V guest" in run("doctor").out
+        assert "this is not a Hyper-V guest" in run("doctor").out

@@ -126,7 +126,7 @@ def test_an_administrators_own_unit_is_replaced_only_after_asking(tmp_path: Path
     unit.parent.mkdir(parents=True)
     unit.write_text("# mine\n")
     with Terminal("install-service", f"--root={tmp_path}", columns=200) as terminal:
-        terminal.wait_for("Replace /etc/systemd/system/hv-kvp-daemon.service")
+        terminal.wait_for("Replace files of others: /etc/systemd/system/hv-kvp-daemon.service")
         terminal.type("n\n")
         assert terminal.end() == 0
     assert unit.read_text() == "# mine\n"

@@ -157,4 +157,4 @@ def test_ip_tells_of_each_interface_with_a_mac() -> None:
 
 
 def test_ip_of_no_interface_ends_with_1() -> None:
-    assert run("ip", "nosuch0") == (1, "", "hv-kvp: no interface nosuch0 that has a MAC\n")
+    assert run("ip", "nosuch0") == (1, "", "hv-kvp: no interface nosuch0 with a MAC address\n")

@@ -1,1 +1,1 @@
-"""`auto` and `ip`: what the daemon tells the host about this guest."""
+"""The commands that show what the daemon tells the host about this guest."""

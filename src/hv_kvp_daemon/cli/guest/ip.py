@@ -1,41 +1,34 @@
-"""``ip``: what a host is told of this guest's network adapters (GET_IP_INFO).
-
-In: the kernel's links and addresses, and the network managers, asked as the
-daemon asks them.  Out: each adapter's fields as the host gets them.
-"""
+"""``ip``: each network adapter's configuration as a host gets it (GET_IP_INFO)."""
 
 from __future__ import annotations
 
-import select
-import time
+import argparse
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.cli.waiting import readable
 from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.inquiry import inquire
 
 if TYPE_CHECKING:
-    import argparse
-
     from hv_kvp_daemon.netconfig.report import Report
     from hv_kvp_daemon.wire.rtnetlink import Link
 
 
-def arguments_ip(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``ip``."""
-    parser.add_argument("interface", nargs="?", metavar="IF", help="one interface only")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("interface", nargs="?", metavar="IF", help="only this interface")
     arguments.add_json(parser)
 
 
-def run_ip(options: argparse.Namespace) -> int:
-    """Every interface that a host can ask for, which is by its MAC; or one."""
+def _ip(options: argparse.Namespace) -> int:
+    # A host asks by MAC, so it cannot ask for an interface without one.
     links = [link for link in rtnetlink.links() if link.address and not link.loopback]
     if options.interface is not None:
         links = [link for link in links if link.name == options.interface]
         if not links:
-            terminal.say(f"no interface {options.interface} that has a MAC")
+            terminal.say(f"no interface {options.interface} with a MAC address")
             return EXIT_NOT_FOUND
     answers = [(link, _report(link)) for link in links]
     if options.json:
@@ -53,18 +46,14 @@ def _mac(link: Link) -> str:
 
 
 def _report(link: Link) -> Report | None:
-    """The daemon's answer for a MAC; None where the interface has gone meanwhile."""
+    """Return the daemon's answer for a MAC; None where the interface is gone by now."""
     inquiry = inquire(_mac(link).encode(), terminal.say)
     if inquiry is None:
         return None
     try:
         with terminal.Progress(f"asking the network manager about {link.name}"):
             while inquiry.report is None:
-                poll = select.poll()
-                poll.register(inquiry.fileno(), select.POLLIN)
-                deadline = inquiry.deadline
-                left = 0.0 if deadline is None else deadline - time.monotonic()
-                if poll.poll(max(0, int(left * 1000) + 1)):
+                if readable(inquiry.fileno(), inquiry.deadline):
                     inquiry.on_event()
                 else:
                     inquiry.expire()
@@ -95,10 +84,11 @@ def _document(link: Link, report: Report) -> dict[str, object]:
 def _show(link: Link, report: Report | None) -> None:
     print(terminal.paint(f"{terminal.safe(link.name)}  {_mac(link)}", terminal.BOLD))
     if report is None:
-        print("  the host is told that it failed: no interface has this MAC any more")
+        print("  the host gets an error: no interface has this MAC address any more")
         return
     if report.name != link.name:
-        print(f"  the host is told of {terminal.safe(report.name)}, which has the same MAC")
+        name = terminal.safe(report.name)
+        print(f"  the host gets the addresses of {name}, which has the same MAC address")
     info = ip_info(report, b"")
     subnets = info.sub_net.split(b";")
     pairs = zip(info.ip_addr.split(b";"), subnets, strict=True)
@@ -111,3 +101,6 @@ def _show(link: Link, report: Report | None) -> None:
     ):
         for count, raw in enumerate(texts or [b""]):
             print(f"  {'' if count else name:<10} {terminal.text(raw) or 'none'}")
+
+
+IP = Command("ip", "show what the host is told about network adapters", _add_arguments, _ip)

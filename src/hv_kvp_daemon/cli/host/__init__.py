@@ -1,1 +1,1 @@
-"""`host`: a simulated Hyper-V host."""
+"""The command that simulates a Hyper-V host."""

@@ -1,18 +1,18 @@
-"""``host``: a simulated Hyper-V host that talks to a daemon.
+"""``host``: a simulated Hyper-V host that talks to a real daemon.
 
-In: one request, or a script of them.  Out: the daemon's answers, checked as a host
-checks them.
-Rule: the daemon is a real one, on its own socket: one that is started for this,
-with a temporary pool directory if none is named, or one that runs already.
+The daemon is one that runs already, on the socket of ``--transport``, or is started for the
+command, with a temporary pool directory unless one is named.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, tables, terminal
@@ -20,38 +20,28 @@ from hv_kvp_daemon.cli.command import (
     EXIT_DONE,
     EXIT_NOT_FOUND,
     EXIT_UNUSABLE,
+    Command,
     CommandError,
-    UsageError,
 )
-from hv_kvp_daemon.cli.pools.watch import seconds
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.simhost import transcript
 from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.simhost.errors import HostError
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.transport.choose import is_loopback
+from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.message import status_name
-from hv_kvp_daemon.wire.uapi import (
-    HV_S_OK,
-    HV_UTIL_TIMEOUT,
-    KVP_OP_ENUMERATE,
-    KVP_OP_GET,
-    KVP_OP_SET_IP_INFO,
-)
 
 from . import script
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator
-
-    from .script import Result
+    from hv_kvp_daemon.simhost.exchange import Exchange
 
 
-def arguments_host(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``host``."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
-    run = actions.add_parser("run", help="take the steps of a script")
+    run = actions.add_parser("run", help="run a script of requests")
     run.add_argument(
         "script", metavar="SCRIPT", help="a file; - is standard input; see hv-kvp(1)"
     )
@@ -73,31 +63,30 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=seconds,
-        default=float(HV_UTIL_TIMEOUT),
+        type=arguments.seconds,
+        default=float(uapi.HV_UTIL_TIMEOUT),
         metavar="SECONDS",
-        help="give a request up after so long (default: %(default)g, as the driver does)",
+        help="how long to wait for an answer (default: %(default)g, as the driver does)",
     )
     arguments.add_json(parser)
 
 
-def run_host(options: argparse.Namespace) -> int:
-    """0 when all was answered as expected, 1 when not."""
-    steps = _script(options.script) if options.action == "run" else []
+def _host(options: argparse.Namespace) -> int:
+    steps = _read_script(options.script) if options.action == "run" else []
     try:
-        with _host(options) as host:
+        with _connected(options) as host:
             if options.action == "run":
                 return _run(host, steps, options.script, as_json=options.json)
-            result = script.Step(options).take(host)
+            exchange = script.take(host, options)
     except HostError as error:
         raise CommandError(str(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _show(result, as_json=options.json)
+    return _show(exchange, as_json=options.json)
 
 
 @contextlib.contextmanager
-def _host(options: argparse.Namespace) -> Iterator[SimulatedHost]:
+def _connected(options: argparse.Namespace) -> Iterator[SimulatedHost]:
     if options.transport is not None:
         if not is_loopback(options.transport):
             raise UsageError(f"{options.transport!r} is not loopback:PATH")
@@ -120,7 +109,7 @@ def _host(options: argparse.Namespace) -> Iterator[SimulatedHost]:
                     terminal.say(f"daemon: {line}")
 
 
-def _script(name: str) -> list[tuple[int, script.Step]]:
+def _read_script(name: str) -> list[script.Step]:
     try:
         if name == "-":
             text = sys.stdin.read()
@@ -128,68 +117,73 @@ def _script(name: str) -> list[tuple[int, script.Step]]:
             with open(name, encoding="utf-8") as file:
                 text = file.read()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is no UTF-8 text: {error}") from error
+        raise UsageError(f"{name} is not UTF-8 text: {error}") from error
     except OSError as error:
         raise CommandError(f"{name}: {error.strerror}") from error
     return script.read_script(text, name)
 
 
-def _run(
-    host: SimulatedHost, steps: list[tuple[int, script.Step]], name: str, *, as_json: bool
-) -> int:
-    """Take the steps one after the other, up to the first that goes amiss."""
+def _run(host: SimulatedHost, steps: list[script.Step], name: str, *, as_json: bool) -> int:
+    """Take one step after the other, up to the first whose answer is not as expected."""
     if not as_json:
         print(transcript.heading())
-    for number, step in steps:
+    for step in steps:
         started = time.perf_counter()
         try:
-            result = step.take(host)
+            exchange = script.take(host, step.options)
         except ValueError as error:
-            raise UsageError(f"{name}:{number}: {error}") from error
+            raise UsageError(f"{name}:{step.line}: {error}") from error
         elapsed = time.perf_counter() - started
-        complaint = step.complaint(result)
+        mismatch = exchange.mismatch(step.expected)
         if as_json:
-            jsontext.show_line({"line": number, "problem": complaint or None, **_plain(result)})
+            document = {"line": step.line, "problem": mismatch or None, **_document(exchange)}
+            jsontext.show_line(document)
         else:
-            operation, pool, subject, status, value, pairs = result
-            print(transcript.exchange(operation, pool, subject, status, value, elapsed))
-            for key, text in pairs or ():
+            print(transcript.line(exchange, elapsed))
+            for key, text in exchange.pairs or ():
                 print(terminal.fit(f"    {terminal.safe(key)}: {terminal.safe(text)}", 80))
-        if complaint:
-            terminal.say(f"{name}:{number}: {complaint}")
+        if mismatch:
+            terminal.say(f"{name}:{step.line}: {mismatch}")
             return EXIT_NOT_FOUND
     return EXIT_DONE
 
 
-def _plain(result: Result) -> dict[str, object]:
+def _document(exchange: Exchange) -> dict[str, object]:
     return {
-        "operation": transcript.operation_name(result.operation),
-        "pool": transcript.pool_name(result.pool),
-        "subject": result.subject,
-        "status": status_name(result.status),
-        "value": result.value,
-        **({} if result.pairs is None else {"pairs": result.pairs}),
+        "operation": transcript.operation_name(exchange.operation),
+        "pool": transcript.pool_name(exchange.pool),
+        "subject": exchange.subject,
+        "status": status_name(exchange.status),
+        "value": exchange.value,
+        **({} if exchange.pairs is None else {"pairs": exchange.pairs}),
     }
 
 
-def _show(result: Result, *, as_json: bool) -> int:
-    """One request's answer: what it brought, or why it brought nothing."""
+def _show(exchange: Exchange, *, as_json: bool) -> int:
+    """Write the answer to one request, or its error status; the exit status."""
     if as_json:
-        jsontext.show(_plain(result))
-    elif result.status == HV_S_OK:
-        if result.pairs is not None:
-            pairs = [(terminal.safe(key), terminal.safe(value)) for key, value in result.pairs]
+        jsontext.show(_document(exchange))
+    elif exchange.status == uapi.HV_S_OK:
+        if exchange.pairs is not None:
+            pairs = [
+                (terminal.safe(key), terminal.safe(value)) for key, value in exchange.pairs
+            ]
             tables.show(("KEY", "VALUE"), pairs)
-        elif result.operation == KVP_OP_GET:
-            print(terminal.safe(result.value))
-        elif result.operation == KVP_OP_ENUMERATE:
-            key = result.subject.partition(" ")[2]
-            print(terminal.safe(key), terminal.safe(result.value), sep="\t")
-    if result.status == HV_S_OK:
+        elif exchange.operation == uapi.KVP_OP_GET:
+            print(terminal.safe(exchange.value))
+        elif exchange.operation == uapi.KVP_OP_ENUMERATE:
+            key = exchange.subject.partition(" ")[2]
+            print(terminal.safe(key), terminal.safe(exchange.value), sep="\t")
+    if exchange.status == uapi.HV_S_OK:
         return EXIT_DONE
-    operation = transcript.operation_name(result.operation)
+    operation = transcript.operation_name(exchange.operation)
     hint = ""
-    if result.operation == KVP_OP_SET_IP_INFO:
-        hint = "; this daemon does not change the network for a host"
-    terminal.say(f"the daemon answers {operation} with {status_name(result.status)}{hint}")
-    return EXIT_NOT_FOUND if script.is_missing(result) else EXIT_UNUSABLE
+    if exchange.operation == uapi.KVP_OP_SET_IP_INFO:
+        hint = "; it does not change the network for a host"
+    terminal.say(f"the daemon answers {operation} with {status_name(exchange.status)}{hint}")
+    return EXIT_NOT_FOUND if exchange.status == uapi.HV_S_CONT else EXIT_UNUSABLE
+
+
+HOST = Command(
+    "host", "simulate a Hyper-V host, to try a daemon or an image", _add_arguments, _host
+)

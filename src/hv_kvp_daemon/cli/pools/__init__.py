@@ -1,1 +1,1 @@
-"""`list`, `get`, `set`, `append`, `delete`, `clear`, `export`, `import`, `watch`, `check`."""
+"""The commands that show, change, copy, watch and check the pools."""

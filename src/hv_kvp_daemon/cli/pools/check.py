@@ -1,24 +1,25 @@
-"""``check``: whether the pools are as every reader expects them, and mending them.
+"""``check``: findings about the pools, and with ``--repair`` their repair.
 
-In: the pool directory.  Out: findings for each pool; with ``--repair`` interrupted
-changes are finished, and files clean, in place and under their locks, with the
-former bytes beside them.
-Rule: nothing is changed without ``--repair``, no file's mode ever.
+A repair changes the file in place under its locks, after a copy of the former bytes.
+Without ``--repair`` nothing is changed, and a file's mode and owner never are.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import stat
-import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command
 from hv_kvp_daemon.cli.service import bytecode
+from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.stale import boot_time
 from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_AUTO,
     KVP_POOL_AUTO_EXTERNAL,
@@ -26,43 +27,34 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_EXTERNAL,
 )
 
-from . import backup, diff, validation
+from . import backup, files, validation
+from .diff import split_records
 from .validation import DAMAGE, NOTE, Finding
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
-
-#: Pools that a host fills anew after each boot.
+#: Pools that a host fills again after each boot.
 _FROM_HOST: Final = (KVP_POOL_EXTERNAL, KVP_POOL_AUTO_EXTERNAL)
 
-_COLOURS: Final = {DAMAGE: terminal.RED, NOTE: terminal.YELLOW}
+_COLORS: Final = {DAMAGE: terminal.RED, NOTE: terminal.YELLOW}
 
 
-def arguments_check(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``check``."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="keep a copy of each damaged file and write a clean one in its place",
+        help="repair damaged files in place, after a copy of each",
     )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
 
-def run_check(options: argparse.Namespace) -> int:
-    """0 when nothing is damaged (any more), 3 when something is."""
+def _check(options: argparse.Namespace) -> int:
     path = arguments.existing_directory(options)
     if options.repair:
-        _finish_changes(path)
-        damaged = [number for number in _present(path) if _is_unclean(path, number)]
-        arguments.require_writable(path, damaged)
-        for number in damaged:
-            _repair(path, number)
-    found: list[tuple[str, Finding]] = [("", finding) for finding in installation(path)]
+        _repair(path)
+    found = [("", finding) for finding in _installation_findings(path)]
     for number in range(KVP_POOL_COUNT):
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-            found += [(POOL_NAMES[number], finding) for finding in _pool(path, number)]
+            found += [(POOL_NAMES[number], each) for each in _pool_findings(path, number)]
     if options.json:
         jsontext.show(
             [
@@ -87,72 +79,68 @@ def _show(found: list[tuple[str, Finding]]) -> None:
         advice = finding.advice
         if finding.repairable and not advice:
             advice = "hv-kvp check --repair"
-        level = terminal.paint(f"{finding.level}:", _COLOURS[finding.level])
+        level = terminal.paint(f"{finding.level}:", _COLORS[finding.level])
         print(level, terminal.safe(f"{where}{finding.text}"))
         if advice:
             print(f"    {terminal.safe(advice)}")
 
 
-def _present(path: str) -> list[int]:
-    return [number for number in arguments.FILES if os.path.lexists(pool_path(path, number))]
-
-
-def _finish_changes(path: str) -> None:
-    """Let the pools' own code put in order what their journals tell of."""
-    for number in _present(path):
-        if any(each.level == DAMAGE for each in _journal(path, number)):
-            pool = arguments.writer(path, number)
-            try:
+def _repair(path: str) -> None:
+    present = [n for n in arguments.FILES if os.path.lexists(pool_path(path, n))]
+    for number in present:
+        if any(each.level == DAMAGE for each in _journal_findings(path, number)):
+            # Whoever opens a pool for writing first finishes an interrupted change.
+            with files.OpenPool(path, number, write=True) as pool:
                 pool.count()
-            finally:
-                pool.close()
+    damaged = [number for number in present if not _is_clean(path, number)]
+    files.require_writable(path, damaged)
+    for number in damaged:
+        with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
+            _clean(path, number)
 
 
-def _is_unclean(path: str, number: int) -> bool:
+def _is_clean(path: str, number: int) -> bool:
     try:
-        data = diff.read(path, number)
+        data = files.read(path, number)
     except PoolError:
-        return False  # it is among the findings
-    return validation.clean(data) != data
+        return True  # what it is instead is among the findings
+    return validation.clean(data) == data
 
 
-def _repair(path: str, number: int) -> None:
-    """Copy and clean in one hold of the locks, so that the copy is what was changed."""
+def _clean(path: str, number: int) -> None:
+    """Copy and clean a file in one hold of its locks, so that the copy is what was changed."""
 
     def plan(old: bytes, fd: int) -> Edit:
-        edit = Edit()
+        wanted = Edit()
         if validation.clean(old) == old:
-            return edit
-        copy = backup.write(path, number, old, fd)
-        terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
-        records = diff.records(old)
+            return wanted
+        backup.write(path, number, old, fd)
         removed = []
-        for index, new in enumerate(validation.mended(old)):
+        for index, (raw, new) in enumerate(
+            zip(split_records(old), validation.cleaned(old), strict=True)
+        ):
             if not new:
                 removed.append(index)
-            elif new != records[index]:
-                edit.changed[index] = new
-        edit.removed.append(removed)
-        return edit
+            elif new != raw:
+                wanted.changed[index] = new
+        wanted.removed.append(removed)
+        return wanted
 
-    with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-        diff.change(path, number, plan)
+    edit.change(number, pool_path(path, number), plan, report=terminal.say)
 
 
-def _pool(path: str, number: int) -> Iterable[Finding]:
+def _pool_findings(path: str, number: int) -> Iterable[Finding]:
     place = pool_path(path, number)
     try:
         status = os.lstat(place)
     except FileNotFoundError:
         return
     try:
-        data = diff.read(path, number)
+        data = files.read(path, number)
     except PoolError as error:
         advice = ""
         if isinstance(error.__cause__, PermissionError):
-            yield Finding(
-                NOTE, "only its owner may read it; not looked at", advice="run as root"
-            )
+            yield Finding(NOTE, "not checked: only its owner may read it", advice="run as root")
             return
         if not stat.S_ISREG(status.st_mode):
             advice = f"move it away: mv {place} {place.replace('.kvp', 'not-a-kvp')}"
@@ -160,37 +148,31 @@ def _pool(path: str, number: int) -> Iterable[Finding]:
         return
     if number == KVP_POOL_AUTO:
         if data:
-            yield Finding(
-                NOTE, f"{len(data)} bytes that nobody sees: this pool is made for each request"
-            )
+            text = f"{len(data)} bytes that no host sees: this pool is made for each request"
+            yield Finding(NOTE, text)
         return
-    yield from _journal(path, number)
+    yield from _journal_findings(path, number)
     yield from validation.findings(data)
-    yield from _permissions(place, status, os.stat(path))
-    if number in _FROM_HOST and data and status.st_mtime < boot_time():
-        yield Finding(
-            NOTE,
-            "written before this boot; in an image that was captured it is another machine's",
-            advice=f"hv-kvp clear {POOL_NAMES[number]}",
-        )
+    yield from _permission_findings(place, status, os.stat(path))
+    if number in _FROM_HOST and data:
+        yield from _age_findings(number, status)
 
 
-def _journal(path: str, number: int) -> Iterable[Finding]:
-    """A change that was interrupted; whoever uses the pool next finishes it."""
+def _journal_findings(path: str, number: int) -> Iterable[Finding]:
     try:
-        journal = diff.interrupted(path, number)
+        journal = files.interrupted_change(path, number)
     except PoolError as error:
-        yield Finding(NOTE, f"not looked at: {error.reason}", advice="run as root")
+        yield Finding(NOTE, f"journal not checked: {error.reason}", advice="run as root")
         return
     if journal:
         yield Finding(
             DAMAGE,
-            f"a change was interrupted, noted in {journal}; the next request finishes it",
+            f"a change was interrupted, its journal is {journal}; the next request finishes it",
             repairable=True,
         )
 
 
-def _permissions(
+def _permission_findings(
     place: str, status: os.stat_result, directory: os.stat_result
 ) -> Iterable[Finding]:
     mode = stat.S_IMODE(status.st_mode)
@@ -205,13 +187,27 @@ def _permissions(
     if status.st_uid != directory.st_uid:
         yield Finding(
             DAMAGE,
-            f"belongs to user {status.st_uid}, its directory to user {directory.st_uid}",
+            f"owned by user {status.st_uid}, its directory by user {directory.st_uid}",
             advice=f"chown {directory.st_uid} {place}",
         )
 
 
-def installation(path: str) -> Iterable[Finding]:
-    """What concerns no single pool: the directory, and the daemon's own files."""
+def _age_findings(number: int, status: os.stat_result) -> Iterable[Finding]:
+    try:
+        booted = boot_time("/proc/stat")
+    except OSError as error:
+        yield Finding(NOTE, f"not checked whether it is older than this boot: {error}")
+        return
+    if status.st_mtime_ns < booted:
+        yield Finding(
+            NOTE,
+            "written before this boot; in a captured image it is another machine's",
+            advice=f"hv-kvp clear {POOL_NAMES[number]}",
+        )
+
+
+def _installation_findings(path: str) -> Iterable[Finding]:
+    """Yield what concerns the directory, and the daemon's own files."""
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o022:
         yield Finding(
@@ -233,9 +229,4 @@ def installation(path: str) -> Iterable[Finding]:
         yield Finding(NOTE, text, advice=bytecode.COMMAND)
 
 
-def boot_time() -> float:
-    """When this machine booted, in seconds of the wall clock.
-
-    By the clock that counts suspended time, too, as the wall clock does.
-    """
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+CHECK = Command("check", "find damage in the pools, and repair it", _add_arguments, _check)

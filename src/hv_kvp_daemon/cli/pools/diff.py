@@ -1,19 +1,8 @@
-"""What the commands that see a pool as a whole have in common: import, --split, check.
-
-In: a directory and a pool's number.  Out: the file's bytes; or the edit that leads from
-them to the records that are wanted, made by `hv_kvp_daemon.pools.edit`.
-Rule: what only looks neither makes nor mends anything.
-"""
+"""The changes that lead from a pool's bytes to the records that it is to have."""
 
 from __future__ import annotations
 
-from hv_kvp_daemon.cli import terminal
-from hv_kvp_daemon.pools import edit
-from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.edit import Edit
-from hv_kvp_daemon.pools.fileio import read_at
-from hv_kvp_daemon.pools.journal import Journal
-from hv_kvp_daemon.pools.shared_file import SharedFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode
 
 TYPE_CHECKING = False
@@ -21,80 +10,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def records(data: bytes) -> list[bytes]:
-    """The whole records of a file's bytes."""
+def split_records(data: bytes) -> list[bytes]:
+    """Return the whole records of a file's bytes."""
     whole = len(data) - len(data) % RECORD_SIZE
     return [data[at : at + RECORD_SIZE] for at in range(0, whole, RECORD_SIZE)]
 
 
-def towards(
-    data: bytes, new: list[bytes], may_go: Callable[[bytes], bool], last: bytes = b""
+def diff(
+    data: bytes, new: list[bytes], is_removed: Callable[[bytes], bool], last: bytes = b""
 ) -> Edit:
-    """The edit after which a pool has the records ``new``, and none else that ``may_go``.
+    """Return the edit after which a pool has the records ``new``.
 
-    ``may_go`` is asked about keys.  The records of a key take the places of those
-    that it had, in their order.  Of those that go the first of a key stays until the
-    others have gone: behind it stand values that no reader took.  The first of the key
-    ``last`` goes when all else has.
+    Old records of other keys go if ``is_removed`` says so of their key.  The new records
+    of a key replace its old ones, first by first.  Of a key's surplus old records the
+    first goes last: as long as it is there, readers do not find the values after it.
+    The first of the key ``last`` goes after all others.
     """
-    wanted = Edit()
-    waiting: dict[bytes, list[int]] = {}
+    edit = Edit()
+    unplaced: dict[bytes, list[int]] = {}
     for number, record in enumerate(new):
-        waiting.setdefault(decode(record).key, []).append(number)
+        unplaced.setdefault(decode(record).key, []).append(number)
     repeated: list[int] = []
     first: list[int] = []
     very_last: list[int] = []
     seen: set[bytes] = set()
-    for index, record in enumerate(records(data)):
+    for index, record in enumerate(split_records(data)):
         key = decode(record).key
-        if waiting.get(key):
-            replacement = new[waiting[key].pop(0)]
+        if unplaced.get(key):
+            replacement = new[unplaced[key].pop(0)]
             if replacement != record:
-                wanted.changed[index] = replacement
-        elif may_go(key):
+                edit.changed[index] = replacement
+        elif is_removed(key):
             group = repeated if key in seen else very_last if key == last else first
             group.append(index)
         seen.add(key)
-    left = {number for numbers in waiting.values() for number in numbers}
-    wanted.added = [record for number, record in enumerate(new) if number in left]
-    wanted.removed = [repeated, first, very_last]
-    return wanted
-
-
-def read(directory: str, number: int) -> bytes:
-    """The bytes of a pool file, under a shared lock; none where there is no file.
-
-    :raises PoolError: it cannot be used.
-    """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
-    try:
-        with file.hold() as size:
-            return read_at(file.fd, size, 0) if size else b""
-    finally:
-        file.close()
-
-
-def interrupted(directory: str, number: int) -> str:
-    """The path of the journal that tells of an unfinished change of a pool, or nothing.
-
-    :raises PoolError: the pool or the journal cannot be used.
-    """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
-    journal = Journal(number, file.path, sync=False)
-    try:
-        # Without the hold, a change that is just being made would look like one.
-        with file.hold():
-            return journal.path if journal.pending() is not None else ""
-    finally:
-        journal.close()
-        file.close()
-
-
-def change(directory: str, number: int, plan: Callable[[bytes, int], Edit]) -> None:
-    """Make what ``plan`` returns for the file's bytes: see `edit.change`."""
-    edit.change(number, pool_path(directory, number), plan, report=terminal.say)
-
-
-def overwrite(directory: str, number: int, make: Callable[[bytes, int], bytes]) -> None:
-    """Put bytes of any kind in place of the file's: see `edit.overwrite`."""
-    edit.overwrite(number, pool_path(directory, number), make, report=terminal.say)
+    added = {number for numbers in unplaced.values() for number in numbers}
+    edit.added = [record for number, record in enumerate(new) if number in added]
+    edit.removed = [repeated, first, very_last]
+    return edit

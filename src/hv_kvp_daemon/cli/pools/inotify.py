@@ -1,8 +1,4 @@
-"""inotify(7): which name in a directory something happened to.
-
-In: a directory.  Out: a descriptor for `select.poll`, and names.
-Rule: the standard library has no inotify, so libc's two functions are called.
-"""
+"""A directory watched by inotify(7), for which the standard library has no module."""
 
 from __future__ import annotations
 
@@ -20,24 +16,24 @@ IN_CREATE: Final = 0x100
 IN_DELETE: Final = 0x200
 IN_DELETE_SELF: Final = 0x400
 IN_MOVE_SELF: Final = 0x800
-IN_Q_OVERFLOW: Final = 0x4000
 IN_IGNORED: Final = 0x8000
 IN_ONLYDIR: Final = 0x1000000
 
-#: A file in the directory got other contents, or another file its name.
+#: A file in the directory was written, or a name leads to another file.
 CHANGES: Final = IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
-#: The directory itself has gone.
+#: The directory itself was removed or renamed.
 GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
 
-_EVENT: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the name behind it
+# struct inotify_event: wd, mask, cookie, and the length of the name that follows.
+_EVENT: Final = struct.Struct("iIII")
 _BUFFER: Final = 64 * 1024
 
 
 @final
 class Inotify:
-    """One directory's events.
+    """The events of one directory.
 
-    :raises OSError: there is no such directory, or no watch is left
+    :raises OSError: it does not exist, or all watches are in use
         (fs.inotify.max_user_watches).
     """
 
@@ -54,13 +50,13 @@ class Inotify:
             raise
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor, readable when there are events."""
         return self._fd
 
     def read(self) -> tuple[set[str], bool]:
-        """The names of all events that wait, and whether the directory itself has gone.
+        """Return the names that events are about, and whether the directory is gone.
 
-        Lost events (a full queue) are the name ``""``: anything may have changed.
+        A full queue (IN_Q_OVERFLOW) is the name ``""``: any file may have changed.
         """
         names: set[str] = set()
         gone = False
@@ -79,7 +75,7 @@ class Inotify:
                 names.add(os.fsdecode(name))
 
     def close(self) -> None:
-        """Close the descriptor, and with it the watch."""
+        """Close the descriptor, which removes the watch."""
         os.close(self._fd)
 
     def __enter__(self) -> Inotify:

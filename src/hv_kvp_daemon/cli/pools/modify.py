@@ -1,38 +1,37 @@
-"""``set``, ``append``, ``delete`` and ``clear``: changes by a person or a script.
+"""``set``, ``append``, ``delete`` and ``clear``.
 
-In: keys and values.  Out: the pool file, changed in place under its locks.
-Rule: what a host would not see whole is refused unless it is forced, and nothing
-is done by halves.
+A key or value that a host would see cut or changed is refused, unless ``--force`` is given.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from hv_kvp_daemon.cli import arguments, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, UsageError
-from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.record import RecordFieldError, encode
 from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
 
-from . import diff, split_values
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
+from . import split_values
+from .diff import diff
+from .files import OpenPool, require_writable
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", type=arguments.key, metavar="KEY")
     parser.add_argument(
         "value",
-        type=arguments.argument,
+        type=arguments.text,
         metavar="VALUE",
-        help="the value; - takes it from standard input, every byte",
+        help="the value; - reads it from standard input, every byte",
     )
     _add_pool(parser)
     parser.add_argument(
-        "--force", action="store_true", help="also what a host would see cut or changed"
+        "--force", action="store_true", help="store also what a host would see cut or changed"
     )
     arguments.add_pool_dir(parser)
 
@@ -52,120 +51,97 @@ def _value(options: argparse.Namespace) -> bytes:
     return sys.stdin.buffer.read() if value == b"-" else value
 
 
-def arguments_set(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``set``."""
+def _add_set_arguments(parser: argparse.ArgumentParser) -> None:
     _add_pair(parser)
     parser.add_argument(
         "--split",
         action="store_true",
-        help="divide a value that is too long over KEY.0, KEY.1 ... and remove former parts",
+        help="divide a long value over KEY.0, KEY.1 ... and remove the parts of a former one",
     )
 
 
-def run_set(options: argparse.Namespace) -> int:
-    """The first record with the key gets the value, or a new one is added."""
-    value = _value(options)
-    records = (
-        split_values.split(options.key, value) if options.split else [(options.key, value)]
-    )
+def _set(options: argparse.Namespace) -> int:
+    records = [(options.key, _value(options))]
+    if options.split:
+        records = split_values.split(*records[0])
     if not options.force:
         for record in records:
-            split_values.check_seen_whole(*record)
+            split_values.check_host_sees_all(*record)
     path = arguments.directory(options)
-    pool = arguments.writer(path, options.pool)
-    try:
-        with terminal.Progress(f"waiting for {pool.path}"):
-            if options.split:
-                _set_parts(path, options.pool, options.key, records)
-            else:
-                pool.store(options.key, value)
-    finally:
-        pool.close()
+    if options.split:
+        _store_parts(path, options.pool, options.key, records)
+    else:
+        with OpenPool(path, options.pool, write=True) as pool:
+            pool.store(*records[0])
     return EXIT_DONE
 
 
-def _set_parts(path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]) -> None:
-    """Store the parts and remove former ones, in one hold of the locks.
+def _store_parts(
+    path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]
+) -> None:
+    """Store the parts of a value and remove former ones, in one hold of the locks.
 
-    What `split_values.joined` finds first, the key itself, comes first, and goes when former
-    parts, which would be taken for some of the new ones, have gone.
+    Readers look for the key itself before its parts.  So a record of the key is removed
+    last, when no former part is left that could be taken for one of the new ones.
     """
-    new = [_record(*record) for record in records]
-    diff.change(
-        path,
-        number,
-        lambda old, _: diff.towards(
-            old, new, lambda each: split_values.is_part(each, key), last=key
-        ),
-    )
-
-
-def _record(key: bytes, value: bytes) -> bytes:
     try:
-        return encode(key, value)
+        new = [encode(*record) for record in records]
     except RecordFieldError as error:
         raise UsageError(str(error)) from error
+    require_writable(path, [number])
+    file = pool_path(path, number)
+    with terminal.Progress(f"waiting for {file}"):
+        edit.change(
+            number,
+            file,
+            lambda old, _: diff(
+                old, new, lambda each: split_values.is_part(each, key), last=key
+            ),
+            report=terminal.say,
+        )
 
 
-def arguments_append(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``append``."""
-    _add_pair(parser)
-
-
-def run_append(options: argparse.Namespace) -> int:
-    """A record more, at the end."""
+def _append(options: argparse.Namespace) -> int:
     value = _value(options)
     if not options.force:
-        split_values.check_seen_whole(options.key, value)
-    pool = arguments.writer(arguments.directory(options), options.pool)
-    try:
-        with terminal.Progress(f"waiting for {pool.path}"):
-            pool.append(options.key, value)
-    finally:
-        pool.close()
+        split_values.check_host_sees_all(options.key, value)
+    with OpenPool(arguments.directory(options), options.pool, write=True) as pool:
+        pool.append(options.key, value)
     return EXIT_DONE
 
 
-def arguments_delete(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``delete``."""
+def _add_delete_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("keys", nargs="+", type=arguments.key, metavar="KEY")
     _add_pool(parser)
     arguments.add_pool_dir(parser)
 
 
-def run_delete(options: argparse.Namespace) -> int:
-    """Those that are there are removed, those that are not are named."""
-    pool = arguments.writer(arguments.existing_directory(options), options.pool)
-    try:
-        with terminal.Progress(f"waiting for {pool.path}"):
-            missing = [key for key in options.keys if not pool.delete(key)]
-    finally:
-        pool.close()
+def _delete(options: argparse.Namespace) -> int:
+    with OpenPool(arguments.existing_directory(options), options.pool, write=True) as pool:
+        missing = [key for key in options.keys if not pool.delete(key)]
     for key in missing:
         terminal.say(f"no key {terminal.text(key)} in pool {POOL_NAMES[options.pool]}")
     return EXIT_NOT_FOUND if missing else EXIT_DONE
 
 
-def arguments_clear(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``clear``."""
+def _add_clear_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pool", type=arguments.file_pool, metavar="POOL")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     arguments.add_pool_dir(parser)
 
 
-def run_clear(options: argparse.Namespace) -> int:
-    """An empty file; the file stays."""
+def _clear(options: argparse.Namespace) -> int:
     path = arguments.existing_directory(options)
-    pool = arguments.writer(path, options.pool)
-    name = POOL_NAMES[options.pool]
-    try:
+    with OpenPool(path, options.pool, write=True) as pool:
         count = pool.count()
-        if count and not terminal.confirmed(
-            f"Remove {count} records of pool {name}?", yes=options.yes
-        ):
-            return EXIT_DONE
-        with terminal.Progress(f"waiting for {pool.path}"):
+    question = f"Remove all records of pool {POOL_NAMES[options.pool]} ({count})?"
+    if not count or terminal.confirmed(question, yes=options.yes):
+        with OpenPool(path, options.pool, write=True) as pool:
             pool.clear()
-    finally:
-        pool.close()
     return EXIT_DONE
+
+
+SET = Command("set", "set the value of a key", _add_set_arguments, _set)
+APPEND = Command("append", "add a record, whether or not the key is there", _add_pair, _append)
+DELETE = Command("delete", "remove all records with these keys", _add_delete_arguments, _delete)
+CLEAR = Command("clear", "remove all records of a pool", _add_clear_arguments, _clear)

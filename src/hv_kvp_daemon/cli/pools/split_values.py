@@ -1,14 +1,12 @@
-"""A value that is too long for one record, split over several.
+"""Values that are too long for one record, stored in several.
 
-In: a value, or the records of a pool.  Out: parts of a size that a host sees
-whole, under KEY.0, KEY.1 ...; or the value put together.
-Rule: Ignition looks for KEY and then for KEY.0 onwards; libhvee's hosts write
-KEY0 onwards.  Both are read, the former is written.
+Ignition looks for KEY, then for KEY.0, KEY.1 and so on; libhvee's hosts write KEY0, KEY1.
+Both are read, the former is written.
 """
 
 from __future__ import annotations
 
-from hv_kvp_daemon.cli.command import UsageError
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.text import HOST_MAX_KEY, HOST_MAX_VALUE, host_value, utf16_units
 
 TYPE_CHECKING = False
@@ -17,14 +15,14 @@ if TYPE_CHECKING:
 
     from hv_kvp_daemon.wire.record import Record
 
-# More bytes than a field has: what is behind them cannot be in the next part.
-_ENOUGH = 4096
+# More bytes than a record holds, so that a long value is not decoded again for each part.
+_AHEAD = 4096
 
 
 def joined(records: Iterable[Record], key: bytes) -> bytes | None:
-    """The value of a key, else of its parts in order up to the first that is missing.
+    """Return the value of a key, or else of its parts, up to the first that is missing.
 
-    None where there is neither.  As everywhere the first of duplicates counts.
+    None where there is neither.  Of several records of a key the first counts.
     """
     values: dict[bytes, bytes] = {}
     for record in records:
@@ -32,33 +30,32 @@ def joined(records: Iterable[Record], key: bytes) -> bytes | None:
     if key in values:
         return values[key]
     for style in (b"%b.%d", b"%b%d"):
-        found: list[bytes] = []
-        while (part := values.get(style % (key, len(found)))) is not None:
-            found.append(part)
-        if found:
-            return b"".join(found)
+        parts: list[bytes] = []
+        while (part := values.get(style % (key, len(parts)))) is not None:
+            parts.append(part)
+        if parts:
+            return b"".join(parts)
     return None
 
 
 def split(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
-    """Records that hold a value: one under the key itself if that will do.
+    """Divide a value into records that a host sees whole; one under ``key`` if it fits.
 
-    :raises UsageError: the value is no text, so a host would see it changed, or
-        the key is too long for a number behind it.
+    :raises UsageError: the value is not text, or the key is too long for its number.
     """
-    pieces = []
-    while len(piece := host_value(value[:_ENOUGH])) < len(value):
-        if not value.startswith(piece) or not piece:
+    parts = []
+    while len(part := host_value(value[:_AHEAD])) < len(value):
+        if not value.startswith(part) or not part:
             raise UsageError(
-                "the value is no UTF-8 text without NULs, so a host cannot see it whole;"
-                " encode it, for example by base64"
+                "the value is not UTF-8 text without NULs, so a host cannot see it whole;"
+                " encode it, for example as base64"
             )
-        pieces.append(piece)
-        value = value[len(piece) :]
-    if not pieces:
+        parts.append(part)
+        value = value[len(part) :]
+    if not parts:
         return [(key, value)]
-    pieces.append(value)
-    named = [(b"%b.%d" % (key, number), piece) for number, piece in enumerate(pieces)]
+    parts.append(value)
+    named = [(b"%b.%d" % (key, number), part) for number, part in enumerate(parts)]
     longest = utf16_units(named[-1][0].decode("utf-8", "replace"))
     if longest > HOST_MAX_KEY:
         raise UsageError(
@@ -68,26 +65,26 @@ def split(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def is_part(candidate: bytes, key: bytes) -> bool:
-    """Whether a key is ``key`` or one of the parts that `split` makes of it."""
+    """Tell whether a key is ``key`` or that of one of its parts, as `split` names them."""
     head, dot, number = candidate.rpartition(b".")
     return candidate == key or (head == key and bool(dot) and number.isdigit())
 
 
-def check_seen_whole(key: bytes, value: bytes) -> None:
-    """Make sure that a host sees a record as it is.
+def check_host_sees_all(key: bytes, value: bytes) -> None:
+    """Check that a host sees a record as it is.
 
-    :raises UsageError: it does not; the text says the limit.
+    :raises UsageError: it sees it cut or changed; the text says the limit.
     """
     for name, raw, limit in (("key", key, HOST_MAX_KEY), ("value", value, HOST_MAX_VALUE)):
         try:
             units = utf16_units(raw.decode())
         except UnicodeDecodeError as error:
             raise UsageError(
-                f"the {name} is no UTF-8 text, a host sees it changed; --force stores it"
+                f"the {name} is not UTF-8 text, a host sees it changed; --force stores it"
             ) from error
         if units > limit:
-            way = ", --split divides it" if name == "value" else ""
+            advice = ", --split divides it" if name == "value" else ""
             raise UsageError(
                 f"{name} of {units} UTF-16 units, a host sees {limit}; --force stores what"
-                f" fits into the file's field{way}"
+                f" fits into the record{advice}"
             )

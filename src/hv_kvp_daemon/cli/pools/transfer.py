@@ -1,18 +1,15 @@
 """``export`` and ``import``: pools as one JSON document, and back.
 
-In: pool files, or a document.  Out: the other.
-Rule: a document that `run_export` wrote makes the same pools again: keys and
-values always; with ``--exact`` every byte of the files, and so the order of keys that
-were there already.  All of a document is checked before the first pool is changed.
-
 ::
 
     {"version": 1,
      "pools": {"guest": {"records": [{"key": "a", "value": "b"}]}}}
 
-Bytes that are no UTF-8 are base64 (`jsontext`).  A record that its writer left
-with other bytes than these behind the NULs has them all as ``record_base64``; a
-part of a record at the end of a file is ``rest_base64``.
+Bytes that are not UTF-8 are base64 (see `jsontext`).  ``record_base64`` has all 2560 bytes
+of a record with other bytes than NULs after its texts, ``rest_base64`` a part of a record
+at the end of the file; only ``import --exact`` uses them.
+
+An import checks the whole document before it changes the first pool.
 """
 
 from __future__ import annotations
@@ -23,70 +20,65 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, CommandError, UsageError
-from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.cli.command import EXIT_DONE, Command, CommandError
+from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
 
-from . import backup, diff, split_values
+from . import backup, files, split_values
+from .diff import diff, split_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hv_kvp_daemon.pools.edit import Edit
 
 _VERSION = 1
 
 
-def arguments_export(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``export``."""
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pool",
         nargs="*",
         type=arguments.file_pool,
         metavar="POOL",
-        help="the pools (default: all that are files)",
+        help="the pools (default: all but auto)",
     )
     arguments.add_pool_dir(parser)
-    # For the sake of those who write it everywhere: there is no other form.
+    # Without effect, as there is no other format; accepted as by the other commands.
     arguments.add_json(parser)
 
 
-def run_export(options: argparse.Namespace) -> int:
-    """All or nothing: a document without a pool that could not be read would lose it."""
+def _export(options: argparse.Namespace) -> int:
+    """Write all pools or, where one of them cannot be read, nothing."""
     path = arguments.existing_directory(options)
-    numbers = dict.fromkeys(options.pool) or arguments.FILES
     pools = {}
-    for number in numbers:
+    for number in dict.fromkeys(options.pool) or arguments.FILES:
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-            pools[POOL_NAMES[number]] = _document(diff.read(path, number))
+            pools[POOL_NAMES[number]] = _document(files.read(path, number))
     jsontext.show({"version": _VERSION, "pools": pools})
     return EXIT_DONE
 
 
 def _document(data: bytes) -> dict[str, Any]:
     records = []
-    whole = len(data) - len(data) % RECORD_SIZE
-    for at in range(0, whole, RECORD_SIZE):
-        raw = data[at : at + RECORD_SIZE]
+    for raw in split_records(data):
         record = decode(raw)
         member = jsontext.pair(record.key, record.value)
-        if _clean(record.key, record.value) != raw:
+        if _padded(record.key, record.value) != raw:
             member["record_base64"] = jsontext.encode(raw)
         records.append(member)
-    if whole == len(data):
-        return {"records": records}
-    return {"records": records, "rest_base64": jsontext.encode(data[whole:])}
+    rest = data[len(records) * RECORD_SIZE :]
+    return {"records": records} | ({"rest_base64": jsontext.encode(rest)} if rest else {})
 
 
-def _clean(key: bytes, value: bytes) -> bytes | None:
+def _padded(key: bytes, value: bytes) -> bytes | None:
     try:
         return encode(key, value)
     except RecordFieldError:
         return None
 
 
-def arguments_import(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``import``."""
+def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default="-", metavar="FILE", help="the document (default: -)"
     )
@@ -98,7 +90,7 @@ def arguments_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="also bytes behind a text's end and parts of records, as they were exported",
+        help="restore every byte of the files, not only keys and values",
     )
     parser.add_argument(
         "-y", "--yes", action="store_true", help="do not ask before records are lost"
@@ -106,74 +98,73 @@ def arguments_import(parser: argparse.ArgumentParser) -> None:
     arguments.add_pool_dir(parser)
 
 
-def run_import(options: argparse.Namespace) -> int:
-    """Pools as the document says; each in one hold of its locks."""
+def _import(options: argparse.Namespace) -> int:
     if options.merge and options.exact:
-        raise UsageError("--exact makes the same files again, so it cannot --merge")
-    pools = _read(options)
+        raise UsageError("--exact restores whole files, so it cannot --merge")
+    pools = _load(options)
     path = arguments.directory(options)
-    arguments.require_writable(path, list(pools))
+    files.require_writable(path, pools)
     if not options.merge:
-        lost = sum(_lost(diff.read(path, number), new) for number, new in pools.items())
-        if lost and not terminal.confirmed(
-            f"Lose {lost} records that are not in the document?", yes=options.yes
-        ):
+        lost = sum(_lost(files.read(path, number), new) for number, new in pools.items())
+        question = f"Remove what the document does not have ({lost} records)?"
+        if lost and not terminal.confirmed(question, yes=options.yes):
             return EXIT_DONE
     for number, new in pools.items():
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
             if options.exact:
                 _overwrite(path, number, new)
             else:
-                diff.change(path, number, _plan(new, merge=options.merge))
+                _change(path, number, split_records(new), merge=options.merge)
         _warn(number, new)
     return EXIT_DONE
 
 
+def _change(path: str, number: int, new: list[bytes], *, merge: bool) -> None:
+    keys = {decode(record).key for record in new}
+
+    def plan(old: bytes, _: int) -> Edit:
+        return diff(old, new, lambda key: not merge or key in keys)
+
+    edit.change(number, pool_path(path, number), plan, report=terminal.say)
+
+
+def _overwrite(path: str, number: int, new: bytes) -> None:
+    """Replace a file's bytes, after a copy: a kill leaves a part of the old and of the new."""
+
+    def copy(old: bytes, fd: int) -> bytes:
+        if old and old != new:
+            backup.write(path, number, old, fd)
+        return new
+
+    if new or files.read(path, number):
+        edit.overwrite(number, pool_path(path, number), copy, report=terminal.say)
+
+
 def _warn(number: int, data: bytes) -> None:
-    """Say that a host will not see all of it: what was exported is imported all the same."""
+    """Say how many records a host does not see whole; they are imported all the same."""
     changed = 0
-    for raw in diff.records(data):
-        record = decode(raw)
+    for record in map(decode, split_records(data)):
         try:
-            split_values.check_seen_whole(record.key, record.value)
-        except UsageError:
+            split_values.check_host_sees_all(record.key, record.value)
+        except UsageError:  # noqa: PERF203 - all are counted
             changed += 1
     if changed:
         terminal.say(
             f"pool {POOL_NAMES[number]}: a host sees {changed} records cut or changed;"
-            " hv-kvp check names them"
+            " hv-kvp check lists them"
         )
 
 
-def _overwrite(path: str, number: int, new: bytes) -> None:
-    """Any bytes, by way of a copy: a kill can leave a part of the old and a part of the new."""
-
-    def kept(old: bytes, fd: int) -> bytes:
-        if old and old != new:
-            copy = backup.write(path, number, old, fd)
-            terminal.say(f"pool {POOL_NAMES[number]}: the former bytes are in {copy}")
-        return new
-
-    if new or diff.read(path, number):
-        diff.overwrite(path, number, kept)
-
-
-def _plan(new: bytes, *, merge: bool) -> Callable[[bytes, int], Edit]:
-    wanted = diff.records(new)
-    theirs = {decode(record).key for record in wanted}
-    return lambda old, _: diff.towards(old, wanted, lambda key: not merge or key in theirs)
-
-
 def _lost(old: bytes, new: bytes) -> int:
-    """How many records of the old bytes the new ones do not have."""
-    kept = {decode(record) for record in diff.records(new)}
-    return sum(decode(record) not in kept for record in diff.records(old))
+    """Count the records of the old bytes that the new ones do not have."""
+    kept = set(map(decode, split_records(new)))
+    return sum(record not in kept for record in map(decode, split_records(old)))
 
 
-def _read(options: argparse.Namespace) -> dict[int, bytes]:
-    """The bytes of each pool of the document.
+def _load(options: argparse.Namespace) -> dict[int, bytes]:
+    """Return the bytes of each pool in the document.
 
-    :raises UsageError: it is none, or holds what a pool cannot.
+    :raises UsageError: it is no export, or holds what a pool cannot.
     """
     try:
         if options.file == "-":
@@ -182,7 +173,7 @@ def _read(options: argparse.Namespace) -> dict[int, bytes]:
             with open(options.file, "rb") as file:
                 document = json.load(file)
     except ValueError as error:
-        raise UsageError(f"{options.file} is no JSON: {error}") from error
+        raise UsageError(f"{options.file} is not JSON: {error}") from error
     except OSError as error:
         raise CommandError(f"{options.file}: {error.strerror}") from error
     try:
@@ -195,7 +186,7 @@ def _read(options: argparse.Namespace) -> dict[int, bytes]:
             for name, pool in document["pools"].items()
         }
     except (TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{options.file} is no export of hv-kvp: {error!r}") from error
+        raise UsageError(f"{options.file} is not an export of hv-kvp: {error!r}") from error
 
 
 def _number(name: str) -> int:
@@ -206,15 +197,15 @@ def _number(name: str) -> int:
 
 
 def _pool(name: str, pool: dict[str, Any], *, exact: bool) -> bytes:
-    made: list[bytes] = []
+    records: list[bytes] = []
     try:
         for record in pool["records"]:
-            made.append(_record(record, exact=exact))  # noqa: PERF401 - the error says how far it came
+            records.append(_record(record, exact=exact))  # noqa: PERF401 - the error says how far it came
         if exact and "rest_base64" in pool:
-            made.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
+            records.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
     except ValueError as error:
-        raise UsageError(f"pool {name}, record {len(made)}: {error}") from error
-    return b"".join(made)
+        raise UsageError(f"pool {name}, record {len(records)}: {error}") from error
+    return b"".join(records)
 
 
 def _record(record: dict[str, Any], *, exact: bool) -> bytes:
@@ -224,3 +215,7 @@ def _record(record: dict[str, Any], *, exact: bool) -> bytes:
             raise ValueError(f"record_base64 has {len(raw)} bytes, {RECORD_SIZE} expected")
         return raw
     return encode(jsontext.read_field(record, "key"), jsontext.read_field(record, "value"))
+
+
+EXPORT = Command("export", "write pools as JSON", _add_export_arguments, _export)
+IMPORT = Command("import", "fill pools from JSON", _add_import_arguments, _import)

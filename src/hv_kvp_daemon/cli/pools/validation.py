@@ -1,15 +1,16 @@
-"""The condition of a pool file's bytes: what is wrong with them, and what they should be.
+"""What is wrong, or remarkable, in the bytes of a pool file, and the bytes it should have.
 
-In: the bytes of a file.  Out: findings, or clean bytes.
-Rule: nothing is called damage that every reader takes as it is meant; what a
-neighbour may have done on purpose (several records of one key) is only noted.
+What a reader would misunderstand or a kernel choke on is damage.  What a program may have
+done on purpose, as several records of one key, is a note.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE, decode, encode
+from hv_kvp_daemon.pools.damage import INVALID, LEFTOVERS, NO_KEY, UNENDING, damage
+from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 from hv_kvp_daemon.wire.text import (
     FIELD_MAX_KEY,
     FIELD_MAX_VALUE,
@@ -19,53 +20,79 @@ from hv_kvp_daemon.wire.text import (
     utf16_units,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from .diff import split_records
 
-#: Something to mend, and something to know.
+if TYPE_CHECKING:
+    from hv_kvp_daemon.wire.record import Record
+
+#: The levels of a finding: something to repair, and something to know.
 DAMAGE: Final = "damage"
 NOTE: Final = "note"
 
-#: Records that a host is known to show (Azure's limit).
+#: Records of a pool that Azure's host shows.
 HOST_RECORDS: Final = 1024
 
-# How many of the records in question are named.
+# How many of the records that a finding is about are named.
 _NAMED: Final = 5
 
+_CUT: Final = "cut"
 
-class Finding:
-    """One sentence about a pool; ``level`` is DAMAGE or NOTE, ``advice`` may be a command.
+#: In the order of the findings: the kind (those of `pools.damage`, and _CUT), its level,
+#: whether `clean` repairs it, and what it means.
+_KINDS: Final = (
+    (
+        UNENDING,
+        DAMAGE,
+        True,
+        "a field without a NUL at its end; the C daemon passes it to the kernel, which crashes",
+    ),
+    (NO_KEY, DAMAGE, True, "no key, so it cannot be read, changed or deleted"),
+    (
+        INVALID,
+        DAMAGE,
+        True,
+        "not valid UTF-8; a host sees it changed or, from the C daemon, no record after it",
+    ),
+    (
+        _CUT,
+        NOTE,
+        False,
+        f"a host sees {HOST_MAX_KEY} UTF-16 units of a key, {HOST_MAX_VALUE} of a value",
+    ),
+    (LEFTOVERS, NOTE, True, "bytes after the end of a text, which some programs show"),
+)
 
-    ``repairable`` says that `clean` mends it.
+
+class Finding(NamedTuple):
+    """One sentence about a pool, with its level (DAMAGE or NOTE).
+
+    ``advice`` may be a command.  ``repairable`` tells whether `clean` repairs it.
     """
 
-    __slots__ = ("advice", "level", "repairable", "text")
-
-    def __init__(
-        self, level: str, text: str, *, advice: str = "", repairable: bool = False
-    ) -> None:
-        self.level = level
-        self.text = text
-        self.advice = advice
-        self.repairable = repairable
+    level: str
+    text: str
+    advice: str = ""
+    repairable: bool = False
 
 
 def findings(data: bytes) -> list[Finding]:
-    """Everything that is remarkable in a file, the worst first."""
-    records = _records(data)
+    """Return all findings about a file's bytes, the worst first."""
+    records = split_records(data)
+    pairs = list(map(decode, records))
+    kinds = [
+        {*damage(raw), *([_CUT] if _is_cut(pair) else [])}
+        for raw, pair in zip(records, pairs, strict=True)
+    ]
     found = [
         Finding(level, f"{_which(indices)}: {meaning}", repairable=repairable)
-        for level, repairable, meaning, wrong in _TESTS
-        if (indices := [index for index, record in enumerate(records) if wrong(record)])
+        for kind, level, repairable, meaning in _KINDS
+        if (indices := [index for index, wrong in enumerate(kinds) if kind in wrong])
     ]
     rest = len(data) % RECORD_SIZE
     if rest:
-        text = (
-            f"{rest} bytes behind record {len(records)} are no whole record;"
-            " readers pass over them"
-        )
+        text = f"{rest} bytes after record {len(records)} are a part of one; readers skip them"
         found.insert(0, Finding(DAMAGE, text, repairable=True))
-    found += _duplicates(records)
+    found += _repetitions(pairs)
     if len(records) > HOST_RECORDS:
         text = f"{len(records)} records; Azure's host shows at most {HOST_RECORDS} of a pool"
         found.append(Finding(NOTE, text))
@@ -73,30 +100,24 @@ def findings(data: bytes) -> list[Finding]:
 
 
 def clean(data: bytes) -> bytes:
-    """Whole records in their order, each field valid text with NULs behind it.
+    """Return the bytes that a file should have, see `cleaned`."""
+    return b"".join(cleaned(data))
 
-    Left out are records without a key and the repetition of an equal record.
+
+def cleaned(data: bytes) -> list[bytes]:
+    """Return for each whole record its valid texts padded with NULs.
+
+    Empty for a record that should go: one without a key, or equal to an earlier one.
     """
-    return b"".join(record for record in mended(data) if record)
-
-
-def mended(data: bytes) -> list[bytes]:
-    """For each whole record its clean bytes, or none where it is left out."""
-    kept: dict[bytes, None] = {}
+    seen = {b""}
     found = []
-    for raw in _records(data):
-        record = decode(raw)
+    for record in map(decode, split_records(data)):
         key = host_text(record.key, FIELD_MAX_KEY, FIELD_MAX_KEY)
         value = host_text(record.value, FIELD_MAX_VALUE, FIELD_MAX_VALUE)
         new = encode(key, value) if record.key else b""
-        found.append(b"" if new in kept else new)
-        kept[new] = None
+        found.append(b"" if new in seen else new)
+        seen.add(new)
     return found
-
-
-def _records(data: bytes) -> list[bytes]:
-    whole = len(data) - len(data) % RECORD_SIZE
-    return [data[at : at + RECORD_SIZE] for at in range(0, whole, RECORD_SIZE)]
 
 
 def _which(indices: list[int]) -> str:
@@ -107,71 +128,24 @@ def _which(indices: list[int]) -> str:
     return f"{len(indices)} records ({named}{' ...' if len(indices) > _NAMED else ''})"
 
 
-def _fields(raw: bytes) -> tuple[bytes, bytes]:
-    return raw[:KEY_SIZE], raw[KEY_SIZE:]
-
-
-def _unterminated(raw: bytes) -> bool:
-    return any(0 not in field for field in _fields(raw))
-
-
-def _invalid(raw: bytes) -> bool:
-    record = decode(raw)
-    try:
-        record.key.decode()
-        record.value.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _cut(raw: bytes) -> bool:
-    """Whether a host sees less than all; valid or not, as the daemon would send it."""
-    record = decode(raw)
+def _is_cut(record: Record) -> bool:
+    """Tell whether a host sees less than all of a record, valid or not."""
     return (
         utf16_units(record.key.decode("utf-8", "replace")) > HOST_MAX_KEY
         or utf16_units(record.value.decode("utf-8", "replace")) > HOST_MAX_VALUE
     )
 
 
-def _leftovers(raw: bytes) -> bool:
-    return any(field.partition(b"\0")[2].strip(b"\0") for field in _fields(raw))
-
-
-_TESTS: Final[Iterable[tuple[str, bool, str, Callable[[bytes], bool]]]] = (
-    (
-        DAMAGE,
-        True,
-        "a field without a NUL at its end; the C daemon hands it to the kernel, which stops",
-        _unterminated,
-    ),
-    (DAMAGE, True, "no key, so nobody can read, change or delete it", lambda raw: not raw[0]),
-    (
-        DAMAGE,
-        True,
-        "no valid UTF-8; a host sees it changed, or, by the C daemon, nothing behind it",
-        _invalid,
-    ),
-    (
-        NOTE,
-        False,
-        f"a host sees {HOST_MAX_KEY} UTF-16 units of a key, {HOST_MAX_VALUE} of a value",
-        _cut,
-    ),
-    (NOTE, True, "bytes behind the end of a text, which some programs show", _leftovers),
-)
-
-
-def _duplicates(records: list[bytes]) -> Iterable[Finding]:
-    seen: set[tuple[bytes, bytes]] = set()
+def _repetitions(records: list[Record]) -> Iterable[Finding]:
+    """Yield what repeats an earlier record or key."""
+    seen: set[Record] = set()
     keys: set[bytes] = set()
     folded: dict[str, bytes] = {}
     equal, other, case = [], [], []
-    for index, raw in enumerate(records):
-        record = decode(raw)
+    for index, record in enumerate(records):
         if not record.key:
             continue
-        if (record.key, record.value) in seen:
+        if record in seen:
             equal.append(index)
         elif record.key in keys:
             other.append(index)
@@ -179,7 +153,7 @@ def _duplicates(records: list[bytes]) -> Iterable[Finding]:
             name = record.key.decode("utf-8", "replace").casefold()
             if folded.setdefault(name, record.key) != record.key:
                 case.append(index)
-        seen.add((record.key, record.value))
+        seen.add(record)
         keys.add(record.key)
     if equal:
         yield Finding(NOTE, f"{_which(equal)}: equal to an earlier record", repairable=True)
@@ -192,5 +166,5 @@ def _duplicates(records: list[bytes]) -> Iterable[Finding]:
     if case:
         yield Finding(
             NOTE,
-            f"{_which(case)}: an earlier key in other case; to a host they are one",
+            f"{_which(case)}: differs from an earlier key in case only; to a host they are one",
         )

@@ -1,9 +1,8 @@
-"""``watch``: changes of the pools as they happen, and waiting for a key.
+"""``watch``: changes of the pools as they happen, or the wait for a key.
 
-In: the pools, read again under a shared lock whenever inotify tells of their
-directory.  Out: a line for each record that was added, changed or deleted.
-Rule: no polling.  The watch is set up before the pools are read, so that nothing
-falls in between; several changes that come at once may show as one.
+inotify tells that a pool may have changed; the pool is then read again under a shared lock
+and compared.  The watch is set up before the first read, so no change falls in between.
+Changes that follow each other closely may show as one.
 """
 
 from __future__ import annotations
@@ -11,86 +10,66 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import select
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.cli.waiting import readable
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.errors import PoolError
 
 from . import inotify
+from .files import OpenPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     Values = dict[bytes, list[bytes]]
 
 _MARKS: Final = {"present": "=", "added": "+", "changed": "~", "deleted": "-"}
-_COLOURS: Final = {"added": terminal.GREEN, "changed": terminal.YELLOW, "deleted": terminal.RED}
+_COLORS: Final = {"added": terminal.GREEN, "changed": terminal.YELLOW, "deleted": terminal.RED}
 
 
-class Change:
-    """One record that is not as it was: what happened, in which pool, to what."""
+class Change(NamedTuple):
+    """One record that was added, changed or deleted, or is present at the start."""
 
-    __slots__ = ("key", "kind", "pool", "value")
-
-    def __init__(self, kind: str, pool: int, key: bytes, value: bytes) -> None:
-        self.kind = kind
-        self.pool = pool
-        self.key = key
-        self.value = value
+    kind: str
+    pool: int
+    key: bytes
+    value: bytes
 
 
-def arguments_watch(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``watch``."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "pool", nargs="?", type=arguments.file_pool, metavar="POOL", help="one pool only"
+        "pool", nargs="?", type=arguments.file_pool, metavar="POOL", help="only this pool"
     )
     parser.add_argument(
         "--until",
         type=arguments.key,
         metavar="KEY",
-        help="end as soon as there is such a key, which may be at once",
+        help="end as soon as a record has this key, which may be at once",
     )
     parser.add_argument(
         "--timeout",
-        type=seconds,
+        type=arguments.seconds,
         metavar="SECONDS",
-        help="end after so long; the exit status is 1 if --until's key did not come",
+        help="end after this time; the exit status is 1 if --until's key did not come",
     )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
 
-def seconds(text: str) -> float:
-    """An argument that is a duration."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
-
-
-def run_watch(options: argparse.Namespace) -> int:
-    """Until a signal, the timeout, or the key."""
+def _watch(options: argparse.Namespace) -> int:
     watcher = Watcher(
         arguments.directory(options),
         arguments.FILES if options.pool is None else (options.pool,),
         None if options.timeout is None else time.monotonic() + options.timeout,
     )
     for change in watcher.changes():
-        wanted = options.until is not None and change.key == options.until
-        if change.kind == "present":
-            if not wanted:
-                continue
-        elif wanted and change.kind == "deleted":
-            wanted = False
-        _show(change, as_json=options.json)
-        if wanted:
+        is_wanted = change.key == options.until and change.kind != "deleted"
+        if is_wanted or change.kind != "present":
+            _show(change, as_json=options.json)
+        if is_wanted:
             return EXIT_DONE
     if options.until is None:
         return EXIT_DONE
@@ -113,22 +92,22 @@ def _show(change: Change, *, as_json: bool) -> None:
         f"{time.strftime('%H:%M:%S')} {words[0]} {pool:<8} {words[2]}  {words[3]}",
         terminal.columns(),
     )
-    colour = _COLOURS.get(change.kind)
-    print(terminal.paint(line, colour) if colour else line, flush=True)
+    color = _COLORS.get(change.kind)
+    print(terminal.paint(line, color) if color else line, flush=True)
 
 
 class Watcher:
-    """What happens to some pools of a directory, until ``deadline`` (time.monotonic)."""
+    """The changes of some pools of a directory, until ``deadline`` (time.monotonic)."""
 
     def __init__(self, path: str, numbers: tuple[int, ...], deadline: float | None) -> None:
         self._path = path
         self._files = {os.path.basename(pool_path(path, number)): number for number in numbers}
         self._deadline = deadline
         self._known: dict[int, Values] = {}
-        self._said: dict[int, str] = {}
+        self._reported: dict[int, str] = {}
 
     def changes(self) -> Iterator[Change]:
-        """First everything that is there, as ``present``, then what happens."""
+        """Yield all records that are there, as ``present``, and then what happens."""
         while (events := self._open()) is not None:
             with events:
                 names, gone = set(self._files), False
@@ -138,14 +117,14 @@ class Watcher:
                         yield from self._compare(self._files[name])
                     if gone:
                         break
-                    if not self._wait(events):
+                    if not readable(events.fileno(), self._deadline):
                         return
                     names, gone = events.read()
 
     def _open(self) -> inotify.Inotify | None:
-        """Watch the directory, or wait until it is there; None when the time is over."""
+        """Watch the directory as soon as it exists; None where the deadline comes first."""
         while True:
-            # A link whose end is missing tells what will be made.
+            # A dangling link (/var/lib/hyperv is one at first) names what will be made.
             path = os.path.realpath(self._path)
             place, mask = path, inotify.CHANGES | inotify.GONE
             while not os.path.isdir(place):
@@ -155,25 +134,17 @@ class Watcher:
                 events = inotify.Inotify(place, mask)
             except OSError as error:
                 if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-                    continue  # gone in this moment
+                    continue  # removed since it was looked at
                 raise
             if place == path:
                 return events
-            # Whatever is in it when it comes is new.
+            # All records are new once the directory comes.
             self._known = {number: {} for number in self._files.values()} | self._known
             with events:
-                # Made between the look and the watch, it is not announced any more.
+                # What was made between the look and the watch causes no event.
                 nearer = os.path.join(place, os.path.relpath(path, place).split(os.sep)[0])
-                if not os.path.isdir(nearer) and not self._wait(events):
+                if not os.path.isdir(nearer) and not readable(events.fileno(), self._deadline):
                     return None
-
-    def _wait(self, events: inotify.Inotify) -> bool:
-        poll = select.poll()
-        poll.register(events.fileno(), select.POLLIN)
-        if self._deadline is None:
-            return bool(poll.poll())
-        left = self._deadline - time.monotonic()
-        return bool(poll.poll(max(0, int(left * 1000) + 1))) if left > 0 else False
 
     def _compare(self, number: int) -> Iterator[Change]:
         new = self._read(number)
@@ -193,18 +164,21 @@ class Watcher:
                 yield Change("present" if first else "added", number, key, value)
 
     def _read(self, number: int) -> Values | None:
-        """The values of each key, or None (and a line for the person) if it cannot be read."""
-        pool = arguments.reader(self._path, number)
+        """Return the values of each key; None, and one line, if the pool cannot be read."""
         values: Values = {}
         try:
-            for record in pool.records():
-                values.setdefault(record.key, []).append(record.value)
+            with OpenPool(self._path, number) as pool:
+                for record in pool.records():
+                    values.setdefault(record.key, []).append(record.value)
         except PoolError as error:
-            if self._said.get(number) != error.reason:
-                self._said[number] = error.reason
+            if self._reported.get(number) != error.reason:
+                self._reported[number] = error.reason
                 terminal.say(str(error))
             return None
-        finally:
-            pool.close()
-        self._said.pop(number, None)
+        self._reported.pop(number, None)
         return values
+
+
+WATCH = Command(
+    "watch", "show changes as they happen, or wait for a key", _add_arguments, _watch
+)

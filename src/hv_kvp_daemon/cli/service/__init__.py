@@ -1,1 +1,1 @@
-"""`status`, `doctor`, `install-service` and `uninstall-service`."""
+"""The commands about the daemon as a service: its status, diagnosis and installation."""

@@ -1,57 +1,50 @@
-"""``doctor``: why a host sees nothing of this guest.
+"""``doctor``: why a host sees nothing of this guest, and the commands that fix it.
 
-In: `system_facts.Facts`.  Out: each thing that must hold, whether it does, and if not
-the one command that mends it.
-Rule: from the host inwards, since what is missing further out makes the rest
-look broken; no key and no value is shown.
+The diagnoses go from the host inwards.  Where the host, the bus or the driver is missing,
+the rest would look broken for that reason alone, and is left out.  No key and no value is
+shown.
 """
 
 from __future__ import annotations
 
+import argparse
 import shlex
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command
 from hv_kvp_daemon.transport.chardev import DEVICE
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
-from .system_facts import UNIT, Facts, survey
+from .system_facts import Facts, gather
+from .unit_files import UNIT
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterator
-
-#: What a diagnosis can be: it holds, it does not, or this user cannot be told.
+#: The states of a diagnosis: as it must be, not so, or hidden from this user.
 GOOD: Final = "ok"
 BAD: Final = "problem"
 UNKNOWN: Final = "unknown"
 
-_COLOURS: Final = {GOOD: terminal.GREEN, BAD: terminal.RED, UNKNOWN: terminal.YELLOW}
+_COLORS: Final = {GOOD: terminal.GREEN, BAD: terminal.RED, UNKNOWN: terminal.YELLOW}
 
 
-class Diagnosis:
-    """One sentence, and where it tells of a problem the command that mends it."""
+class Diagnosis(NamedTuple):
+    """One sentence, with the command that fixes the problem if there is one."""
 
-    __slots__ = ("command", "state", "text")
-
-    def __init__(self, state: str, text: str, command: str = "") -> None:
-        self.state = state
-        self.text = text
-        self.command = command
+    state: str
+    text: str
+    command: str = ""
 
 
-def arguments_doctor(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``doctor``."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
 
-def run_doctor(options: argparse.Namespace) -> int:
-    """0 when nothing is found, 3 when something is."""
+def _doctor(options: argparse.Namespace) -> int:
     with terminal.Progress("asking systemd and the journal"):
-        found = list(diagnose(survey(arguments.directory(options))))
+        found = list(diagnose(gather(arguments.directory(options))))
     if options.json:
         jsontext.show(
             [
@@ -61,7 +54,7 @@ def run_doctor(options: argparse.Namespace) -> int:
         )
     else:
         for each in found:
-            mark = terminal.paint(f"{each.state:<8}", _COLOURS[each.state])
+            mark = terminal.paint(f"{each.state:<8}", _COLORS[each.state])
             print(mark, terminal.safe(each.text))
             if each.command:
                 print(f"         {terminal.safe(each.command)}")
@@ -69,7 +62,7 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def diagnose(facts: Facts) -> Iterator[Diagnosis]:
-    """All diagnoses, or those up to the first that makes the others moot."""
+    """Yield all diagnoses, or those up to the first that makes the others pointless."""
     for outside in _OUTSIDE:
         for diagnosis in outside(facts):
             yield diagnosis
@@ -83,11 +76,11 @@ def _guest(facts: Facts) -> Iterator[Diagnosis]:
     if not facts.hyperv:
         yield Diagnosis(
             BAD,
-            "this is no Hyper-V guest: there is no host to see anything",
+            "this is not a Hyper-V guest: there is no host",
             "to try the daemon without one: hv-kvp host intrinsic",
         )
     elif not facts.vmbus:
-        yield Diagnosis(BAD, "the bus to the host is not there", "modprobe hv_vmbus")
+        yield Diagnosis(BAD, "the bus to the host (VMBus) is missing", "modprobe hv_vmbus")
     else:
         yield Diagnosis(GOOD, "this is a Hyper-V guest")
 
@@ -105,32 +98,32 @@ def _driver(facts: Facts) -> Iterator[Diagnosis]:
     elif not facts.device:
         yield Diagnosis(
             BAD,
-            f"the driver is loaded, but {DEVICE} is not there",
+            f"the driver is loaded, but {DEVICE} is missing",
             "udevadm trigger --settle --subsystem-match=misc",
         )
     else:
-        yield Diagnosis(GOOD, "the driver is loaded and has the host's offer")
+        yield Diagnosis(GOOD, "the driver is loaded, and the host offers the service")
 
 
 def _netlink(facts: Facts) -> Iterator[Diagnosis]:
-    """Only what a daemon over netlink needs: ``auto`` does without."""
+    """Yield what a daemon over netlink lacks; with ``auto`` the device serves instead."""
     transport = facts.daemon.transport if facts.daemon else None
     if transport == "chardev":
         return
     if not facts.connector:
         yield Diagnosis(
             BAD if transport == "netlink" else UNKNOWN,
-            "no netlink connector: it is not in this kernel, or only in another network"
-            " namespace; the char device needs none",
+            "no netlink connector in this kernel or network namespace; the char device needs"
+            " none",
             "hv-kvp install-service --transport chardev",
         )
     if facts.other_namespace is None:
-        yield Diagnosis(UNKNOWN, "only root is told in which network namespace it runs")
+        yield Diagnosis(UNKNOWN, "only root can see the network namespace of the daemon")
     elif facts.other_namespace:
         who = "the daemon" if facts.daemon else "this command"
         yield Diagnosis(
             BAD,
-            f"{who} runs in another network namespace than the driver's netlink",
+            f"{who} runs in another network namespace than the driver",
             "hv-kvp install-service --transport chardev",
         )
 
@@ -145,10 +138,10 @@ def _rivals(facts: Facts) -> Iterator[Diagnosis]:
         )
     if not facts.rivals and facts.root:
         yield Diagnosis(
-            GOOD, f"nobody else holds {DEVICE} or listens to netlink group {CN_KVP_IDX}"
+            GOOD, f"no other process has {DEVICE} open or is in netlink group {CN_KVP_IDX}"
         )
     elif not facts.root:
-        yield Diagnosis(UNKNOWN, "only root is told who else talks to the driver")
+        yield Diagnosis(UNKNOWN, "only root can see what else talks to the driver")
 
 
 def _units(facts: Facts) -> Iterator[Diagnosis]:
@@ -159,7 +152,7 @@ def _units(facts: Facts) -> Iterator[Diagnosis]:
         if unit.load == "loaded" and not unit.is_ours and (starts or unit.active == "active"):
             yield Diagnosis(
                 BAD,
-                f"{unit.name} starts {unit.command or 'another daemon'}: the distribution's",
+                f"{unit.name} starts another daemon: {unit.command or 'unknown'}",
                 "hv-kvp install-service"
                 if unit.name == UNIT
                 else f"systemctl mask --now {unit.name}",
@@ -172,7 +165,7 @@ def _units(facts: Facts) -> Iterator[Diagnosis]:
     elif ours.is_ours and ours.active == "failed":
         yield Diagnosis(
             BAD,
-            f"{UNIT} has failed; why: journalctl --unit {UNIT}",
+            f"{UNIT} has failed; to see why: journalctl --unit {UNIT}",
             f"systemctl restart {UNIT}",
         )
     elif ours.is_ours and ours.file_state == "disabled":
@@ -241,4 +234,9 @@ _INSIDE: Final[tuple[Callable[[Facts], Iterator[Diagnosis]], ...]] = (
     _pools,
     _denials,
     _bytecode,
+)
+
+
+DOCTOR = Command(
+    "doctor", "find out why a host sees nothing of this guest", _add_arguments, _doctor
 )

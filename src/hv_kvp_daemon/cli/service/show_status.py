@@ -8,34 +8,30 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 
-from hv_kvp_daemon.cli import arguments, daemon_state, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, CommandError
+from hv_kvp_daemon.cli import arguments, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# comm of the daemons that serve this driver: ours and the C daemon's, RHEL's.
+# The process names of the daemons for this driver: ours and the C daemon's, and RHEL's.
 _NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
 
 _MIB = 1 << 20
 
 
-def arguments_status(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``status``."""
-    daemon_state.add_transport(parser)
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_transport(parser)
     arguments.add_json(parser)
 
 
-def run_status(options: argparse.Namespace) -> int:
-    """Show the status; 0 if the daemon serves, 3 if it is not running or not registered."""
-    path = daemon_state.path_of(options)
+def _status(options: argparse.Namespace) -> int:
+    path = arguments.status_page(options)
     try:
         daemon = find(path)
     except PermissionError as error:
@@ -45,12 +41,19 @@ def run_status(options: argparse.Namespace) -> int:
     except StatusError as error:
         raise CommandError(str(error)) from error
     if daemon is None:
-        others = ", ".join(f"{name} (pid {pid})" for pid, name in other_daemons())
-        beside = f"; but there is {others}" if others else ""
+        others = ", ".join(_other_daemons())
         if options.json:
             jsontext.show({"running": False, "serving": False})
-        raise CommandError(f"hv-kvp-daemon is not running{beside}; hv-kvp doctor looks further")
-    facts = {"running": True, "serving": daemon.serving, **_said(daemon), **_seen(daemon)}
+        raise CommandError(
+            f"hv-kvp-daemon is not running{f', but {others} is' if others else ''};"
+            " to find out why: hv-kvp doctor"
+        )
+    facts = {
+        "running": True,
+        "serving": daemon.serving,
+        **_reported(daemon),
+        **_observed(daemon),
+    }
     if options.json:
         jsontext.show(facts)
     else:
@@ -59,17 +62,17 @@ def run_status(options: argparse.Namespace) -> int:
     return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
 
 
-def other_daemons(ours: int = 0) -> list[tuple[int, str]]:
-    """Processes (pid, comm) that have the name of a KVP daemon, except the pid ``ours``."""
+def _other_daemons() -> list[str]:
+    """Return the processes that have the name of a KVP daemon."""
     return [
-        (process.pid, process.info["name"])
+        f"{process.info['name']} (pid {process.pid})"
         for process in psutil.process_iter(["name"])
-        if process.info["name"] in _NAMES and process.pid != ours
+        if process.info["name"] in _NAMES
     ]
 
 
-def _said(daemon: DaemonStatus) -> dict[str, Any]:
-    """The facts that the daemon publishes."""
+def _reported(daemon: DaemonStatus) -> dict[str, Any]:
+    """Return the facts that the daemon publishes."""
     last = daemon.last_request
     return {
         "version": daemon.version,
@@ -85,8 +88,8 @@ def _said(daemon: DaemonStatus) -> dict[str, Any]:
     }
 
 
-def _seen(daemon: DaemonStatus) -> dict[str, Any]:
-    """Facts about its process and its pools; None if only root may read them."""
+def _observed(daemon: DaemonStatus) -> dict[str, Any]:
+    """Return facts about its process and pools; None where only root may read them."""
     process = psutil.Process(daemon.pid)
     facts: dict[str, Any] = {
         "pid": daemon.pid,
@@ -139,13 +142,13 @@ def _page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _memory(facts: dict[str, Any]) -> str:
     resident = f"{facts['resident_bytes'] / _MIB:.1f} MiB resident"
     if facts["private_bytes"] is None:
-        return f"{resident}; the rest is for root"
+        return f"{resident}; root sees more"
     private = f"{facts['private_bytes'] / _MIB:.1f} MiB of it private"
     return f"{resident}, {private}; {facts['descriptors']} descriptors"
 
 
 def _moment(when: int) -> str:
-    """A time, and its age in the largest whole unit."""
+    """Return a time, and its age in the largest whole unit."""
     ago = max(0, int(time.time()) - when)
     for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if ago >= seconds:
@@ -157,5 +160,10 @@ def _moment(when: int) -> str:
 
 
 def _space() -> int:
-    """The columns for a line; in a pipe no line is cut."""
+    """Return the columns that a line may have: in a pipe any number."""
     return terminal.columns() if terminal.is_terminal() else 1 << 20
+
+
+STATUS = Command(
+    "status", "show whether the daemon serves, and its requests", _add_arguments, _status
+)

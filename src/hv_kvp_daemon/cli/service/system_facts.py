@@ -1,7 +1,7 @@
-"""What this machine is and what runs on it, as far as the KVP service goes.
+"""Facts about this machine and its processes that matter to the KVP service.
 
-In: /sys, /proc, systemd, the journal.  Out: `Facts`, without any judgement.
-Rule: what this user may not see is None, not "no"; nothing is changed.
+They come from /sys, /proc, systemd and the journal; nothing is changed.  What this user may
+not see is None.
 """
 
 from __future__ import annotations
@@ -15,33 +15,30 @@ from hv_kvp_daemon.cli import arguments
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.transport.chardev import DEVICE
-from hv_kvp_daemon.transport.holders import device_holders, holders, process_name
-from hv_kvp_daemon.wire.uapi import CN_KVP_IDX, NETLINK_CONNECTOR
+from hv_kvp_daemon.transport.holders import (
+    device_holders,
+    group_inodes,
+    holders,
+    process_name,
+)
+from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
+from .unit_files import ALIAS, OTHER_UNITS, UNIT
 
 # The GUID of Key-Value Pair Exchange (HV_KVP_GUID in linux/hyperv.h).
 _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"
 
-#: Our unit; Debian's has the same name.  The others are RHEL's, Ubuntu's and SUSE's.
-UNIT: Final = "hv-kvp-daemon.service"
-_UNITS: Final = (
-    UNIT,
-    "hypervkvpd.service",
-    "hv_kvp_daemon.service",
-    "hyperv-daemons.hv-kvp-daemon.service",
-)
-
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
 
-# Denials of SELinux and AppArmor that name a daemon of ours or its files.
+# Denials by SELinux and AppArmor that name a KVP daemon or its files.
 _DENIAL: Final = r"(avc: +denied|apparmor=.DENIED).*(hv.kvp|hyperv|kvp_pool)"
 
 
 @dataclass
 class Unit:
-    """A unit of systemd as ``systemctl show`` has it."""
+    """A unit of systemd, with properties from ``systemctl show``."""
 
     name: str
     load: str = "not-found"
@@ -51,13 +48,13 @@ class Unit:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it starts this project's daemon; the C daemon is ``hv_kvp_daemon``."""
+        """Whether it starts this project's daemon: the C daemon is called hv_kvp_daemon."""
         return os.path.basename(self.command) == "hv-kvp-daemon"
 
 
 @dataclass
 class Rival:
-    """A process that talks to the driver and is not our daemon."""
+    """A process that talks to the driver and is not our daemon; ``way`` says how."""
 
     pid: int
     name: str
@@ -76,7 +73,7 @@ class Facts:
     driver: bool = True
     device: bool = True
     connector: bool = True
-    #: Whether the daemon (or, without one, this process) is outside the first namespace.
+    #: Whether the daemon, or else this process, has another network namespace than init.
     other_namespace: bool | None = False
     daemon: DaemonStatus | None = None
     #: Why the daemon's state is unknown, if it is.
@@ -85,16 +82,16 @@ class Facts:
     systemd: bool = True
     units: dict[str, Unit] = field(default_factory=dict)
     pool_dir: str = POOL_DIRECTORY
-    #: Where the other programs' name for the pools leads; None where it does not exist.
+    #: Where OTHER_DIRECTORY leads; None where it does not exist.
     others_dir: str | None = POOL_DIRECTORY
     denials: list[str] = field(default_factory=list)
     missing_bytecode: int = 0
 
 
-def survey(pool_dir: str) -> Facts:
-    """The facts of this machine."""
+def gather(pool_dir: str) -> Facts:
+    """Return the facts about this machine."""
     facts = Facts(root=os.geteuid() == 0, pool_dir=os.path.realpath(pool_dir))
-    # Where the device is there, the bus, the offer and the driver are.
+    # Where the device exists, so do the bus, the offer and the driver.
     facts.device = os.path.exists(DEVICE)
     facts.vmbus = facts.device or os.path.isdir("/sys/bus/vmbus")
     facts.hyperv = facts.vmbus or _dmi("sys_vendor") == "Microsoft Corporation"
@@ -123,7 +120,7 @@ def survey(pool_dir: str) -> Facts:
 
 
 def _read(path: str) -> str:
-    """A small file, or nothing where it is not there."""
+    """Return the text of a small file, empty where it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
@@ -136,7 +133,7 @@ def _dmi(name: str) -> str:
 
 
 def _offered() -> bool:
-    """Whether the host offers the service to this guest."""
+    """Tell whether the host offers the service to this guest."""
     devices = "/sys/bus/vmbus/devices"
     if not os.path.isdir(devices):
         return False
@@ -155,7 +152,7 @@ def _other_namespace(pid: int) -> bool | None:
 
 def _rivals(ours: int) -> list[Rival]:
     found = {pid: Rival(pid, name, f"holds {DEVICE}") for pid, name in device_holders(DEVICE)}
-    for pid in holders({f"socket:[{inode}]" for inode in _group_inodes()}):
+    for pid in holders({f"socket:[{inode}]" for inode in group_inodes(CN_KVP_IDX)}):
         found.setdefault(
             pid, Rival(pid, process_name(pid), f"listens to netlink group {CN_KVP_IDX}")
         )
@@ -165,20 +162,8 @@ def _rivals(ours: int) -> list[Rival]:
     return list(found.values())
 
 
-def _group_inodes() -> set[str]:
-    """Sockets of the connector that joined the driver's group, as /proc/net/netlink has them.
-
-    ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode``.
-    """
-    bit = 1 << CN_KVP_IDX - 1
-    rows = [line.split() for line in _read("/proc/net/netlink").splitlines()[1:]]
-    return {
-        row[9] for row in rows if int(row[1]) == NETLINK_CONNECTOR and int(row[3], 16) & bit
-    }
-
-
 def unit_of(pid: int) -> str:
-    """The unit that a process belongs to, or nothing."""
+    """Return the unit that a process belongs to, or nothing."""
     for line in _read(f"/proc/{pid}/cgroup").splitlines():
         name = line.rpartition("/")[2]
         if name.endswith(".service"):
@@ -187,9 +172,9 @@ def unit_of(pid: int) -> str:
 
 
 def units() -> dict[str, Unit]:
-    """The units that start a KVP daemon, ours and others', as far as they are known."""
+    """Return the known units that start a KVP daemon, ours and other projects'."""
     properties = "Id,LoadState,ActiveState,UnitFileState,ExecStart"
-    text = _output("systemctl", "show", f"--property={properties}", *_UNITS)
+    text = _output("systemctl", "show", f"--property={properties}", UNIT, ALIAS, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -212,7 +197,7 @@ def _denials() -> list[str]:
 
 
 def _output(*argv: str) -> str:
-    """What a command writes; nothing where it is missing, fails or takes too long."""
+    """Return what a command writes; nothing where it is missing or takes too long."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands above
             argv,

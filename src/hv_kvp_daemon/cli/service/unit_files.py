@@ -1,9 +1,7 @@
-"""The files that make the daemon a service: their texts for one installation.
+"""The files that make the daemon a service, for one installation.
 
-In: where the commands are, the pool directory, the transport.  Out: paths and
-texts; the templates are the project's ``systemd/``, its man pages and completions.
-Rule: every text has a line that says who wrote it, and only such a file is ever
-replaced or removed without asking.
+The templates are the project's ``systemd/``, man pages and completions.  Each file has a
+line that says who wrote it; only files with this mark are replaced or removed unasked.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
-#: Man pages and completions, by their names below `_data`.
+#: Man pages and completions: the template of each, and its path.
 _MANUALS: Final = {
     "man/hv-kvp.1": "/usr/local/share/man/man1/hv-kvp.1",
     "man/hv-kvp-daemon.8": "/usr/local/share/man/man8/hv-kvp-daemon.8",
@@ -38,13 +36,14 @@ _MANUALS: Final = {
     "completions/_hv-kvp": "/usr/local/share/zsh/site-functions/_hv-kvp",
 }
 
-#: All that an installation may consist of.
+#: All files of an installation.
 PATHS: Final = (
     *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH),
     *_MANUALS.values(),
 )
 
-#: Units of the distributions' daemons that ours does not replace by its own name.
+#: Units of the distributions' daemons that must be masked.  Those called UNIT or ALIAS are
+#: overridden by our files in /etc.
 OTHER_UNITS: Final = ("hypervkvpd.service", "hyperv-daemons.hv-kvp-daemon.service")
 UNIT_DIRECTORIES: Final = (
     "/run/systemd/system",
@@ -56,19 +55,19 @@ UNIT_DIRECTORIES: Final = (
 _MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
 _MASKED: Final = "Masked by it:"
 
-# What ProtectHome=yes hides.
+# Directories that ProtectHome=yes hides.
 _HOMES: Final = ("/home/", "/root/", "/run/user/")
 
 
 class File(NamedTuple):
-    """One file of the service."""
+    """A file of the service: its path in the root, and its text."""
 
     path: str
     text: str
 
 
 def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
-    """The files for an installation.
+    """Return the files for an installation.
 
     ``daemon`` is the absolute path of ``hv-kvp-daemon``; ``transport`` is auto,
     netlink or chardev; ``masked`` are units that are masked together with it.
@@ -101,12 +100,12 @@ def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list
 
 
 def is_ours(text: str) -> bool:
-    """Whether `files` made a text: the mark is in one of its first lines."""
+    """Tell whether a text is of `files`: one of its first lines has the mark."""
     return any(_MARK in line for line in text.split("\n", 3)[:3])
 
 
 def masked_by(text: str) -> list[str]:
-    """The units that were masked together with a unit."""
+    """Return the units that were masked when this text of our unit was installed."""
     return [
         line.partition(_MASKED)[2].strip()
         for line in text.splitlines()
@@ -115,9 +114,9 @@ def masked_by(text: str) -> list[str]:
 
 
 def daemon_path(root: str) -> str:
-    """Where this installation's daemon is, as seen from below ``root``.
+    """Return the path of this installation's daemon, inside ``root`` where it is there.
 
-    :raises CommandError: it is nowhere.
+    :raises CommandError: there is none.
     """
     places = (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts"))
     for place in places:
@@ -132,7 +131,7 @@ def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
     if pool_dir == POOL_DIRECTORY:
         return text
-    # The other name leads to where the pools really are, if nothing is there yet.
+    # The link at the usual place leads to the directory that was chosen.
     text = text.replace(POOL_DIRECTORY, pool_dir.replace("%", "%%"))
     if pool_dir == OTHER_DIRECTORY:
         text = "".join(
@@ -142,17 +141,17 @@ def _tmpfiles(pool_dir: str) -> str:
 
 
 def _marked(name: str, text: str) -> str:
-    """The text with its mark, as a comment of its language, where that may stand."""
+    """Return a text with the mark as a comment of its language."""
     if name.startswith("man/"):
         return f'.\\" {_MARK}\n{text}'
-    first, newline, rest = text.partition("\n")  # compdef must come first
+    first, newline, rest = text.partition("\n")  # #compdef must be the first
     return f"{first}{newline}# {_MARK}\n{rest}"
 
 
 def _replaced(text: str, pattern: str, line: str) -> str:
-    """The one line that matches, replaced.
+    """Replace the one line that matches.
 
-    :raises CommandError: there is none, or more.
+    :raises CommandError: none does, or more than one.
     """
     made, count = re.subn(f"(?m)^{pattern}$", lambda _: line, text)
     if count != 1:
@@ -161,15 +160,15 @@ def _replaced(text: str, pattern: str, line: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    """A path as systemd.syntax(7) wants it: ``%`` doubled, quoted if it has blanks."""
+    """Return a path as systemd.syntax(7) has it: ``%`` doubled, quoted if it has blanks."""
     if any(character in path for character in "\"'\\\n"):
-        raise CommandError(f"systemd takes no such path: {path}")
+        raise CommandError(f"a unit cannot hold this path: {path}")
     path = path.replace("%", "%%")
     return f'"{path}"' if " " in path else path
 
 
 def _template(name: str) -> str:
-    """A file of the project: beside the package when installed, else in the checkout."""
+    """Return a template: from the installed package, else from the checkout."""
     package = os.path.dirname(os.path.abspath(hv_kvp_daemon.__file__))
     checkout = os.path.dirname(os.path.dirname(package))
     folder, _, rest = name.partition("/")
