@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
-from hv_kvp_daemon.service import status
-from hv_kvp_daemon.service.options import POOL_DIRECTORY, UsageError
-from hv_kvp_daemon.service.status_page import PATH, loopback_path
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from .command import CommandError
@@ -43,9 +42,18 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a daemon which serves a simulated host."""
     parser.add_argument(
         "--transport",
+        type=loopback,
         metavar="loopback:PATH",
         help="the daemon that was started with this option, not the machine's",
     )
+
+
+def loopback(word: str) -> str:
+    """Parse ``loopback:PATH``, a daemon's option, and return the path of its socket."""
+    kind, _, path = word.partition(":")
+    if kind != "loopback" or not path:
+        raise argparse.ArgumentTypeError(f"{word!r} is not loopback:PATH")
+    return path
 
 
 def pool(name: str) -> int:
@@ -96,21 +104,25 @@ def seconds(word: str) -> float:
     return value
 
 
-def status_page(options: argparse.Namespace) -> str:
-    """Return the path of the status page of the daemon that ``--transport`` names.
+def read_input(name: str) -> bytes:
+    """Return the bytes of a file that is an argument; of standard input for ``-``.
 
-    :raises UsageError: the transport has no status page of its own.
+    :raises CommandError: the file cannot be read.
     """
-    from hv_kvp_daemon.transport.choose import is_loopback  # noqa: PLC0415 - `list` needs none
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}") from error
 
-    transport: str | None = options.transport
-    if transport is None:
-        return PATH
-    if not is_loopback(transport):
-        raise UsageError(
-            f"{transport!r} is not loopback:PATH; the machine's daemon needs no --transport"
-        )
-    return loopback_path(transport.partition(":")[2])
+
+def status_page(options: argparse.Namespace) -> str:
+    """Return the path of the status page of the daemon that ``--transport`` names."""
+    from hv_kvp_daemon.service.status_page import PATH, loopback_path  # noqa: PLC0415 - as below
+
+    return PATH if options.transport is None else loopback_path(options.transport)
 
 
 def directory(options: argparse.Namespace) -> str:
@@ -118,6 +130,8 @@ def directory(options: argparse.Namespace) -> str:
     if options.pool_dir is not None:
         named: str = options.pool_dir
         return os.path.abspath(named)
+    from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
+
     try:
         running = status.find()
     except (OSError, status.StatusError):

@@ -11,7 +11,6 @@ import os
 import sys
 
 from hv_kvp_daemon.service.options import UsageError
-from hv_kvp_daemon.wire import columns as column
 from hv_kvp_daemon.wire.text import printable, width
 
 TYPE_CHECKING = False
@@ -66,11 +65,13 @@ def columns() -> int:
 
 def fit(line: str, space: int) -> str:
     """Return a line, cut and marked where it has more than ``space`` columns."""
+    from hv_kvp_daemon.wire import columns as cut  # noqa: PLC0415 - `list` in a pipe cuts nothing
+
     try:
         "…".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
-        return column.fit(line, space, "...")
-    return column.fit(line, space)
+        return cut.fit(line, space, "...")
+    return cut.fit(line, space)
 
 
 def paint(line: str, color: str) -> str:

@@ -83,11 +83,16 @@ class _LineParser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def read_script(text: str, name: str) -> list[Step]:
-    """Parse a script.
+def read_script(name: str) -> list[Step]:
+    """Parse the script in a file; ``-`` is standard input.
 
-    :raises UsageError: a line is not a step; the text says which.
+    :raises CommandError: the file cannot be read.
+    :raises UsageError: it is not text, or a line is not a step.
     """
+    try:
+        text = arguments.read_input(name).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: {error}") from error
     parser = _LineParser(prog=name, add_help=False)
     add_actions(parser.add_subparsers(dest="action", required=True, parser_class=_LineParser))
     steps, number = [], 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.simhost.errors import HostError
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
-from hv_kvp_daemon.transport.choose import is_loopback
 from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.message import status_name
 
@@ -53,6 +51,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport",
+        type=arguments.loopback,
         metavar="loopback:PATH",
         help="the daemon that was started with this option (default: one is started)",
     )
@@ -72,7 +71,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _host(options: argparse.Namespace) -> int:
-    steps = _read_script(options.script) if options.action == "run" else []
+    steps = script.read_script(options.script) if options.action == "run" else []
     try:
         with _connected(options) as host:
             if options.action == "run":
@@ -88,12 +87,9 @@ def _host(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _connected(options: argparse.Namespace) -> Iterator[SimulatedHost]:
     if options.transport is not None:
-        if not is_loopback(options.transport):
-            raise UsageError(f"{options.transport!r} is not loopback:PATH")
         if options.pool_dir is not None:
             raise UsageError("--pool-dir is for the daemon that is started without --transport")
-        path = options.transport.partition(":")[2]
-        with SimulatedHost(Driver(path, options.timeout)) as host:
+        with SimulatedHost(Driver(options.transport, options.timeout)) as host:
             yield host
         return
     with tempfile.TemporaryDirectory(prefix="hv-kvp-host-") as directory:
@@ -107,20 +103,6 @@ def _connected(options: argparse.Namespace) -> Iterator[SimulatedHost]:
             finally:
                 for line in daemon.stderr.splitlines():
                     terminal.say(f"daemon: {line}")
-
-
-def _read_script(name: str) -> list[script.Step]:
-    try:
-        if name == "-":
-            text = sys.stdin.read()
-        else:
-            with open(name, encoding="utf-8") as file:
-                text = file.read()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: {error}") from error
-    except OSError as error:
-        raise CommandError(f"{name}: {error.strerror}") from error
-    return script.read_script(text, name)
 
 
 def _run(host: SimulatedHost, steps: list[script.Step], name: str, *, as_json: bool) -> int:

@@ -20,19 +20,14 @@ from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.stale import boot_time
-from hv_kvp_daemon.wire.uapi import (
-    KVP_POOL_AUTO,
-    KVP_POOL_AUTO_EXTERNAL,
-    KVP_POOL_COUNT,
-    KVP_POOL_EXTERNAL,
-)
+from hv_kvp_daemon.wire import uapi
 
 from . import backup, files, validation
 from .diff import split_records
 from .validation import DAMAGE, NOTE, Finding
 
 #: Pools that a host fills again after each boot.
-_FROM_HOST: Final = (KVP_POOL_EXTERNAL, KVP_POOL_AUTO_EXTERNAL)
+_FROM_HOST: Final = (uapi.KVP_POOL_EXTERNAL, uapi.KVP_POOL_AUTO_EXTERNAL)
 
 _COLORS: Final = {DAMAGE: terminal.RED, NOTE: terminal.YELLOW}
 
@@ -52,7 +47,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.repair:
         _repair(path)
     found = [("", finding) for finding in _installation_findings(path)]
-    for number in range(KVP_POOL_COUNT):
+    for number in range(uapi.KVP_POOL_COUNT):
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
             found += [(POOL_NAMES[number], each) for each in _pool_findings(path, number)]
     if options.json:
@@ -146,7 +141,7 @@ def _pool_findings(path: str, number: int) -> Iterable[Finding]:
             advice = f"move it away: mv {place} {place.replace('.kvp', 'not-a-kvp')}"
         yield Finding(DAMAGE, error.reason, advice=advice)
         return
-    if number == KVP_POOL_AUTO:
+    if number == uapi.KVP_POOL_AUTO:
         if data:
             text = f"{len(data)} bytes that no host sees: this pool is made for each request"
             yield Finding(NOTE, text)
@@ -215,7 +210,7 @@ def _installation_findings(path: str) -> Iterable[Finding]:
             f"mode {mode:04o} of {path}: others than its owner can replace the pools",
             advice=f"chmod go-w {path}",
         )
-    expected = {os.path.basename(pool_path(path, n)) for n in range(KVP_POOL_COUNT)}
+    expected = {os.path.basename(pool_path(path, n)) for n in range(uapi.KVP_POOL_COUNT)}
     strange = sorted(
         name
         for name in os.listdir(path)

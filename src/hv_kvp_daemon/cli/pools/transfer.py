@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, Command, CommandError
+from hv_kvp_daemon.cli.command import EXIT_DONE, Command
 from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.service.options import UsageError
@@ -167,15 +166,9 @@ def _load(options: argparse.Namespace) -> dict[int, bytes]:
     :raises UsageError: it is no export, or holds what a pool cannot.
     """
     try:
-        if options.file == "-":
-            document = json.load(sys.stdin.buffer)
-        else:
-            with open(options.file, "rb") as file:
-                document = json.load(file)
+        document = json.loads(arguments.read_input(options.file))
     except ValueError as error:
         raise UsageError(f"{options.file} is not JSON: {error}") from error
-    except OSError as error:
-        raise CommandError(f"{options.file}: {error.strerror}") from error
     try:
         if document["version"] != _VERSION:
             raise UsageError(

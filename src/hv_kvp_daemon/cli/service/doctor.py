@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
@@ -226,16 +226,7 @@ def _bytecode(facts: Facts) -> Iterator[Diagnosis]:
 
 
 _OUTSIDE: Final = (_guest, _driver)
-_INSIDE: Final[tuple[Callable[[Facts], Iterator[Diagnosis]], ...]] = (
-    _rivals,
-    _units,
-    _daemon,
-    _netlink,
-    _pools,
-    _denials,
-    _bytecode,
-)
-
+_INSIDE: Final = (_rivals, _units, _daemon, _netlink, _pools, _denials, _bytecode)
 
 DOCTOR = Command(
     "doctor", "find out why a host sees nothing of this guest", _add_arguments, _doctor

@@ -7,6 +7,7 @@ No key and no value is shown.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -41,34 +42,29 @@ def _status(options: argparse.Namespace) -> int:
     except StatusError as error:
         raise CommandError(str(error)) from error
     if daemon is None:
-        others = ", ".join(_other_daemons())
         if options.json:
             jsontext.show({"running": False, "serving": False})
-        raise CommandError(
-            f"hv-kvp-daemon is not running{f', but {others} is' if others else ''};"
-            " to find out why: hv-kvp doctor"
-        )
-    facts = {
-        "running": True,
-        "serving": daemon.serving,
-        **_reported(daemon),
-        **_observed(daemon),
-    }
+        raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
+    facts = {"running": True, "serving": daemon.serving}
+    facts |= _reported(daemon) | _observed(daemon)
     if options.json:
         jsontext.show(facts)
     else:
+        # In a pipe no line is cut.
+        columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
         for name, text in _page(facts):
-            print(terminal.fit(f"{name:>12}: {text}", _space()))
+            print(terminal.fit(f"{name:>12}: {text}", columns))
     return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
 
 
-def _other_daemons() -> list[str]:
-    """Return the processes that have the name of a KVP daemon."""
-    return [
+def _others() -> str:
+    """Return ", but ... is", if other processes have the name of a KVP daemon."""
+    found = [
         f"{process.info['name']} (pid {process.pid})"
         for process in psutil.process_iter(["name"])
         if process.info["name"] in _NAMES
     ]
+    return f", but {', '.join(found)} is" if found else ""
 
 
 def _reported(daemon: DaemonStatus) -> dict[str, Any]:
@@ -157,11 +153,6 @@ def _moment(when: int) -> str:
     else:
         age = f"{ago} s"
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))} ({age} ago)"
-
-
-def _space() -> int:
-    """Return the columns that a line may have: in a pipe any number."""
-    return terminal.columns() if terminal.is_terminal() else 1 << 20
 
 
 STATUS = Command(

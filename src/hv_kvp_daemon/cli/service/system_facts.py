@@ -26,11 +26,15 @@ from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 from . import bytecode
 from .unit_files import ALIAS, OTHER_UNITS, UNIT
 
+_VENDOR: Final = "/sys/class/dmi/id/sys_vendor"
+
 # The GUID of Key-Value Pair Exchange (HV_KVP_GUID in linux/hyperv.h).
 _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"
 
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
+
+_JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "--lines=3", "-q")
 
 # Denials by SELinux and AppArmor that name a KVP daemon or its files.
 _DENIAL: Final = r"(avc: +denied|apparmor=.DENIED).*(hv.kvp|hyperv|kvp_pool)"
@@ -94,7 +98,7 @@ def gather(pool_dir: str) -> Facts:
     # Where the device exists, so do the bus, the offer and the driver.
     facts.device = os.path.exists(DEVICE)
     facts.vmbus = facts.device or os.path.isdir("/sys/bus/vmbus")
-    facts.hyperv = facts.vmbus or _dmi("sys_vendor") == "Microsoft Corporation"
+    facts.hyperv = facts.vmbus or _read(_VENDOR) == "Microsoft Corporation"
     facts.offered = facts.device or _offered()
     facts.driver = facts.device or os.path.isdir("/sys/bus/vmbus/drivers/hv_utils")
     facts.connector = os.path.exists("/proc/net/connector")
@@ -110,11 +114,9 @@ def gather(pool_dir: str) -> Facts:
     facts.systemd = os.path.isdir("/run/systemd/system")
     if facts.systemd:
         facts.units = units()
-        facts.denials = _denials()
-    if os.path.isdir(arguments.OTHER_DIRECTORY):
-        facts.others_dir = os.path.realpath(arguments.OTHER_DIRECTORY)
-    else:
-        facts.others_dir = None
+        facts.denials = _output(*_JOURNAL, "--grep", _DENIAL).splitlines()
+    other = arguments.OTHER_DIRECTORY
+    facts.others_dir = os.path.realpath(other) if os.path.isdir(other) else None
     facts.missing_bytecode = bytecode.missing()
     return facts
 
@@ -126,10 +128,6 @@ def _read(path: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-def _dmi(name: str) -> str:
-    return _read(f"/sys/class/dmi/id/{name}")
 
 
 def _offered() -> bool:
@@ -173,27 +171,18 @@ def unit_of(pid: int) -> str:
 
 def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
-    properties = "Id,LoadState,ActiveState,UnitFileState,ExecStart"
-    text = _output("systemctl", "show", f"--property={properties}", UNIT, ALIAS, *OTHER_UNITS)
+    states = ("LoadState", "ActiveState", "UnitFileState")
+    properties = f"--property=Id,ExecStart,{','.join(states)}"
+    text = _output("systemctl", "show", properties, UNIT, ALIAS, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
         name = values.get("Id", "")
         if name and values.get("LoadState") != "not-found":
             command = values.get("ExecStart", "").partition("path=")[2].partition(" ;")[0]
-            found[name] = Unit(
-                name,
-                values.get("LoadState", ""),
-                values.get("ActiveState", ""),
-                values.get("UnitFileState", ""),
-                command,
-            )
+            load, active, file_state = (values.get(state, "") for state in states)
+            found[name] = Unit(name, load, active, file_state, command)
     return found
-
-
-def _denials() -> list[str]:
-    text = _output("journalctl", "--boot", "--grep", _DENIAL, "--output=cat", "--lines=3", "-q")
-    return text.splitlines()
 
 
 def _output(*argv: str) -> str:
