@@ -9,13 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hv_kvp_daemon.cli.pools import validation
 from hv_kvp_daemon.pools.change import replace
 from hv_kvp_daemon.pools.journal import Journal
-from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from hv_kvp_daemon.wire.record import encode
 from tests.support.daemon import RunningDaemon
 
 if TYPE_CHECKING:
@@ -98,13 +95,6 @@ def test_repair_of_what_is_clean_writes_nothing(pools: Pools) -> None:
     pools.write(1, encode(b"k", b"1") + encode(b"k", b"2"))
     assert pools("check", "--repair").status == 0
     assert os.listdir(pools.path) == [".kvp_pool_1"]
-
-
-@given(st.binary(max_size=3 * RECORD_SIZE))
-def test_clean_bytes_stay_as_they_are_and_show_no_damage(data: bytes) -> None:
-    cleaned = validation.clean(data.ljust(RECORD_SIZE, b"\0"))
-    assert validation.clean(cleaned) == cleaned
-    assert not any(each.repairable for each in validation.findings(cleaned))
 
 
 def test_a_daemon_goes_on_serving_a_repaired_pool() -> None:

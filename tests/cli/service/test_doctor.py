@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from dataclasses import replace
 
 import pytest
 
-from hv_kvp_daemon.cli.service import system_facts
 from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
 from hv_kvp_daemon.cli.service.system_facts import Facts, Rival, Unit
 from hv_kvp_daemon.cli.service.unit_files import UNIT
@@ -126,50 +124,6 @@ def test_what_an_ordinary_user_cannot_see_is_unknown_and_no_problem() -> None:
     )
     assert found(facts) == []
     assert len(found(facts, UNKNOWN)) == 3
-
-
-def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
-    try:
-        listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
-    except OSError as error:
-        pytest.skip(f"this kernel has no connector: {error}")
-    with listener:
-        try:
-            listener.bind((0, 1 << 8))
-        except PermissionError:
-            pytest.skip("before Linux 6.6 only root may join")
-        rivals = system_facts.gather("/var/opt/hyperv").rivals
-        assert [rival.pid for rival in rivals if "group 9" in rival.way] == [os.getpid()]
-    assert os.getpid() not in {
-        rival.pid for rival in system_facts.gather("/var/opt/hyperv").rivals
-    }
-
-
-def test_units_are_read_as_systemctl_shows_them(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with open(f"{tmp_path}/systemctl", "w", encoding="ascii") as script:
-        script.write(
-            "#!/bin/sh\n"
-            "cat <<'END'\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
-            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ;"
-            " argv[]=/usr/bin/hv-kvp-daemon -n ; ignore_errors=no }\n\n"
-            "Id=hypervkvpd.service\nLoadState=not-found\nActiveState=inactive\n\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
-            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
-            "END\n"
-        )
-    os.chmod(f"{tmp_path}/systemctl", 0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert system_facts.units() == {UNIT: OURS}
-
-
-def test_a_missing_systemctl_is_no_unit(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert system_facts.units() == {}
 
 
 def test_the_command_says_what_this_machine_lacks() -> None:

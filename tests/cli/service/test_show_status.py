@@ -1,4 +1,4 @@
-"""``status`` and ``auto``, beside a daemon that serves a simulated host."""
+"""``status``, beside a daemon that serves a simulated host."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-import psutil
 import pytest
 
-from hv_kvp_daemon.guest.intrinsic import KEYS
 from hv_kvp_daemon.service.status import DaemonStatus, find
 from hv_kvp_daemon.service.status_page import StatusPage, start_ticks
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE
@@ -115,46 +113,3 @@ def test_a_page_of_another_version_is_said_to_be_one(tmp_path: object) -> None:
 @pytest.mark.parametrize("transport", ["netlink", "loopback:", "host"])
 def test_status_takes_only_a_loopback_by_name(transport: str) -> None:
     assert run("status", "--transport", transport).status == 2
-
-
-def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
-    with RunningDaemon() as daemon, daemon.host() as host:
-        until(daemon, lambda status: status.driver_version == "3.1")
-        done = run("auto", "--json", f"--transport=loopback:{daemon.path}")
-        seen = dict(host.items(2))
-    assert done.status == 0
-    items = json.loads(done.out)
-    assert [item["key"].encode() for item in items] == list(KEYS)
-    told_by_us = {item["key"]: item["value"] for item in items}
-    # The daemon's look-up may still be under way.
-    for values in (seen, told_by_us):
-        assert values.pop("FullyQualifiedDomainName")
-    assert told_by_us == seen
-    sources = {item["key"]: item["source"] for item in items}
-    assert sources["IntegrationServicesVersion"] == f"driver (daemon pid {daemon.pid})"
-    assert sources["OSBuildNumber"] == "uname"
-
-
-def test_the_auto_pool_can_be_listed_and_asked_without_a_pool_directory() -> None:
-    machine = os.uname().machine
-    assert f"ProcessorArchitecture\t{machine}\n" in run("list", "auto").out
-    assert run("get", "ProcessorArchitecture", "--pool", "auto").out == f"{machine}\n"
-    assert run("get", "nothing", "--pool", "auto").status == 1
-
-
-def test_ip_tells_of_each_interface_with_a_mac() -> None:
-    done = run("ip", "--json")
-    assert done.status == 0
-    names = {each["interface"] for each in json.loads(done.out)}
-    macs = {
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if any(a.family == psutil.AF_LINK and a.address.strip("0:") for a in addresses)
-    }
-    assert names == {name for name in macs if not name.startswith("lo")}
-    for name in names:
-        assert run("ip", name).out.startswith(f"{name}  ")
-
-
-def test_ip_of_no_interface_ends_with_1() -> None:
-    assert run("ip", "nosuch0") == (1, "", "hv-kvp: no interface nosuch0 with a MAC address\n")
