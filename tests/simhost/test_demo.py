@@ -162,5 +162,5 @@ def test_a_closed_output_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     )
     os.close(write)
     assert done.returncode == 1
-    assert done.stderr == "demo: nobody reads its output any more\n"
+    assert done.stderr == "demo: its output is not read any more\n"
     assert leftovers(tmp_path) == []

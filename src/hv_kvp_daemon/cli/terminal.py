@@ -45,7 +45,7 @@ def text(raw: bytes) -> str:
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Tell whether a stream, by default standard output, is a terminal."""
+    """Return whether a stream, by default standard output, is a terminal."""
     try:
         return (stream or sys.stdout).isatty()
     except ValueError:  # closed

@@ -1,6 +1,6 @@
 """The daemon as a child process: started, waited for, and ended in every case.
 
-sd_notify's ``READY=1`` tells that it serves, as it tells a service manager.
+It is ready when it has sent sd_notify's ``READY=1``, as for a service manager.
 """
 
 from __future__ import annotations

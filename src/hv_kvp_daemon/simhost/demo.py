@@ -215,7 +215,7 @@ def main() -> int:
     except BrokenPipeError:
         # What is still buffered would fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print("demo: nobody reads its output any more", file=sys.stderr)
+        print("demo: its output is not read any more", file=sys.stderr)
         return 1
     except (UnexpectedError, HostError, PoolError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ from .packet import to_daemon, to_host
 #: HV_DRV_VERSION in hv_kvp.c, which the daemon serves as IntegrationServicesVersion.
 VERSION: Final = b"3.1"
 
-# Seconds between attempts to connect: no event tells that a socket has begun to listen.
+# Seconds between attempts to connect: there is no event for a socket that begins to listen.
 _RETRY: Final = 0.01
 
 # The socket does not exist, is not listened on, or its backlog is full.
@@ -104,7 +104,7 @@ class Driver:
             self._send(message)
             reply = self._receive(deadline)
         except BaseException:
-            # A reply may or may not come now, so the next one could not be told apart.
+            # A reply may or may not come now; it would be taken for that of the next request.
             self.close()
             raise
         if reply is None:

@@ -1,1 +1,1 @@
-"""The commands that show what the daemon tells the host about this guest."""
+"""The commands that show the facts about this guest that a host gets."""

@@ -125,4 +125,6 @@ def _release() -> tuple[str, str, str]:
     return "uname", "no release file", "no release file"
 
 
-AUTO = Command("auto", "show what the host is told about this guest", _add_arguments, _auto)
+AUTO = Command(
+    "auto", "show the facts about this guest that a host gets", _add_arguments, _auto
+)

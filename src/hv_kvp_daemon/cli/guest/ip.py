@@ -103,4 +103,4 @@ def _show(link: Link, report: Report | None) -> None:
             print(f"  {'' if count else name:<10} {terminal.text(raw) or 'none'}")
 
 
-IP = Command("ip", "show what the host is told about network adapters", _add_arguments, _ip)
+IP = Command("ip", "show the network configuration that a host gets", _add_arguments, _ip)

@@ -56,7 +56,7 @@ def _contains(folder: int, name: str, fd: int) -> bool:
 def _write(folder: int, name: str, data: bytes, fd: int) -> None:
     status = os.fstat(fd)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    # The pool may hold secrets, so nobody else may open the copy before it has its mode.
+    # The pool may hold secrets, so no other user may open the copy before it has its mode.
     copy = os.open(name, flags, 0o600, dir_fd=folder)
     try:
         done = 0

@@ -84,7 +84,7 @@ def _repair(path: str) -> None:
     present = [n for n in arguments.FILES if os.path.lexists(pool_path(path, n))]
     for number in present:
         if any(each.level == DAMAGE for each in _journal_findings(path, number)):
-            # Whoever opens a pool for writing first finishes an interrupted change.
+            # Opened for writing, a pool is recovered first.
             with files.OpenPool(path, number, write=True) as pool:
                 pool.count()
     damaged = [number for number in present if not _is_clean(path, number)]

@@ -65,7 +65,7 @@ def split(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def is_part(candidate: bytes, key: bytes) -> bool:
-    """Tell whether a key is ``key`` or that of one of its parts, as `split` names them."""
+    """Return whether a key is ``key`` or that of one of its parts, as `split` names them."""
     head, dot, number = candidate.rpartition(b".")
     return candidate == key or (head == key and bool(dot) and number.isdigit())
 

@@ -66,7 +66,7 @@ _KINDS: Final = (
 class Finding(NamedTuple):
     """One sentence about a pool, with its level (DAMAGE or NOTE).
 
-    ``advice`` may be a command.  ``repairable`` tells whether `clean` repairs it.
+    ``advice`` may be a command.  ``repairable``: `clean` repairs it.
     """
 
     level: str
@@ -129,7 +129,7 @@ def _which(indices: list[int]) -> str:
 
 
 def _is_cut(record: Record) -> bool:
-    """Tell whether a host sees less than all of a record, valid or not."""
+    """Return whether a host sees less than all of a record, valid or not."""
     return (
         utf16_units(record.key.decode("utf-8", "replace")) > HOST_MAX_KEY
         or utf16_units(record.value.decode("utf-8", "replace")) > HOST_MAX_VALUE

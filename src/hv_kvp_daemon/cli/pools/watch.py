@@ -1,8 +1,8 @@
 """``watch``: changes of the pools as they happen, or the wait for a key.
 
-inotify tells that a pool may have changed; the pool is then read again under a shared lock
-and compared.  The watch is set up before the first read, so no change falls in between.
-Changes that follow each other closely may show as one.
+After an inotify event about a pool, it is read again under a shared lock and compared.  The
+watch is set up before the first read, so no change is missed in between.  Changes that
+follow each other closely may show as one.
 """
 
 from __future__ import annotations

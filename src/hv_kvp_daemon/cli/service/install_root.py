@@ -39,7 +39,7 @@ class InstallRoot:
         return os.path.join(self.path, path.lstrip("/"))
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is a file or link, dangling or not."""
+        """Return whether there is a file or link, dangling or not."""
         return os.path.lexists(self.outside(path))
 
     def target(self, path: str) -> str:
@@ -58,7 +58,7 @@ class InstallRoot:
             return ""  # then it does not count as ours
 
     def is_foreign(self, path: str) -> bool:
-        """Tell whether a file exists that was not written by ``install-service``."""
+        """Return whether a file exists that was not written by ``install-service``."""
         return self.exists(path) and not is_ours(self.read(path))
 
     def confirmed(self, question: str) -> bool:
@@ -78,7 +78,7 @@ class InstallRoot:
                 raise CommandError(f"{folder} may not be written; run it as root")
 
     def _begins(self, change: str) -> bool:
-        """Tell whether to make a change: with ``--dry-run`` it is shown instead."""
+        """Return whether to make a change: with ``--dry-run`` it is shown instead."""
         if self._dry_run:
             print(change)
         return not self._dry_run

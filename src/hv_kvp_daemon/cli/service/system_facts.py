@@ -131,7 +131,7 @@ def _read(path: str) -> str:
 
 
 def _offered() -> bool:
-    """Tell whether the host offers the service to this guest."""
+    """Return whether the host offers the service to this guest."""
     devices = "/sys/bus/vmbus/devices"
     if not os.path.isdir(devices):
         return False

@@ -100,7 +100,7 @@ def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list
 
 
 def is_ours(text: str) -> bool:
-    """Tell whether a text is of `files`: one of its first lines has the mark."""
+    """Return whether a text is of `files`: one of its first lines has the mark."""
     return any(_MARK in line for line in text.split("\n", 3)[:3])
 
 
