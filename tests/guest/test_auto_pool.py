@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import hv_kvp_daemon
 from hv_kvp_daemon.guest.addresses import AddressSource
-from hv_kvp_daemon.guest.auto_pool import KEYS, AutoPool
+from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +154,7 @@ def test_there_is_no_item_past_the_end(index: int, guest: Guest) -> None:
 
 
 def test_find_takes_a_name_in_its_exact_spelling(guest: Guest) -> None:
-    for index, key in enumerate(KEYS):
+    for index, key in enumerate(KVP_AUTO_KEYS):
         assert guest.auto.item(index) == (key, guest.auto.find(key))
         assert guest.auto.find(key.lower()) is None
         assert guest.auto.find(key[:-1]) is None

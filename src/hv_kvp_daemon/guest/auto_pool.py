@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
+
 from .os_release import read_identity
 
 TYPE_CHECKING = False
@@ -20,22 +22,11 @@ if TYPE_CHECKING:
     from .addresses import AddressSource
     from .fqdn import FqdnLookup
 
-#: include/uapi/linux/hyperv.h, comment above struct hv_kvp_msg: index and name of each
-#: key, as specified by Microsoft.
-KEYS = (
-    b"FullyQualifiedDomainName",
-    b"IntegrationServicesVersion",
-    b"NetworkAddressIPv4",
-    b"NetworkAddressIPv6",
-    b"OSBuildNumber",
-    b"OSName",
-    b"OSMajorVersion",
-    b"OSMinorVersion",
-    b"OSVersion",
-    b"ProcessorArchitecture",
+# In the order of KVP_AUTO_KEYS.
+_FQDN, _DRIVER, _IPV4, _IPV6, _BUILD, _NAME, _MAJOR, _MINOR, _VERSION, _ARCH = range(
+    len(KVP_AUTO_KEYS)
 )
-_FQDN, _DRIVER, _IPV4, _IPV6, _BUILD, _NAME, _MAJOR, _MINOR, _VERSION, _ARCH = range(len(KEYS))
-_INDEX = {key: index for index, key in enumerate(KEYS)}
+_INDEX = {key: index for index, key in enumerate(KVP_AUTO_KEYS)}
 _CHANGING = frozenset({_FQDN, _IPV4, _IPV6})
 
 # The C daemon's value until the driver has answered the registration.
@@ -65,7 +56,7 @@ class AutoPool:
         self._error = ""
         # The addresses when they could last be read.
         self._values = (b"", b"")
-        self._items = [(key, b"") for key in KEYS]
+        self._items = [(key, b"") for key in KVP_AUTO_KEYS]
         self.driver_version = NO_DRIVER_VERSION
         self._read_system()
 
@@ -75,7 +66,7 @@ class AutoPool:
         This is the same tuple as long as the value is the same.  The value may be
         longer than the host's field.
         """
-        if not 0 <= index < len(KEYS):
+        if not 0 <= index < len(KVP_AUTO_KEYS):
             return None
         if index in _CHANGING:
             self._update(index)
@@ -109,7 +100,7 @@ class AutoPool:
 
     def _set(self, index: int, value: bytes) -> None:
         if value != self._items[index][1]:
-            self._items[index] = KEYS[index], value
+            self._items[index] = KVP_AUTO_KEYS[index], value
 
     def _read_system(self) -> None:
         uname = os.uname()

@@ -51,11 +51,16 @@ class Edit:
 
 
 def change(
-    number: int, path: str, plan: Callable[[bytes], Edit], *, report: Callable[[str], object]
+    number: int,
+    path: str,
+    plan: Callable[[bytes, int], Edit],
+    *,
+    report: Callable[[str], object],
 ) -> None:
     """Make what ``plan`` returns for the file's bytes, in the hold in which it was asked.
 
-    A file that is missing is made if there is something to add; ``plan`` is then
+    ``plan`` gets the descriptor from which they were read as well.  A file that is
+    missing (descriptor -1) is made if there is something to add; ``plan`` is then
     asked again.  Bytes behind the last whole record are cut off.  The other
     arguments are those of `PoolFile`; each change waits for the disk.
 
@@ -67,7 +72,7 @@ def change(
         for create in (False, True):
             with ready.hold(write=True, create=create) as size:
                 missing = file.fd < 0
-                edit = plan(b"" if missing else read_at(file.fd, size, 0))
+                edit = plan(b"" if missing else read_at(file.fd, size, 0), file.fd)
                 if not missing:
                     _make(file, writer, size, edit)
                 if not missing or not edit.added:
@@ -78,9 +83,13 @@ def change(
 
 
 def overwrite(
-    number: int, path: str, make: Callable[[bytes], bytes], *, report: Callable[[str], object]
+    number: int,
+    path: str,
+    make: Callable[[bytes, int], bytes],
+    *,
+    report: Callable[[str], object],
 ) -> None:
-    """Put bytes of any kind in place of those that ``make`` is given.
+    """Put bytes of any kind in place of those that ``make`` is given, with their descriptor.
 
     For what is no row of records, so without the journal: a kill in between leaves
     a part of each.  An error leaves the file as it was.  A missing file is made.
@@ -91,7 +100,7 @@ def overwrite(
     try:
         with ready.hold(write=True, create=True) as size:
             old = read_at(file.fd, size, 0)
-            new = make(old)
+            new = make(old, file.fd)
             if new == old:
                 return
             try:

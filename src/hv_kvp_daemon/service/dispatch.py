@@ -22,7 +22,6 @@ auto pool is encoded once for each value.
 
 from __future__ import annotations
 
-from hv_kvp_daemon.guest.auto_pool import KEYS
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.pools.errors import PoolError
@@ -40,6 +39,7 @@ from hv_kvp_daemon.wire.uapi import (
     HV_ERROR_NOT_SUPPORTED,
     HV_S_CONT,
     HV_S_OK,
+    KVP_AUTO_KEYS,
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
@@ -92,7 +92,7 @@ class Dispatch:
         }
         #: Items of the auto pool as they were encoded last, with their replies.
         self._encoded: list[tuple[tuple[bytes, bytes] | None, bytes]]
-        self._encoded = [(None, b"")] * len(KEYS)
+        self._encoded = [(None, b"")] * len(KVP_AUTO_KEYS)
 
     def handle(self, message: Buffer) -> bytes:
         """The reply of 7432 bytes to a message of 7432 bytes."""

@@ -1,13 +1,13 @@
-"""The driver's part towards the daemon: a socket in place of ``/dev/vmbus/hv_kvp``.
+"""A simulated driver: the other end of the daemon's loopback socket.
 
-In: one message at a time.  Out: the daemon's reply, or HV_E_FAIL after the
-timeout, as the driver says it to a host.
+It stands in for hv_kvp.c: it completes the registration, hands the daemon one message at a
+time, and answers the host with HV_E_FAIL after the timeout.
 
-One rule differs from the kernel's.  Requests carry no number, and the driver
-sends a new one although the last is unanswered, so a late reply passes for the
-new request's.  Here nothing is sent before the late reply has come and has been
-thrown away: two requests are never under way, so each reply's request is known.
-What the daemon does when the kernel mixes them up is shown by the driver lab.
+One thing differs.  Requests carry no number, and the kernel's driver sends the next one
+although the last is unanswered, so a late reply is taken for the answer to the new request.
+Here nothing is sent before the late reply has come and was discarded, so the request of
+each reply is known.  What the daemon does when the kernel mixes them up is tested with the
+real driver (tests/driver).
 """
 
 from __future__ import annotations
@@ -16,44 +16,39 @@ import socket
 import time
 from typing import Final, final
 
+from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register, encode_status
-from hv_kvp_daemon.wire.uapi import (
-    HV_E_FAIL,
-    HV_UTIL_TIMEOUT,
-    KVP_OP_NAMES,
-    KVP_OP_REGISTER1,
-)
 
 from .errors import BadReplyError, NoDaemonError
 from .packet import to_daemon, to_host
 
-#: HV_DRV_VERSION in hv_kvp.c; the daemon shows it as IntegrationServicesVersion.
+#: HV_DRV_VERSION in hv_kvp.c, which the daemon serves as IntegrationServicesVersion.
 VERSION: Final = b"3.1"
 
-# Between two attempts to connect: nothing tells when a socket begins to listen.
+# Seconds between attempts to connect: there is no event for a socket that begins to listen.
 _RETRY: Final = 0.01
 
-# No socket there, nobody listens on it, or as many wait as it lets wait.
+# The socket does not exist, is not listened on, or its backlog is full.
 _NOT_YET: Final = (FileNotFoundError, ConnectionRefusedError, BlockingIOError)
 
 
 @final
 class Driver:
-    """A connection to the daemon that listens at ``path``, with the handshake done.
+    """A connection to the daemon that listens at ``path``, after its registration.
 
-    ``timeout`` is in seconds: how long to wait for the daemon, and for each reply.
+    ``timeout`` is in seconds, for the daemon to register and for each reply.
 
-    :raises NoDaemonError: nobody registered in that time, or the path cannot be used.
-    :raises BadReplyError: what came first was no registration.
+    :raises NoDaemonError: no daemon registered in that time, or the path is unusable.
+    :raises BadReplyError: the first message was not a registration.
     """
 
-    def __init__(self, path: str, timeout: float = HV_UTIL_TIMEOUT) -> None:
+    def __init__(self, path: str, timeout: float = uapi.HV_UTIL_TIMEOUT) -> None:
         self.path = path
         self.timeout = timeout
-        #: Replies that came after the host had been told HV_E_FAIL.
+        #: Replies that came after the host had got HV_E_FAIL.
         self.late_replies = 0
-        self._owed = False
+        self._reply_is_due = False
         deadline = time.monotonic() + timeout
         self._socket = self._connect(deadline)
         try:
@@ -69,59 +64,59 @@ class Driver:
         self.close()
 
     def close(self) -> None:
-        """Hang up; the daemon waits for the next host."""
+        """Close the connection; the daemon waits for the next host."""
         self._socket.close()
 
     def carry(self, packet: bytes) -> tuple[int, bytes]:
-        """Take a host's message to the daemon: the status, and the message with the answer.
+        """Answer a host's message: return the status, and the message with the answer in it.
 
-        :raises NoDaemonError: the daemon hung up.
-        :raises BadReplyError: the kernel could not use the reply.
+        :raises NoDaemonError: the daemon closed the connection.
+        :raises BadReplyError: the kernel's driver could not use the reply.
         """
         reply = self.exchange(to_daemon(packet))
         try:
             return to_host(packet, reply)
         except WireError as error:
-            name = KVP_OP_NAMES.get(packet[0], f"operation {packet[0]}")
+            name = uapi.KVP_OP_NAMES.get(packet[0], f"operation {packet[0]}")
             raise BadReplyError(f"reply to {name}, pool {packet[1]}: {error}") from error
 
     def exchange(self, message: bytes) -> bytes:
-        """Send one message of 7432 bytes and wait for its reply, of 7432 bytes as well.
+        """Send one message of 7432 bytes and return the reply, of 7432 bytes as well.
 
-        After the timeout the reply is HV_E_FAIL.  It is so, too, without anything
-        being sent, while an earlier request is still unanswered at that time.
-        What interrupts the wait ends the conversation.
+        After the timeout the reply is HV_E_FAIL.  While an earlier request is unanswered
+        that long, nothing is sent and the reply is the same.  An exception during the wait
+        (KeyboardInterrupt) closes the connection.
 
-        :raises NoDaemonError: the daemon hung up.
-        :raises BadReplyError: a reply of another size, or one that nobody asked for.
+        :raises NoDaemonError: the daemon closed the connection.
+        :raises BadReplyError: a reply of another size, or one without a request.
         """
         if len(message) != MESSAGE_SIZE:
             raise ValueError(f"a message has {MESSAGE_SIZE} bytes, not {len(message)}")
         deadline = time.monotonic() + self.timeout
-        if self._owed:
+        if self._reply_is_due:
             if self._receive(deadline) is None:
-                return encode_status(HV_E_FAIL)
-            self._owed = False
+                return encode_status(uapi.HV_E_FAIL)
+            self._reply_is_due = False
             self.late_replies += 1
         if self._receive(time.monotonic()) is not None:
-            raise BadReplyError("the daemon sent a reply that nobody asked for")
+            raise BadReplyError("the daemon sent a reply without a request")
         try:
             self._send(message)
             reply = self._receive(deadline)
         except BaseException:
-            # After Ctrl-C nobody knows whether a reply will come.
+            # A reply may or may not come now; it would be taken for that of the next request.
             self.close()
             raise
         if reply is None:
-            self._owed = True
-            return encode_status(HV_E_FAIL)
+            self._reply_is_due = True
+            return encode_status(uapi.HV_E_FAIL)
         return reply
 
     def _connect(self, deadline: float) -> socket.socket:
         while True:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            # A blocking connect waits for ever while another host is served and
-            # a second one waits already.
+            # A blocking connect would wait without end while the backlog is full: another
+            # host is served, and a second one waits.
             connection.setblocking(False)
             try:
                 connection.connect(self.path)
@@ -141,9 +136,9 @@ class Driver:
                 f"the daemon at {self.path} did not register within {self.timeout:g} s:"
                 " it hangs or serves another host"
             )
-        if registration[0] != KVP_OP_REGISTER1:
+        if registration[0] != uapi.KVP_OP_REGISTER1:
             raise BadReplyError(
-                f"operation {registration[0]} instead of REGISTER1 ({KVP_OP_REGISTER1})"
+                f"operation {registration[0]} instead of REGISTER1 ({uapi.KVP_OP_REGISTER1})"
             )
         self._send(encode_register(VERSION))
 
@@ -155,23 +150,23 @@ class Driver:
             raise self._gone(error) from error
 
     def _receive(self, deadline: float) -> bytes | None:
-        """One whole message; None when the deadline has passed."""
+        """Return one whole message; None once the deadline has passed."""
         try:
             self._socket.settimeout(max(0.0, deadline - time.monotonic()))
-            # One byte more than a message, so that a longer one shows.
+            # One byte more than a message has, to notice a longer one.
             message = self._socket.recv(MESSAGE_SIZE + 1)
         except (TimeoutError, BlockingIOError):
             return None
         except OSError as error:
             raise self._gone(error) from error
         if not message:
-            raise NoDaemonError(f"the daemon at {self.path} hung up")
+            raise NoDaemonError(f"the daemon at {self.path} closed the connection")
         if len(message) != MESSAGE_SIZE:
             size = "more" if len(message) > MESSAGE_SIZE else str(len(message))
-            raise BadReplyError(f"a message of {MESSAGE_SIZE} bytes was due, {size} came")
+            raise BadReplyError(f"a message of {MESSAGE_SIZE} bytes was expected, {size} came")
         return message
 
     def _gone(self, error: OSError) -> NoDaemonError:
         if self._socket.fileno() < 0:
-            return NoDaemonError(f"the conversation with {self.path} has ended")
-        return NoDaemonError(f"the daemon at {self.path} has gone: {error.strerror or error}")
+            return NoDaemonError(f"the connection to {self.path} is closed")
+        return NoDaemonError(f"the daemon at {self.path} is gone: {error.strerror or error}")

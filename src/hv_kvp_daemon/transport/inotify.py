@@ -1,4 +1,4 @@
-"""inotify(7): what happened to a file, or to the names in a directory.
+"""inotify(7): the events of one file, or of the names in one directory.
 
 The standard library has no inotify, so the two functions of libc are called through
 ctypes.  That costs 0.4 MiB and 1.6 ms (measured), so the daemon imports this module
@@ -25,23 +25,23 @@ IN_CREATE: Final = 0x100
 IN_DELETE: Final = 0x200
 IN_DELETE_SELF: Final = 0x400
 IN_MOVE_SELF: Final = 0x800
-IN_Q_OVERFLOW: Final = 0x4000
 IN_IGNORED: Final = 0x8000
 IN_ONLYDIR: Final = 0x1000000
 
-#: A file in the directory got other contents, or another file its name.
+#: A file in the directory was written, or a name leads to another file.
 CHANGES: Final = IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
-#: The directory itself has gone.
+#: The directory itself was removed or renamed.
 GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
 
-_EVENT: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the name behind it
+# struct inotify_event: wd, mask, cookie, and the length of the name that follows.
+_EVENT: Final = struct.Struct("iIII")
 _BUFFER: Final = 64 * 1024
 
 
 class Inotify:
     """The events of one file or directory; ``mask`` selects them.
 
-    :raises OSError: there is no such file, or no watch is left
+    :raises OSError: there is no such file, or all watches are in use
         (fs.inotify.max_user_watches).
     """
 
@@ -49,22 +49,19 @@ class Inotify:
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = _checked(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify")
         try:
-            _checked(
-                libc.inotify_add_watch(self._fd, os.fsencode(path), mask),
-                path,
-            )
+            _checked(libc.inotify_add_watch(self._fd, os.fsencode(path), mask), path)
         except OSError:
             os.close(self._fd)
             raise
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor, readable when there are events."""
         return self._fd
 
     def read(self) -> tuple[set[str], bool]:
-        """The names of all events that wait, and whether the directory itself has gone.
+        """Return the names that events are about, and whether the watched file is gone.
 
-        Lost events (a full queue) are the name ``""``: anything may have changed.
+        A full queue (IN_Q_OVERFLOW) is the name ``""``: any file may have changed.
         """
         names: set[str] = set()
         gone = False
@@ -83,7 +80,7 @@ class Inotify:
                 names.add(os.fsdecode(name))
 
     def close(self) -> None:
-        """Close the descriptor, and with it the watch."""
+        """Close the descriptor, which removes the watch."""
         os.close(self._fd)
 
 

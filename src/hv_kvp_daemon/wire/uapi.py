@@ -37,6 +37,21 @@ KVP_POOL_AUTO_EXTERNAL = 3
 KVP_POOL_AUTO_INTERNAL = 4
 KVP_POOL_COUNT = 5
 
+# The comment above struct hv_kvp_msg: the keys of the auto pool in the order of their
+# index, as Microsoft has specified them.
+KVP_AUTO_KEYS = (
+    b"FullyQualifiedDomainName",
+    b"IntegrationServicesVersion",
+    b"NetworkAddressIPv4",
+    b"NetworkAddressIPv6",
+    b"OSBuildNumber",
+    b"OSName",
+    b"OSMajorVersion",
+    b"OSMinorVersion",
+    b"OSVersion",
+    b"ProcessorArchitecture",
+)
+
 REG_SZ = 1
 REG_U32 = 4
 REG_U64 = 8
