@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig.config import AdapterConfig, adapter_config
 from hv_kvp_daemon.netconfig.program import Programs
-from tests.support.network import IFA_F_NODAD, link
+from tests.support.network import IFA_F_NODAD, link, wait_until_usable
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -28,6 +28,8 @@ def add(ip: IPRoute, index: int, address: str) -> None:
     text, _, length = address.partition("/")
     flags = {"flags": IFA_F_NODAD} if ":" in text else {}
     ip.addr("add", index=index, address=text, prefixlen=int(length), **flags)
+    if flags:
+        wait_until_usable(text)
 
 
 def ask(mac: str, root: str = "/nowhere") -> AdapterConfig:
