@@ -61,7 +61,7 @@ class Pools:
         self.dispatch = Dispatch(
             self.pools,
             self.auto,  # type: ignore[arg-type]
-            lambda _, text: self.said.append(text),
+            lambda text, reason: self.said.append(text),
             lambda *_: False,
         )
 

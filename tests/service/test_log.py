@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from hv_kvp_daemon.service import log as logs
-from hv_kvp_daemon.service.log import DEBUG, ERR, INFO, WARNING, Log
+from hv_kvp_daemon.service.log import DEBUG, ERR, INFO, WARNING, Log, Reporter
 
 
 class Lines(list[tuple[int, str]]):
@@ -43,11 +43,12 @@ def test_a_reason_is_logged_once_and_counted() -> None:
 def test_after_a_minute_the_log_says_how_many_were_held_back() -> None:
     lines = Lines()
     log = Log(lines.write)
-    log.limited("reason", "first")
-    log.limited("reason", "second")
+    report = Reporter(log)
+    report("first", "reason")
+    report("second", "reason")
     last, held_back = log._seen["reason"]
     log._seen["reason"] = (last - logs.INTERVAL, held_back)
-    log.limited("reason", "third")
+    report("third", "reason")
     assert [line for _, line in lines] == ["first", "third (1 more like this before)"]
 
 

@@ -24,6 +24,7 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 if TYPE_CHECKING:
+    from hv_kvp_daemon.service.log import Reporter
     from hv_kvp_daemon.transport.selector import TransportSelector
 
 
@@ -57,7 +58,7 @@ class Trial:
             Notifier(),
             page,
             "/p",
-            lambda reason, message: self.logged.append((reason, message)),
+            cast("Reporter", lambda text, reason="": self.logged.append((reason, text))),
         )
         self.page = page
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -140,7 +141,7 @@ def test_a_reload_and_the_end_are_announced(trial: Trial) -> None:
 @pytest.mark.parametrize("status", [HV_E_FAIL, HV_ERROR_NOT_SUPPORTED])
 def test_the_message_of_a_failing_request_is_its_reason(trial: Trial, status: int) -> None:
     trial.publisher.ready()
-    trial.publisher.problem("reason", "the disk is full")
+    trial.publisher.report("the disk is full", "reason")
     trial.publisher.served(KVP_OP_SET, 1.0, encode_status(status))
     assert trial.logged == [("reason", "the disk is full")]
     failure = trial.status.last_failure
@@ -151,7 +152,7 @@ def test_the_message_of_a_failing_request_is_its_reason(trial: Trial, status: in
 
 def test_a_message_of_a_request_that_succeeded_explains_no_other(trial: Trial) -> None:
     trial.publisher.ready()
-    trial.publisher.problem("reason", "a program was slow")
+    trial.publisher.report("a program was slow", "reason")
     trial.publisher.served(4, 1.0, encode_status(HV_S_OK))
     trial.publisher.served(KVP_OP_SET, 2.0, encode_status(HV_E_FAIL))
     failure = trial.status.last_failure

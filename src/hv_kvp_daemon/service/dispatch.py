@@ -70,20 +70,20 @@ NOT_SUPPORTED = encode_status(HV_ERROR_NOT_SUPPORTED)
 class Dispatch:
     """Answers requests from the pools, the auto pool and the network configuration.
 
-    ``limited(reason, message)`` logs what failed; see `service.log.Log.limited`.  ``wait``
-    ends early at a signal to end; see `service.signals.Signals.wait`.
+    ``report(message, reason)`` logs what failed; see `service.log.Reporter`.  ``wait`` ends
+    early at a signal to end; see `service.signals.Signals.wait`.
     """
 
     def __init__(
         self,
         pools: PoolDirectory,
         auto_pool: AutoPool,
-        limited: Callable[[str, str], None],
+        report: Callable[[str, str], object],
         wait: Wait,
     ) -> None:
         self._pools = pools
         self._auto_pool = auto_pool
-        self._limited = limited
+        self._report = report
         self._wait = wait
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
@@ -106,12 +106,12 @@ class Dispatch:
             if perform is not None:
                 return perform(decode_request(message))
         except FieldError as error:
-            self._limited("field", f"unusable request for pool {pool}: {error}")
+            self._report(f"unusable request for pool {pool}: {error}", "field")
             return FAIL
         except PoolError as error:
-            self._limited(f"{error.pool}: {error.reason}", str(error))
+            self._report(str(error), f"{error.pool}: {error.reason}")
             return FAIL
-        self._limited(f"operation {operation}", f"operation {operation} is not supported")
+        self._report(f"operation {operation} is not supported", f"operation {operation}")
         return NOT_SUPPORTED
 
     def _enumerate(self, pool: int, index: int) -> bytes:
@@ -163,9 +163,9 @@ class Dispatch:
         try:
             config = adapter_config(adapter_id, self._wait, self._report_ip)
         except OSError as error:
-            self._limited("ip", f"GET_IP_INFO: {error}")
+            self._report(f"GET_IP_INFO: {error}", "ip")
             return FAIL
         return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
 
     def _report_ip(self, text: str) -> None:
-        self._limited(f"ip: {text}", f"GET_IP_INFO: {text}")
+        self._report(f"GET_IP_INFO: {text}", f"ip: {text}")

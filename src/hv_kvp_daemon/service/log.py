@@ -31,12 +31,7 @@ INTERVAL = 60.0
 
 
 class Log:
-    """Writes messages of priority ``level`` or more urgent with ``write(priority, line)``.
-
-    Rooms that know no log get one of its methods: `warning` or `notice` to report a
-    message, `limited` for what may happen with each request, `dropped` for messages that
-    are not served.
-    """
+    """Writes messages of priority ``level`` or more urgent with ``write(priority, line)``."""
 
     def __init__(self, write: Callable[[int, str], None], level: int = INFO) -> None:
         self._write = write
@@ -49,8 +44,21 @@ class Log:
         """Write with another function from now on."""
         self._write = write
 
-    def log(self, priority: int, message: str) -> None:
-        """Log a message as one line; control characters are written as escapes."""
+    def log(self, priority: int, message: str, reason: str = "") -> None:
+        """Log a message as one line; control characters are written as escapes.
+
+        With a ``reason``, at most one a minute for each: the next one says how many were
+        left out.  There must be few reasons, because each is remembered.
+        """
+        if reason:
+            now = time.monotonic()
+            last, held_back = self._seen.get(reason, (-INTERVAL, 0))
+            if now - last < INTERVAL:
+                self._seen[reason] = (last, held_back + 1)
+                return
+            self._seen[reason] = (now, 0)
+            if held_back:
+                message += f" ({held_back} more like this before)"
         if priority <= self.level:
             self._write(priority, printable(message))
 
@@ -70,24 +78,26 @@ class Log:
         self.log(DEBUG, message)
 
     def dropped(self, reason: str, detail: str) -> None:
-        """Count a message that is not served, and log it as `limited` does."""
+        """Count a message that is not served, and log it at most once a minute per reason."""
         self.on_drop()
-        self.limited(reason, f"dropped: {reason} ({detail})")
+        self.log(WARNING, f"dropped: {reason} ({detail})", reason)
 
-    def limited(self, reason: str, message: str) -> None:
-        """Log a warning at most once a minute per reason.
 
-        The next one for the reason says how many were left out.  ``reason`` must be one of
-        few, because each is remembered.
-        """
-        now = time.monotonic()
-        last, held_back = self._seen.get(reason, (-INTERVAL, 0))
-        if now - last < INTERVAL:
-            self._seen[reason] = (last, held_back + 1)
-            return
-        self._seen[reason] = (now, 0)
-        more = f" ({held_back} more like this before)" if held_back else ""
-        self.warning(message + more)
+class Reporter:
+    """A log callback of one priority: ``report(message)`` or ``report(message, reason)``.
+
+    Rooms below `service` know no log and are given one of these, or in tools and tests any
+    function that takes a message.  ``reason`` is that of `Log.log`.
+    """
+
+    __slots__ = ("_log", "_priority")
+
+    def __init__(self, log: Log, priority: int = WARNING) -> None:
+        self._log = log
+        self._priority = priority
+
+    def __call__(self, message: str, reason: str = "") -> None:
+        self._log.log(self._priority, message, reason)
 
 
 def to_terminal(priority: int, line: str) -> None:

@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     logs.log_uncaught(log)
     _set_process_name()
+    report = logs.Reporter(log)
     page = None
     try:
         # Held until the process ends.  A simulated host's daemon stands in
@@ -77,36 +78,36 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             _status_path(options.transport),
             pool_dir=options.pool_dir,
             addresses=options.addresses,
-            report=log.warning,
+            report=report,
         )
         log.on_drop = page.count_dropped
         signals = Signals()
         pools = PoolDirectory(
             options.pool_dir,
             sync=not options.no_sync,
-            report=log.warning,
+            report=report,
             pause=signals.pause,
         )
         pools.open_all()
         if options.clear_stale:
             from hv_kvp_daemon.pools.stale import clear_stale  # noqa: PLC0415
 
-            clear_stale(pools, log.notice)
+            clear_stale(pools, logs.Reporter(log, logs.NOTICE))
         auto_pool = AutoPool(
             address_source(options.addresses),
-            FqdnLookup(signals.wait, log.warning),
-            report=log.warning,
+            FqdnLookup(signals.wait, report),
+            report=report,
         )
         selector = TransportSelector(
             options.transport,
-            log.notice,
+            logs.Reporter(log, logs.NOTICE),
             log.dropped,
             trace=(lambda *seen: log.debug(netlink(*seen)))
             if log.level == logs.DEBUG
             else None,
         )
-        publisher = Publisher(selector, Notifier(), page, options.pool_dir, log.limited)
-        dispatch = Dispatch(pools, auto_pool, publisher.problem, signals.wait)
+        publisher = Publisher(selector, Notifier(), page, options.pool_dir, report)
+        dispatch = Dispatch(pools, auto_pool, publisher.report, signals.wait)
         trace = options.foreground or log.level == logs.DEBUG
         server = Server(
             pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace

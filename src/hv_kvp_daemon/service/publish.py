@@ -10,10 +10,9 @@ from hv_kvp_daemon.wire.uapi import HV_S_CONT, HV_S_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hv_kvp_daemon.transport.selector import TransportSelector
 
+    from .log import Reporter
     from .notify import Notifier
     from .status_page import StatusPage
 
@@ -25,17 +24,18 @@ _SUCCESS = (HV_S_OK.to_bytes(4, "little"), HV_S_CONT.to_bytes(4, "little"))
 class Publisher:
     """Publishes the state of ``selector.link`` and what became of requests.
 
-    ``limited(reason, message)`` logs a message; see `service.log.Log.limited`.
+    ``report`` logs messages; `Publisher.report` takes its place where they are reasons for
+    a failed request.
     """
 
     __slots__ = (
         "_answered",
         "_busy",
-        "_limited",
         "_notifier",
         "_pool_dir",
-        "_problem",
         "_published",
+        "_reason",
+        "_report",
         "_requests",
         "_selector",
         "page",
@@ -47,14 +47,14 @@ class Publisher:
         notifier: Notifier,
         page: StatusPage,
         pool_dir: str,
-        limited: Callable[[str, str], object],
+        report: Reporter,
     ) -> None:
         self._selector = selector
         self._notifier = notifier
         self.page = page
         self._pool_dir = pool_dir
-        self._limited = limited
-        self._problem = ""
+        self._report = report
+        self._reason = ""
         self._published: tuple[str, bool, str, bytes] | None = None
         self._requests = page.requests
         self._answered = page.answered
@@ -87,13 +87,13 @@ class Publisher:
         self._busy[0] = 0.0
         status = reply[:4]
         if status not in _SUCCESS:
-            self.page.failed(operation, int.from_bytes(status, "little"), now, self._problem)
-        self._problem = ""
+            self.page.failed(operation, int.from_bytes(status, "little"), now, self._reason)
+        self._reason = ""
 
-    def problem(self, reason: str, message: str) -> None:
-        """Log a message; if the request fails, it is the reason on the status page."""
-        self._problem = message
-        self._limited(reason, message)
+    def report(self, message: str, reason: str = "") -> None:
+        """Log a message; if the request fails, the status page has it as the reason."""
+        self._reason = message
+        self._report(message, reason)
 
     def _state(self) -> tuple[str, bool, str, bytes]:
         link = self._selector.link
