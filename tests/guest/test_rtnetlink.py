@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from hv_kvp_daemon.wire.route import Route
 
-NETLINK_GET_STRICT_CHK = 12
 PATIENCE = 60.0
 
 
@@ -143,6 +142,14 @@ def test_default_routes_of_every_kind_are_read() -> None:
                 (v6, 254, 80, [(a, "fd01::3")]),
             ]
         )
+        filtered = rtnetlink._dump(
+            routes_request, uapi.RTM_NEWROUTE, decode_route, filtered=True
+        )
+        assert {each.table for each in routes} > {254}
+        assert {(each.table, each.type) for each in filtered} == {(254, uapi.RTN_UNICAST)}
+        assert [shape(each) for each in filtered if each.dst_len == 0] == [
+            each for each in found if each[1] == 254
+        ]
         (near,) = (each for each in routes if each.dst == b"\x0a\0\1\0")
         assert (near.dst_len, near.table, near.default) == (24, 254, False)
 
@@ -164,7 +171,7 @@ def test_a_kernel_that_checks_strictly_takes_each_request(
 ) -> None:
     with contextlib.closing(rtnetlink._open()) as sock:
         sock.settimeout(PATIENCE)
-        sock.setsockopt(uapi.SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_GET_STRICT_CHK, 1)
         port = sock.getsockname()[0]
         dump = Dump(9, port)
         sock.sendto(make(9, port), (0, 0))
@@ -405,3 +412,11 @@ def test_noise_from_others_does_not_prolong_the_time_limit(
     monkeypatch.setattr(rtnetlink, "TIMEOUT", 0.05)
     with pytest.raises(TimeoutError, match="no end within"):
         ask(monkeypatch, Answering(Endless(), sender=99))
+
+
+def test_a_kernel_that_cannot_filter_is_asked_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Linux before 4.20 does not know the option."""
+    monkeypatch.setattr(uapi, "NETLINK_GET_STRICT_CHK", 9999)
+    assert isinstance(rtnetlink.default_routes(), list)

@@ -68,7 +68,9 @@ def default_routes() -> list[route.Route]:
 
     :raises OSError: see above.
     """
-    return _dump(route.routes_request, uapi.RTM_NEWROUTE, route.decode_default_route)
+    return _dump(
+        route.routes_request, uapi.RTM_NEWROUTE, route.decode_default_route, filtered=True
+    )
 
 
 class ChangeNotice:
@@ -143,15 +145,31 @@ def _open(flags: int = 0) -> _socket.socket:
     return sock
 
 
+def _filter_dumps(sock: _socket.socket) -> None:
+    try:
+        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_GET_STRICT_CHK, 1)
+    except OSError as error:
+        # Linux before 4.20, which sends everything.
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+
+
 def _dump(
     make_request: Callable[[int, int], bytes],
     type_: int,
     decode: Callable[[bytes | memoryview], Value | None],
+    *,
+    filtered: bool = False,
 ) -> list[Value]:
-    """Repeat a request until its answer is consistent; decode the messages of one type."""
+    """Repeat a request until its answer is consistent; decode the messages of one type.
+
+    With ``filtered`` the kernel sends only what the request's fixed part names, if it can.
+    """
     deadline = time.monotonic() + TIMEOUT
     for _ in range(TRIES):
         sock = _open()
+        if filtered:
+            _filter_dumps(sock)
         try:
             found = _try_dump(sock, make_request, type_, decode, deadline)
         except RefusedError as error:

@@ -76,8 +76,12 @@ class Route:
 
 
 def routes_request(seq: int, pid: int) -> bytes:
-    """Encode a request for the routes of all families and tables."""
-    payload = RTMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
+    """Encode a request for the unicast routes of the main table, of all families.
+
+    The kernel sends only these under NETLINK_GET_STRICT_CHK (Linux 4.20); otherwise it
+    ignores the table and the type, and sends all routes.
+    """
+    payload = RTMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, uapi.RT_TABLE_MAIN, 0, 0, uapi.RTN_UNICAST, 0)
     return dump_request(uapi.RTM_GETROUTE, seq, pid, payload)
 
 
