@@ -73,6 +73,7 @@ class FakeSelector:
     def __init__(self) -> None:
         self.link = FakeLink()
         self.started = 0
+        self.considered = 0
         self.deadlines = 0
         self.events: list[tuple[int, int]] = []
         #: What a call of `on_event` or `on_deadline` does beside handing on a request.
@@ -80,6 +81,9 @@ class FakeSelector:
 
     def start(self) -> None:
         self.started += 1
+
+    def consider(self) -> None:
+        self.considered += 1
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
         """A message is received where the descriptor is the link's last."""
@@ -292,6 +296,14 @@ def test_request_after_request_is_answered_and_counted(setup: Setup) -> None:
         "served 0",
     ]
     assert set(setup.waits) == {None}, "an idle daemon sleeps without a timeout"
+
+
+def test_whether_to_change_over_is_considered_after_anything_but_a_request(
+    setup: Setup,
+) -> None:
+    setup.run(setup.ask(GET), setup.ask(SET))
+    # At the start, with the first look at what to watch, and when it is told to end.
+    assert setup.selector.considered == 3
 
 
 def test_it_is_ready_when_registering_has_been_tried_and_says_when_it_ends(

@@ -294,3 +294,4 @@ def test_a_forged_change_is_not_handed_on(
     under.ask(encode_request(Request(1, 0, b"key", b"forged")))
     assert under.connector.receive() is None
     assert under.dropped == {FOREIGN_SENDER: 1}
+    assert under.connector.stranger == 4711

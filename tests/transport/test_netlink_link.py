@@ -19,7 +19,7 @@ from hv_kvp_daemon.transport.connector import SUPERSEDED
 from hv_kvp_daemon.transport.driver import SETTLE
 from hv_kvp_daemon.transport.errors import TransportError
 from hv_kvp_daemon.transport.link import LONGEST_DELAY
-from hv_kvp_daemon.transport.netlink_link import PATIENCE, NetlinkLink
+from hv_kvp_daemon.transport.netlink_link import LOOK_INTERVAL, PATIENCE, NetlinkLink
 
 REQUEST = memoryview(b"a request")
 
@@ -32,6 +32,7 @@ class FakeConnector:
 
     def __init__(self) -> None:
         self.version = b""
+        self.stranger = 0
         self.registrations = 0
         self.arrives: list[memoryview | bytes] = []
         self.dropped: list[tuple[str, str]] = []
@@ -359,6 +360,53 @@ def test_a_device_that_cannot_be_watched_is_reported(
     setup.link.start()
     assert "cannot watch" in setup.said[0]
     assert setup.connector.registrations == 1
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_stranger_who_sends_what_only_the_driver_sends_is_named_and_ends_auto(
+    tmp_path: Path, *, insist: bool
+) -> None:
+    setup = Setup(tmp_path, insist=insist)
+    setup.registered()
+    setup.connector.stranger = 1
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is (REQUEST if insist else None)
+    assert setup.connector.stranger == 0
+    text = setup.said[-1] if insist else setup.link.obstacle
+    assert text.startswith("another process sends messages of the driver's kind: ")
+    assert text.endswith("(pid 1)")
+    said = len(setup.said)
+    setup.connector.stranger = 1
+    setup.link.receive()
+    assert len(setup.said) == said, "the same is said once"
+    setup.link.close()
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
+) -> None:
+    setup = Setup(tmp_path, insist=insist)
+    setup.registered()
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is REQUEST
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711, 1})
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is REQUEST, "it is not looked for with each request"
+    later = time.monotonic() + LOOK_INTERVAL
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is (REQUEST if insist else None)
+    assert "another member" in (setup.said[-1] if insist else setup.link.obstacle)
+    setup.link.close()
+
+
+def test_what_was_in_the_way_is_over_when_the_driver_has_answered(setup: Setup) -> None:
+    setup.link.start()
+    setup.link.obstacle = "somebody was in the way"
+    setup.connector.arrives = [b"3.1"]
+    setup.link.receive()
+    assert setup.link.obstacle == ""
 
 
 def test_replies_and_newer_requests_are_the_connectors(setup: Setup) -> None:

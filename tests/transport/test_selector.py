@@ -129,10 +129,9 @@ def test_auto_stays_with_netlink_that_serves() -> None:
     selection.selector.start()
     link = selection.netlink
     link.version = b"3.1"
-    # What was in the way once is over when the driver has answered.
-    link.obstacle = "somebody was in the way"
     assert selection.selector.on_event(0, 0) is REQUEST
     assert selection.selector.on_deadline() is REQUEST
+    selection.selector.consider()
     assert selection.selector.link is link
     assert not selection.said
 
@@ -156,6 +155,7 @@ def test_auto_takes_the_device_where_netlink_cannot_serve(when: str, why: str) -
         selection.selector.on_event(0, 0)
     else:
         selection.selector.on_deadline()
+    selection.selector.consider()
     assert selection.took_device()
     assert link.closed
     text = {
@@ -171,10 +171,19 @@ def test_auto_waits_where_there_is_no_device(fakes: Path) -> None:
     selection = Selection("auto")
     selection.netlink.obstacle = "another member"
     selection.selector.start()
+    selection.selector.consider()
     assert not selection.netlink.closed
     fakes.touch()
-    selection.selector.on_deadline()
+    selection.selector.consider()
     assert selection.took_device()
+
+
+def test_netlink_that_was_asked_for_is_not_left() -> None:
+    selection = Selection("netlink")
+    selection.selector.start()
+    selection.netlink.obstacle = "another member"
+    selection.selector.consider()
+    assert not selection.netlink.closed
 
 
 @pytest.mark.parametrize("when", ["event", "deadline"])

@@ -220,7 +220,8 @@ class Server:
         return FAIL
 
     def _note_state(self) -> None:
-        """Take the driver's version, and publish the state if it has changed."""
+        """Change over if need be, take the driver's version, publish a changed state."""
+        self._selector.consider()
         link = self._selector.link
         if link.version:
             self._auto_pool.driver_version = link.version

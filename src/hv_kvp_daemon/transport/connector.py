@@ -80,6 +80,8 @@ class Connector:
         # Two buffers: a newer datagram must not overwrite the request being served.
         self._spare, self._used = _make_buffer(), _make_buffer()
         self.version = b""
+        #: Port id of another process that has sent a message of the driver's kind; 0: none.
+        self.stranger = 0
         self._socket = _join() if sock is None else sock
         queue = select.poll()
         queue.register(self._socket.fileno(), select.POLLIN)
@@ -147,13 +149,18 @@ class Connector:
     def _is_request(self, size: int, sender: int) -> bool:
         """Whether what was read is one; takes the version from the driver's answer."""
         datagram, message = self._spare
-        if sender != 0:
-            self.drop(FOREIGN_SENDER, f"{size} bytes from port id {sender}")
-            return False
         try:
             frame.unpack(datagram[:size])
         except frame.FrameError as error:
-            self.drop(error.reason, str(error))
+            reason, detail = error.reason, str(error)
+        else:
+            reason, detail = "", ""
+            if sender:
+                self.stranger = sender
+        if sender:
+            reason, detail = FOREIGN_SENDER, f"{size} bytes from port id {sender}"
+        if reason:
+            self.drop(reason, detail)
             return False
         if message[0] == KVP_OP_REGISTER1 and (version := decode_version(message)):
             self.version = version

@@ -10,6 +10,7 @@ Facts that shape this module (measured on the driver, Linux 6.1):
   alive, both would then serve: 294 of 300 answers were wrong.
 - When anybody else opens the device, the driver leaves netlink for good, and nothing says
   so over netlink: the host gets no more answers.  inotify on the node reports the open.
+- Any local user may send to the group's members, and on Linux 6.6 and later join the group.
 - A driver that is loaded again announces its device a moment before it can be spoken to
   (`driver`), and says nothing over netlink.
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .inotify import Inotify
+
+#: Seconds between two looks at who else is in the group, while the host asks.
+LOOK_INTERVAL = 60.0
 
 #: Seconds for which registrations go unanswered before another way is looked for.
 PATIENCE = 3.0
@@ -82,6 +86,7 @@ class NetlinkLink(Link):
         #: Reports who opens the device.
         self._opens: Inotify | None = None
         self._patience_ends = 0.0
+        self._next_look = 0.0
         #: The driver has sent a request, so it knows us even if it has never answered.
         self._served = False
         self._doing = _REGISTERING
@@ -241,13 +246,38 @@ class NetlinkLink(Link):
 
     def receive(self) -> memoryview | None:
         request = self._connector.receive()
+        if (self._connector.stranger or time.monotonic() >= self._next_look) and self.serving:
+            self._look_around()
+            if self.obstacle and not self._insist:
+                # The device will be taken, for which the driver fails what is pending.
+                return None
         if self._connector.version != self.version:
             self.version = self._connector.version
+            self.obstacle = ""
             self.registered("netlink")
         if request is not None and not self._served:
             self._served = True
             self.settle()
         return request
+
+    def _look_around(self) -> None:
+        """Look who else speaks or listens in the group, which ends netlink under `auto`.
+
+        Nothing says that somebody joins, and on Linux 6.6 and later any local user can.
+        """
+        stranger, self._connector.stranger = self._connector.stranger, 0
+        self._next_look = time.monotonic() + LOOK_INTERVAL
+        if stranger:
+            sender = f"{process_name(stranger)} (pid {stranger})"
+            trouble = f"another process sends messages of the driver's kind: {sender}"
+        elif rivals := self._rivals():
+            trouble = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+        else:
+            return
+        if self._insist:
+            self.say(trouble)
+        elif os.path.exists(self._path):
+            self.obstacle = trouble
 
     def newer(self) -> memoryview | None:
         return self._connector.newer()

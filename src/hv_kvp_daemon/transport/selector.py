@@ -80,27 +80,22 @@ class TransportSelector:
             if not self._auto:
                 raise
             self._take_device(str(error))
-        self._consider()
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
         """Hand on what happened to a descriptor; the request that came with it, if any."""
         try:
-            request = self.link.on_event(fd, events)
+            return self.link.on_event(fd, events)
         except TransportError as error:
             self._cannot_register(error)
             return None
-        self._consider()
-        return request
 
     def on_deadline(self) -> memoryview | None:
         """Tell the link that its deadline has passed; the request that was found, if any."""
         try:
-            request = self.link.on_deadline()
+            return self.link.on_deadline()
         except TransportError as error:
             self._cannot_register(error)
             return None
-        self._consider()
-        return request
 
     def _cannot_register(self, error: TransportError) -> None:
         if self._auto:
@@ -109,10 +104,13 @@ class TransportSelector:
             self.link.say(str(error))
             self.link.retry_later()
 
-    def _consider(self) -> None:
-        """Under auto, leave a netlink link that does not serve, if there is another way."""
+    def consider(self) -> None:
+        """Under auto, leave a netlink link that cannot serve, if there is another way.
+
+        To be called after anything but a request.
+        """
         link = self.link
-        if not self._auto or not isinstance(link, NetlinkLink) or link.version:
+        if not self._auto or not isinstance(link, NetlinkLink):
             return
         why = link.obstacle or ("no answer over netlink" if link.unanswered else "")
         if why and os.path.exists(DEVICE):
