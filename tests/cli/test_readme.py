@@ -13,7 +13,7 @@ import pytest
 
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
-from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, PATIENCE
@@ -143,7 +143,7 @@ def test_the_daemon_starts_as_readme_says(daemon: RunningDaemon, option: str) ->
     path = f"{daemon.directory}/of-its-own"
     words = (option, "--transport", f"loopback:{path}", "--pool-dir", f"{path}.pools")
     with DaemonProcess(*words) as running:
-        with SimulatedHost(Driver(path, PATIENCE)) as host:
+        with SimulatedHost(SimulatedDriver(path, PATIENCE)) as host:
             assert host.set(0, "shown.key", "v") == 0
         assert ("shown.key" in running.stderr) == (option == "--foreground")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -32,6 +33,15 @@ def test_what_is_there_is_readable_at_once() -> None:
     # The end of the file, too.
     assert wait_readable(read_end, 0)
     os.close(read_end)
+
+
+@pytest.mark.parametrize("seconds", [3_000_000, math.inf])
+def test_a_wait_may_be_longer_than_poll_takes(seconds: float) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"x")
+    assert wait_readable(read_end, seconds)
+    for fd in (read_end, write_end):
+        os.close(fd)
 
 
 def test_what_comes_ends_the_wait() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hv_kvp_daemon.simhost import exchange
 from hv_kvp_daemon.simhost.exchange import Exchange
-from hv_kvp_daemon.simhost.simulated_host import IpInfo
+from hv_kvp_daemon.simhost.simulated_host import HostIpInfo
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_S_CONT,
@@ -85,5 +85,5 @@ def test_an_adapter_that_is_not_there_has_no_pairs(host: SimulatedHost) -> None:
 
 
 def test_a_configuration_goes_with_its_adapter(host: SimulatedHost) -> None:
-    answer = exchange.set_ip_info(host, IpInfo("{guid}", ip="192.0.2.1"))
+    answer = exchange.set_ip_info(host, HostIpInfo("{guid}", ip="192.0.2.1"))
     assert answer[:3] == (KVP_OP_SET_IP_INFO, 0, "{guid}")

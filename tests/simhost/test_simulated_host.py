@@ -218,6 +218,6 @@ class OddDriver:
     ],
 )
 def test_an_answer_that_a_host_would_not_take_is_reported(driver: OddDriver, text: str) -> None:
-    host = SimulatedHost(driver)  # type: ignore[arg-type]  # stands in for a Driver
+    host = SimulatedHost(driver)  # type: ignore[arg-type]  # stands in for a SimulatedDriver
     with pytest.raises(BadReplyError, match=text):
         host.enumerate(EXTERNAL, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from hv_kvp_daemon.simhost.errors import EnumerationError
 from hv_kvp_daemon.simhost.simulated_host import (
-    IpInfo,
+    HostIpInfo,
     SimulatedHost,
     key_body,
     value_body,
@@ -177,9 +177,9 @@ def test_an_unknown_operation_is_not_supported(
 def test_an_adapter_that_is_not_there_has_no_configuration(host: SimulatedHost) -> None:
     status, info = host.get_ip_info("00:15:5D:00:00:00")
     assert status != HV_S_OK
-    assert info == IpInfo()
+    assert info == HostIpInfo()
 
 
 def test_a_configuration_cannot_be_set_yet(host: SimulatedHost) -> None:
     """Until the issue of SET_IP_INFO is done."""
-    assert host.set_ip_info(IpInfo("{guid}", ip="192.0.2.1")) == HV_ERROR_NOT_SUPPORTED
+    assert host.set_ip_info(HostIpInfo("{guid}", ip="192.0.2.1")) == HV_ERROR_NOT_SUPPORTED

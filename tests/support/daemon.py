@@ -9,7 +9,7 @@ from typing import final
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
-from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 
 # No measure of speed: only a test that fails waits so long.
@@ -50,7 +50,7 @@ class RunningDaemon(DaemonProcess):
 
     def host(self, timeout: float = PATIENCE) -> SimulatedHost:
         """A host that has connected; ``timeout`` (seconds) holds for each reply."""
-        return SimulatedHost(Driver(self.path, timeout))
+        return SimulatedHost(SimulatedDriver(self.path, timeout))
 
     def pool(self, number: int) -> PoolFile:
         """A pool as a program of the guest uses it; what it reports is an error."""

@@ -23,6 +23,10 @@ else:
     import _signal as signal
 
 
+# The longest wait in milliseconds that poll(2) takes.
+_INT_MAX = (1 << 31) - 1
+
+
 def set_process_name(name: str) -> None:
     """Set the name that ps and pgrep show, at most 15 bytes (proc(5), comm).
 
@@ -40,7 +44,7 @@ def wait_readable(fd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     ends = time.monotonic() + seconds
-    while not poll.poll(max(0, int((ends - time.monotonic()) * 1000) + 1)):
+    while not poll.poll(int(max(0, min((ends - time.monotonic()) * 1000 + 1, _INT_MAX)))):
         if time.monotonic() >= ends:
             return False
     return True

@@ -24,9 +24,9 @@ from hv_kvp_daemon.wire import uapi
 
 from . import transcript
 from .daemon_process import DaemonProcess
-from .driver import VERSION, Driver
 from .errors import HostError
 from .exchange import Exchange, delete_key, enumerate_index, get_key, set_key
+from .simulated_driver import VERSION, SimulatedDriver
 from .simulated_host import SimulatedHost
 
 #: For each list of Msvm_KvpExchangeDataItem: the Source of its items, its name, and the
@@ -193,7 +193,7 @@ def run() -> None:
             _write(f"$ hv-kvp-daemon {' '.join(options).replace(directory, '$DIR')} &")
             _write("\n" + transcript.heading())
             try:
-                with SimulatedHost(Driver(path, _PATIENCE)) as host:
+                with SimulatedHost(SimulatedDriver(path, _PATIENCE)) as host:
                     Demo(host).hold(pools)
             except HostError as error:
                 raise UnexpectedError(f"{error} ({daemon.last_words})") from error

@@ -11,7 +11,7 @@ from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.message import status_name
 
 if TYPE_CHECKING:
-    from .simulated_host import IpInfo, SimulatedHost
+    from .simulated_host import HostIpInfo, SimulatedHost
 
 
 class Exchange(NamedTuple):
@@ -93,6 +93,6 @@ def get_ip_info(host: SimulatedHost, adapter: str) -> Exchange:
     return Exchange(uapi.KVP_OP_GET_IP_INFO, 0, adapter, status, info.ip, found)
 
 
-def set_ip_info(host: SimulatedHost, info: IpInfo) -> Exchange:
+def set_ip_info(host: SimulatedHost, info: HostIpInfo) -> Exchange:
     """SET_IP_INFO."""
     return Exchange(uapi.KVP_OP_SET_IP_INFO, 0, info.adapter, host.set_ip_info(info))

@@ -1,7 +1,7 @@
 """A simulated Hyper-V host: requests in a host's terms, and answers checked as a host does.
 
 Its methods are those of the host in the driver tests (``tests/driver/lab/hvhost.py``), which
-talks to the kernel's own driver.  Here `Driver` stands in for it, and no versions are
+talks to the kernel's own driver.  Here `SimulatedDriver` stands in for it, and no versions are
 negotiated.
 """
 
@@ -21,7 +21,7 @@ from .packet import ENUMERATE_DATA, GET_DATA, IP_VALUE, KEY, SIZES, VALUE
 from .utf16 import wide
 
 if TYPE_CHECKING:
-    from .driver import Driver
+    from .simulated_driver import SimulatedDriver
 
 #: UTF-16 units that a host can send, without the NUL.
 HOST_KEY_UNITS: Final = uapi.HV_KVP_EXCHANGE_MAX_KEY_SIZE // 2 - 1
@@ -42,7 +42,7 @@ class Status(int):
     __str__ = __repr__
 
 
-class IpInfo(NamedTuple):
+class HostIpInfo(NamedTuple):
     """The body of GET_IP_INFO and SET_IP_INFO; the items of lists are separated by ``;``."""
 
     adapter: str = ""
@@ -62,7 +62,7 @@ class SimulatedHost:
     or number that a host's message cannot hold.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: SimulatedDriver) -> None:
         self.driver = driver
 
     def __enter__(self) -> SimulatedHost:
@@ -131,18 +131,18 @@ class SimulatedHost:
             yield key, value
             index += 1
 
-    def get_ip_info(self, adapter: str, family: int = 0) -> tuple[Status, IpInfo]:
+    def get_ip_info(self, adapter: str, family: int = 0) -> tuple[Status, HostIpInfo]:
         """GET_IP_INFO; return the status and the adapter's configuration, empty on error."""
         status, answer = self._ask(
-            _ip_message(uapi.KVP_OP_GET_IP_INFO, IpInfo(adapter, family))
+            _ip_message(uapi.KVP_OP_GET_IP_INFO, HostIpInfo(adapter, family))
         )
         if status != uapi.HV_S_OK:
-            return status, IpInfo()
+            return status, HostIpInfo()
         adapter_raw, family, dhcp, *lists = IPADDR_VALUE.unpack_from(answer, IP_VALUE)
         texts = (raw.decode("utf-16-le").partition("\0")[0] for raw in (adapter_raw, *lists))
-        return status, IpInfo(next(texts), family, dhcp, *texts)
+        return status, HostIpInfo(next(texts), family, dhcp, *texts)
 
-    def set_ip_info(self, info: IpInfo) -> Status:
+    def set_ip_info(self, info: HostIpInfo) -> Status:
         """SET_IP_INFO."""
         return self._ask(_ip_message(uapi.KVP_OP_SET_IP_INFO, info))[0]
 
@@ -168,7 +168,7 @@ def key_body(key: bytes, size: int | None = None) -> bytes:
     return struct.pack("<I", length) + key.ljust(uapi.HV_KVP_EXCHANGE_MAX_KEY_SIZE, b"\0")
 
 
-def _ip_message(op: int, info: IpInfo) -> bytes:
+def _ip_message(op: int, info: HostIpInfo) -> bytes:
     return bytes([op, 0]) + IPADDR_VALUE.pack(
         _limited("adapter", info.adapter, uapi.MAX_ADAPTER_ID_SIZE - 1),
         info.family,

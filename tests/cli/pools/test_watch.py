@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from hv_kvp_daemon.cli.pools.watch import Watcher
+from hv_kvp_daemon.transport.inotify import CHANGES, Inotify
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, PATIENCE, Pools, Terminal
 from tests.support.daemon import RunningDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class Watch:
@@ -170,3 +175,11 @@ def test_it_sleeps_while_nothing_happens(pools: Pools, watch: Callable[..., Watc
     before = process.num_ctx_switches().voluntary
     pools("list")  # time goes by, and reading is no change
     assert process.num_ctx_switches().voluntary - before <= 1
+
+
+def test_the_timeout_ends_the_wait_although_there_are_events(tmp_path: Path) -> None:
+    """A pool that changes all the time must not keep the command from ending."""
+    watcher = Watcher(str(tmp_path), (1,), time.monotonic())
+    with contextlib.closing(Inotify(str(tmp_path), CHANGES)) as events:
+        (tmp_path / ".kvp_pool_1").write_bytes(b"")
+        assert not watcher._wait(events)

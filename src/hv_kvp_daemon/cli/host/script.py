@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from hv_kvp_daemon.cli import arguments
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.simhost import exchange
-from hv_kvp_daemon.simhost.simulated_host import IpInfo
+from hv_kvp_daemon.simhost.simulated_host import HostIpInfo
 from hv_kvp_daemon.wire import uapi
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def take(host: SimulatedHost, options: argparse.Namespace) -> Exchange:
             return exchange.set_ip_info(host, _ip_info(options))
 
 
-def _ip_info(options: argparse.Namespace) -> IpInfo:
+def _ip_info(options: argparse.Namespace) -> HostIpInfo:
     family = (uapi.ADDR_FAMILY_IPV4 if "." in options.address else 0) | (
         uapi.ADDR_FAMILY_IPV6 if ":" in options.address else 0
     )
-    return IpInfo(
+    return HostIpInfo(
         options.adapter,
         family,
         int(options.dhcp),

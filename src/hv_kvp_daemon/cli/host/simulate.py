@@ -25,8 +25,8 @@ from hv_kvp_daemon.cli.command import (
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.simhost import transcript
 from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
-from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.simhost.errors import HostError
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.message import status_name
@@ -89,7 +89,7 @@ def _connected(options: argparse.Namespace) -> Iterator[SimulatedHost]:
     if options.transport is not None:
         if options.pool_dir is not None:
             raise UsageError("--pool-dir is for the daemon that is started without --transport")
-        with SimulatedHost(Driver(options.transport, options.timeout)) as host:
+        with SimulatedHost(SimulatedDriver(options.transport, options.timeout)) as host:
             yield host
         return
     with tempfile.TemporaryDirectory(prefix="hv-kvp-host-") as directory:
@@ -98,7 +98,7 @@ def _connected(options: argparse.Namespace) -> Iterator[SimulatedHost]:
         words = ("-n", "--transport", f"loopback:{path}", "--pool-dir", pools)
         with DaemonProcess(*words, "--log-level", "warning") as daemon:
             try:
-                with SimulatedHost(Driver(path, options.timeout)) as host:
+                with SimulatedHost(SimulatedDriver(path, options.timeout)) as host:
                     yield host
             finally:
                 for line in daemon.stderr.splitlines():

@@ -22,7 +22,7 @@ from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.stale import boot_time
 from hv_kvp_daemon.wire import uapi
 
-from . import backup, files, validation
+from . import backup, pool_files, validation
 from .diff import split_records
 from .validation import DAMAGE, NOTE, Finding
 
@@ -85,10 +85,10 @@ def _repair(path: str) -> None:
     for number in present:
         if any(each.level == DAMAGE for each in _journal_findings(path, number)):
             # Opened for writing, a pool is recovered first.
-            with files.OpenPool(path, number, write=True) as pool:
+            with pool_files.OpenPool(path, number, write=True) as pool:
                 pool.count()
     damaged = [number for number in present if not _is_clean(path, number)]
-    files.require_writable(path, damaged)
+    pool_files.require_writable(path, damaged)
     for number in damaged:
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
             _clean(path, number)
@@ -96,7 +96,7 @@ def _repair(path: str) -> None:
 
 def _is_clean(path: str, number: int) -> bool:
     try:
-        data = files.read(path, number)
+        data = pool_files.read(path, number)
     except PoolError:
         return True  # what it is instead is among the findings
     return validation.clean(data) == data
@@ -131,7 +131,7 @@ def _pool_findings(path: str, number: int) -> Iterable[Finding]:
     except FileNotFoundError:
         return
     try:
-        data = files.read(path, number)
+        data = pool_files.read(path, number)
     except PoolError as error:
         advice = ""
         if isinstance(error.__cause__, PermissionError):
@@ -155,7 +155,7 @@ def _pool_findings(path: str, number: int) -> Iterable[Finding]:
 
 def _journal_findings(path: str, number: int) -> Iterable[Finding]:
     try:
-        journal = files.interrupted_change(path, number)
+        journal = pool_files.interrupted_change(path, number)
     except PoolError as error:
         yield Finding(NOTE, f"journal not checked: {error.reason}", advice="run as root")
         return

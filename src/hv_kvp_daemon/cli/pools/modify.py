@@ -18,7 +18,7 @@ from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
 
 from . import split_values
 from .diff import diff
-from .files import OpenPool, require_writable
+from .pool_files import OpenPool, require_writable
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
 
-from .files import OpenPool
+from .pool_files import OpenPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
 
-from . import backup, files, split_values
+from . import backup, pool_files, split_values
 from .diff import diff, split_records
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _export(options: argparse.Namespace) -> int:
     pools = {}
     for number in dict.fromkeys(options.pool) or arguments.FILES:
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-            pools[POOL_NAMES[number]] = _document(files.read(path, number))
+            pools[POOL_NAMES[number]] = _document(pool_files.read(path, number))
     jsontext.show({"version": _VERSION, "pools": pools})
     return EXIT_DONE
 
@@ -102,9 +102,9 @@ def _import(options: argparse.Namespace) -> int:
         raise UsageError("--exact restores whole files, so it cannot --merge")
     pools = _load(options)
     path = arguments.directory(options)
-    files.require_writable(path, pools)
+    pool_files.require_writable(path, pools)
     if not options.merge:
-        lost = sum(_lost(files.read(path, number), new) for number, new in pools.items())
+        lost = sum(_lost(pool_files.read(path, number), new) for number, new in pools.items())
         question = f"Remove what the document does not have ({lost} records)?"
         if lost and not terminal.confirmed(question, yes=options.yes):
             return EXIT_DONE
@@ -135,7 +135,7 @@ def _overwrite(path: str, number: int, new: bytes) -> None:
             backup.write(path, number, old, fd)
         return new
 
-    if new or files.read(path, number):
+    if new or pool_files.read(path, number):
         edit.overwrite(number, pool_path(path, number), copy, report=terminal.say)
 
 

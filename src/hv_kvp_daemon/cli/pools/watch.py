@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
-from hv_kvp_daemon.cli.waiting import readable
+from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.transport import inotify
 
-from .files import OpenPool
+from .pool_files import OpenPool
 
 if TYPE_CHECKING:
     Values = dict[bytes, list[bytes]]
@@ -31,7 +32,7 @@ _MARKS: Final = {"present": "=", "added": "+", "changed": "~", "deleted": "-"}
 _COLORS: Final = {"added": terminal.GREEN, "changed": terminal.YELLOW, "deleted": terminal.RED}
 
 
-class Change(NamedTuple):
+class Event(NamedTuple):
     """One record that was added, changed or deleted, or is present at the start."""
 
     kind: str
@@ -78,7 +79,7 @@ def _watch(options: argparse.Namespace) -> int:
     return EXIT_NOT_FOUND
 
 
-def _show(change: Change, *, as_json: bool) -> None:
+def _show(change: Event, *, as_json: bool) -> None:
     pool = POOL_NAMES[change.pool]
     if as_json:
         jsontext.show_line(
@@ -107,7 +108,7 @@ class Watcher:
         self._known: dict[int, Values] = {}
         self._reported: dict[int, str] = {}
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[Event]:
         """Yield all records that are there, as ``present``, and then what happens."""
         while (events := self._open()) is not None:
             with contextlib.closing(events):
@@ -118,7 +119,7 @@ class Watcher:
                         yield from self._compare(self._files[name])
                     if gone:
                         break
-                    if not readable(events.fileno(), self._deadline):
+                    if not self._wait(events):
                         return
                     names, gone = events.read()
 
@@ -146,10 +147,15 @@ class Watcher:
             with contextlib.closing(events):
                 # What was made between the look and the watch causes no event.
                 nearer = os.path.join(place, os.path.relpath(path, place).split(os.sep)[0])
-                if not os.path.isdir(nearer) and not readable(events.fileno(), self._deadline):
+                if not os.path.isdir(nearer) and not self._wait(events):
                     return None
 
-    def _compare(self, number: int) -> Iterator[Change]:
+    def _wait(self, events: inotify.Inotify) -> bool:
+        """Wait for events; False once the deadline has passed, even if there are some."""
+        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        return left > 0 and wait_readable(events.fileno(), left)
+
+    def _compare(self, number: int) -> Iterator[Event]:
         new = self._read(number)
         if new is None:
             return
@@ -159,12 +165,12 @@ class Watcher:
         for key in dict.fromkeys([*old, *new]):
             before, after = old.get(key, []), new.get(key, [])
             for value in before[len(after) :]:
-                yield Change("deleted", number, key, value)
+                yield Event("deleted", number, key, value)
             for was, value in zip(before, after, strict=False):
                 if was != value:
-                    yield Change("changed", number, key, value)
+                    yield Event("changed", number, key, value)
             for value in after[len(before) :]:
-                yield Change("present" if first else "added", number, key, value)
+                yield Event("present" if first else "added", number, key, value)
 
     def _read(self, number: int) -> Values | None:
         """Return the values of each key; None, and one line, if the pool cannot be read."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.simhost.driver import Driver
 from hv_kvp_daemon.simhost.errors import BadReplyError, NoDaemonError
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Request,
@@ -185,7 +185,7 @@ def test_a_daemon_that_does_not_register_is_given_up(path: str) -> None:
         listener.bind(path)
         listener.listen(1)
         with pytest.raises(NoDaemonError, match=r"did not register within 0\.05 s"):
-            Driver(path, SHORT)
+            SimulatedDriver(path, SHORT)
 
 
 def test_where_as_many_hosts_wait_as_can_the_next_gives_up(path: str) -> None:
@@ -197,22 +197,22 @@ def test_where_as_many_hosts_wait_as_can_the_next_gives_up(path: str) -> None:
         listener.listen(0)
         first.connect(path)
         with pytest.raises(NoDaemonError, match="temporarily unavailable"):
-            Driver(path, SHORT)
+            SimulatedDriver(path, SHORT)
 
 
 def test_without_a_daemon_it_gives_up_at_the_deadline(path: str) -> None:
     with pytest.raises(NoDaemonError, match="No such file"):
-        Driver(path, SHORT)
+        SimulatedDriver(path, SHORT)
 
 
 def test_a_path_that_cannot_be_used_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(NoDaemonError, match="path too long"):
-        Driver(str(tmp_path / ("x" * 200)), LONG)
+        SimulatedDriver(str(tmp_path / ("x" * 200)), LONG)
 
 
 def test_a_daemon_that_listens_later_is_waited_for(fake: FakeDaemon, tmp_path: Path) -> None:
     path = str(tmp_path / "later")
-    future = fake.run(Driver, path, LONG)
+    future = fake.run(SimulatedDriver, path, LONG)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen(1)
@@ -220,7 +220,7 @@ def test_a_daemon_that_listens_later_is_waited_for(fake: FakeDaemon, tmp_path: P
         with connection:
             connection.send(encode_register())
             driver = future.result(LONG)
-            assert isinstance(driver, Driver)
+            assert isinstance(driver, SimulatedDriver)
             driver.close()
 
 

@@ -34,7 +34,7 @@ _NOT_YET: Final = (FileNotFoundError, ConnectionRefusedError, BlockingIOError)
 
 
 @final
-class Driver:
+class SimulatedDriver:
     """A connection to the daemon that listens at ``path``, after its registration.
 
     ``timeout`` is in seconds, for the daemon to register and for each reply.
@@ -57,7 +57,7 @@ class Driver:
             self._socket.close()
             raise
 
-    def __enter__(self) -> Driver:
+    def __enter__(self) -> SimulatedDriver:
         return self
 
     def __exit__(self, *_: object) -> None:
