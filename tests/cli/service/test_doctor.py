@@ -36,6 +36,11 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ({"vmbus": False}, "the bus to the host", "modprobe hv_vmbus"),
         ({"offered": False}, "does not offer Key-Value", "Enable-VMIntegrationService"),
         ({"driver": False}, "the driver is not loaded", "modprobe hv_utils"),
+        (
+            {"driver_fault": "RIP: 0010:hvutil_transport_send+0x1c/0x90 [hv_utils]"},
+            "the driver has crashed",
+            "systemctl reboot",
+        ),
         ({"device": False}, "/dev/vmbus/hv_kvp is missing", "udevadm trigger"),
         ({"connector": False}, "no netlink connector", "--transport chardev"),
         ({"other_namespace": True}, "another network namespace", "--transport chardev"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,39 @@ def test_the_unit_of_a_process_is_the_end_of_its_cgroup(
 ) -> None:
     monkeypatch.setattr(system_facts, "_read", lambda path: lines)
     assert system_facts.unit_of(7) == unit
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RIP: 0010:hvutil_transport_send+0x1c/0x90 [hv_utils]",
+        "pc : kvp_on_msg+0x120/0x3f0 [hv_utils]",
+    ],
+)
+def test_a_crash_of_the_driver_is_found_in_the_kernels_log(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text(
+        "6,1,100,-;Linux version 6.1\n"
+        "4,2,200,-;BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+        f"4,3,300,-;{line}\n"
+    )
+    assert system_facts.driver_fault(str(log)) == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "4,1,100,-;RIP: 0010:vmbus_sendpacket+0x1c/0x90 [hv_vmbus]\n",
+        "6,1,100,-;hvt_cn_callback: unexpected netlink message!\n",
+    ],
+)
+def test_other_lines_are_no_crash_of_the_driver(tmp_path: Path, text: str) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text(text)
+    assert system_facts.driver_fault(str(log)) == ""
+    assert system_facts.driver_fault(str(tmp_path / "none")) == ""
+
+
+def test_the_kernels_own_log_is_read_to_its_end() -> None:
+    assert isinstance(system_facts.driver_fault(), str)

@@ -86,7 +86,13 @@ def _guest(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _driver(facts: Facts) -> Iterator[Diagnosis]:
-    if not facts.offered:
+    if facts.driver_fault:
+        yield Diagnosis(
+            BAD,
+            f"the driver has crashed, and only a reboot brings it back: {facts.driver_fault}",
+            "systemctl reboot",
+        )
+    elif not facts.offered:
         yield Diagnosis(
             BAD,
             "the host does not offer Key-Value Pair Exchange to this guest",

@@ -7,6 +7,7 @@ not see is None.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +36,13 @@ _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"
 _PATIENCE: Final = 15
 
 _JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "--lines=3", "-q")
+
+# Where a fault happened in the driver's code: x86 writes "RIP: 0010:name+0x1c/0x90 [hv_utils]",
+# arm64 "pc : name+0x1c/0x90 [hv_utils]".
+_DRIVER_FAULT: Final = re.compile(r"\b(?:RIP|pc) ?: .*?\b(?:hvutil|hvt|kvp|hv_kvp)_\w+\+0x")
+
+# Longer than any record of /dev/kmsg (kernel/printk/printk.c, CONSOLE_EXT_LOG_MAX).
+_KMSG_RECORD: Final = 8192
 
 # Denials by SELinux and AppArmor that name a KVP daemon or its files.
 _DENIAL: Final = r"(avc: +denied|apparmor=.DENIED).*(hv.kvp|hyperv|kvp_pool)"
@@ -76,6 +84,8 @@ class Facts:
     offered: bool = True
     driver: bool = True
     device: bool = True
+    #: The line of the kernel's log that says that the driver has crashed since the boot.
+    driver_fault: str = ""
     connector: bool = True
     #: Whether the daemon, or else this process, has another network namespace than init.
     other_namespace: bool | None = False
@@ -101,6 +111,7 @@ def gather(pool_dir: str) -> Facts:
     facts.hyperv = facts.vmbus or _read(_VENDOR) == "Microsoft Corporation"
     facts.offered = facts.device or _offered()
     facts.driver = facts.device or os.path.isdir("/sys/bus/vmbus/drivers/hv_utils")
+    facts.driver_fault = driver_fault()
     facts.connector = os.path.exists("/proc/net/connector")
     try:
         facts.daemon = find()
@@ -128,6 +139,33 @@ def _read(path: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def driver_fault(path: str = "/dev/kmsg") -> str:
+    """Return the kernel's line about a fault in the KVP driver, if its log has one.
+
+    Nothing as well where this user may not read the log.  A driver that has crashed holds
+    its lock for ever, so that nothing but a reboot brings the service back.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        while True:
+            try:
+                record = os.read(fd, _KMSG_RECORD)
+            except BlockingIOError:
+                return ""  # the end of the log
+            except BrokenPipeError:
+                continue  # the next record was overwritten; the one after it is read next
+            if not record:
+                return ""
+            for line in record.decode("utf-8", "replace").splitlines():
+                if _DRIVER_FAULT.search(line):
+                    return line.partition(";")[2] or line
+    finally:
+        os.close(fd)
 
 
 def _offered() -> bool:
