@@ -21,8 +21,8 @@ OWNER = 65534
 REPAIR = ("check", "--repair")
 EXACT = ("import", "--exact", "--yes")
 
-# A record without a key, which --repair removes.
-DAMAGED = b"#!/bin/sh\n".rjust(2560, b"\0")
+# A record with bytes after the end of its key, which --repair removes.
+DAMAGED = b"#!/bin/sh\n\0rubbish".ljust(2560, b"\0")
 
 
 class UserPools:
