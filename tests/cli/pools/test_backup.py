@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -20,8 +21,8 @@ OWNER = 65534
 REPAIR = ("check", "--repair")
 EXACT = ("import", "--exact", "--yes")
 
-# A record without a key, which --repair removes.
-DAMAGED = b"#!/bin/sh\n".rjust(2560, b"\0")
+# A record with bytes after the end of its key, which --repair removes.
+DAMAGED = b"#!/bin/sh\n\0rubbish".ljust(2560, b"\0")
 
 
 class UserPools:
@@ -156,3 +157,18 @@ def test_the_copy_of_a_pool_that_nobody_touches_is_complete(user_pools: UserPool
     (copy,) = user_pools.copies()
     with open(f"{user_pools.directory}/{copy}", "rb") as file:
         assert file.read() == DAMAGED + encode(b"k", b"v")
+
+
+def test_a_copy_that_cannot_be_written_leaves_nothing(
+    user_pools: UserPools, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        assert user_pools.run(REPAIR) == 3
+    assert "No space left on device" in capsys.readouterr().err
+    assert user_pools.copies() == []
+    with open(user_pools.pool, "rb") as file:
+        assert file.read() == DAMAGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.cli import main as command_line
+from hv_kvp_daemon.cli.pools import check
 from hv_kvp_daemon.pools.change import replace
 from hv_kvp_daemon.pools.journal import Journal
 from hv_kvp_daemon.wire.record import encode
@@ -169,3 +172,15 @@ def test_an_ordinary_user_is_told_what_was_not_looked_at(user: OrdinaryUser) -> 
     assert "pool guest: not checked: only its owner may read it" in out
     assert status == 0
     assert "secret" not in out
+
+
+def test_without_the_time_of_the_boot_the_age_is_not_checked(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def boot_time(path: str) -> int:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    pools.write(0, encode(b"k", b"v"))
+    monkeypatch.setattr(check, "boot_time", boot_time)
+    assert command_line.main(["check", "--pool-dir", pools.path]) == 0
+    assert "not checked whether it is older than this boot" in capsys.readouterr().out

@@ -183,3 +183,10 @@ def test_host_and_command_see_each_others_changes() -> None:
         assert pools("get", "answer").out == "from the host\n"
         assert pools("delete", "answer", "--pool", "external").status == 0
         assert list(host.items(0)) == []
+
+
+def test_split_does_not_make_a_key_fit_that_no_record_can_hold(pools: Pools) -> None:
+    status, _, err = pools("set", "k" * 512, "v", "--split", "--force")
+    assert status == 2
+    assert "key of 512 bytes, 1 to 511 allowed" in err
+    assert not os.path.exists(pools.path)

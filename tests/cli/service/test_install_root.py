@@ -81,6 +81,19 @@ def test_no_command_is_run_for_an_image(tmp_path: Path) -> None:
     root(tmp_path).run("false")
 
 
+def test_a_command_that_fails_on_a_machine_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (root(tmp_path), root(tmp_path, dry_run=True)):
+        place._is_live = True
+        place.run("true")
+    assert capsys.readouterr().out == "run true\n"
+    machine = root(tmp_path)
+    machine._is_live = True
+    with pytest.raises(CommandError, match="false ended with status 1"):
+        machine.run("false")
+
+
 def test_a_root_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no such directory"):
         root(tmp_path / "none")
