@@ -212,8 +212,8 @@ def test_a_reply_that_came_too_late_is_said_once_and_loses_nothing(
     monkeypatch.setattr(link._device, "send", lambda _: False)
     for _ in range(2):
         link.send(encode_status(0))
-    assert [line for line in said if "too late" in line] == [
-        "a reply came too late: the driver has given the request up"
+    assert [line for line in said if "was dropped" in line] == [
+        "a reply was dropped: the driver has given up the request"
     ]
     assert link.watched is before
     link.close()

@@ -121,7 +121,7 @@ def test_a_kernel_without_a_connector_has_the_device(
     else:
         selection = Selection(transport)
         assert isinstance(selection.selector.link, FakeDevice)
-        assert selection.said == ["no netlink connector in this kernel; taking the char device"]
+        assert selection.said == ["no netlink connector in this kernel; using the char device"]
 
 
 def test_auto_stays_with_netlink_that_serves() -> None:
@@ -160,10 +160,10 @@ def test_auto_takes_the_device_where_netlink_cannot_serve(when: str, why: str) -
     assert link.closed
     text = {
         "obstacle": "another member",
-        "silence": "no answer over netlink",
+        "silence": "the driver does not answer over netlink",
         "error": "connection refused",
     }
-    assert selection.said == [f"{text[why]}; taking the char device"]
+    assert selection.said == [f"{text[why]}; using the char device"]
 
 
 def test_auto_waits_where_there_is_no_device(fakes: Path) -> None:

@@ -86,7 +86,7 @@ def check_auto_takes_the_device_in_another_network_namespace() -> None:
         ]
     )
     wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
-    assert "taking the char device" in daemon.stderr
+    assert "using the char device" in daemon.stderr
     is_served(daemon)
     assert daemon.stop() == 0
 
