@@ -1,4 +1,4 @@
-"""Dumps and events of a real kernel, and what becomes of bad answers."""
+"""Dumps and events of a real kernel, and malformed answers."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_an_answer_that_is_not_the_kernels_is_not_taken() -> None:
         assert [each.address for each in rtnetlink.addresses()] == [b"\x0a\0\0\1"]
 
 
-# What no kernel can be made to do: a socket that answers as it is told.
+# Answers that no kernel can be made to send: a fake socket gives them.
 
 PORT, SEQ = 4711, rtnetlink._SEQ
 LOCAL = rtattr.pack(uapi.IFA_LOCAL, b"\x0a\0\0\1")
@@ -288,7 +288,7 @@ def refused(number: int) -> bytes:
 
 
 class Answering:
-    """Sockets that answer their question with the next row of a script, again and again."""
+    """Sockets that answer each request with the next row of a script."""
 
     def __init__(self, *script: list[bytes | OSError], sender: int = 0, flags: int = 0) -> None:
         self._script = iter(script)
@@ -346,7 +346,7 @@ def test_an_inconsistent_answer_is_asked_for_again(
     assert answering.questions == 3
 
 
-def test_one_that_never_becomes_consistent_is_an_oserror(
+def test_an_answer_that_never_becomes_consistent_is_an_oserror(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad: list[bytes | OSError] = [answer() + done(flags=uapi.NLM_F_DUMP_INTR)]
@@ -414,9 +414,9 @@ def test_noise_from_others_does_not_prolong_the_time_limit(
         ask(monkeypatch, Answering(Endless(), sender=99))
 
 
-def test_a_kernel_that_cannot_filter_is_asked_all_the_same(
+def test_a_kernel_that_cannot_filter_is_queried_without_a_filter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Linux before 4.20 does not know the option."""
+    """Linux before 4.20 does not have the option."""
     monkeypatch.setattr(uapi, "NETLINK_GET_STRICT_CHK", 9999)
     assert isinstance(rtnetlink.default_routes(), list)

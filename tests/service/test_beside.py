@@ -1,4 +1,4 @@
-"""What the host is told beside neighbours that do anything: what the file has, each time."""
+"""ENUMERATE returns the contents of the file, whatever other programs do to it meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def change(pool: PoolFile, chance: random.Random) -> None:
-    """Of our own, right behind and right before what others do."""
+    """A change by the daemon, right after and right before those of other programs."""
     key = chance.choice(KEYS)
     action = chance.random()
     if action < 0.6:
@@ -70,7 +70,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_host_is_told_what_the_file_has(tmp_path: Path, seed: int) -> None:
+def test_the_host_gets_what_the_file_has(tmp_path: Path, seed: int) -> None:
     asked, unlocked = look(str(tmp_path), seed, 3000)
     assert asked > 6000
     assert unlocked > asked // 20

@@ -1,4 +1,4 @@
-"""A host and the real daemon: what is written, what comes back, and what cannot be said."""
+"""A simulated host and the real daemon: writes, reads, and values that a host cannot send."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_each_type_arrives_as_text(
         pytest.param("\U0001f427" * 127, "\U0001f427" * 511, id="pairs"),
     ],
 )
-def test_the_longest_key_and_value_come_back_whole(
+def test_the_longest_key_and_value_are_returned_in_full(
     host: SimulatedHost, key: str, value: str
 ) -> None:
     assert host.set(GUEST, key, value) == HV_S_OK
@@ -84,10 +84,10 @@ def test_the_longest_key_and_value_come_back_whole(
     assert host.delete(GUEST, key) == HV_S_OK
 
 
-def test_the_last_unit_that_a_host_can_send_is_kept_but_not_shown(
+def test_the_last_unit_that_a_host_can_send_is_stored_but_not_returned(
     common: RunningDaemon, host: SimulatedHost
 ) -> None:
-    """The driver takes 255 and 1023 units and gives back 254 and 1022."""
+    """The driver accepts 255 and 1023 units and returns 254 and 1022."""
     key, value = "k" * HOST_KEY_UNITS, "v" * HOST_VALUE_UNITS
     assert host.set(EXTERNAL, key, value) == HV_S_OK
     assert host.get(EXTERNAL, key) == (HV_S_OK, "v" * 1022)
@@ -148,7 +148,7 @@ def test_a_record_with_bytes_that_are_no_text_hides_nothing(
     st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=HOST_KEY_UNITS // 2),
     st.text(max_size=HOST_VALUE_UNITS // 2),
 )
-def test_any_text_comes_back_as_the_driver_cuts_it(
+def test_any_text_is_returned_as_the_driver_cuts_it(
     module_daemon: RunningDaemon, key: str, value: str
 ) -> None:
     stored_key, stored = to_utf8(wide(key), 511), to_utf8(wide(value), 2047)
@@ -196,7 +196,7 @@ def test_a_status_shows_its_name() -> None:
 
 
 class OddDriver:
-    """A driver whose answer to ENUMERATE is odd."""
+    """A driver with a malformed answer to ENUMERATE."""
 
     def __init__(self, kind: int, key_size: int, value_size: int, key: bytes = b"") -> None:
         self._sizes = struct.pack("<III", kind, key_size, value_size)

@@ -1,8 +1,7 @@
 """The real daemon as a process, and the driver's end of its loopback socket.
 
-For tests of the process itself: nothing waits for READY=1, the daemon may detach,
-and a message is what a test says.  `tests.support.daemon` has a daemon that serves
-and a host.
+It is for tests of the process itself: nothing waits for READY=1, the daemon may detach,
+and a test sends any message.  `tests.support.daemon` has a daemon that serves, and a host.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Peer:
 
 
 def connect(path: str, watch: Callable[[], object] = lambda: None) -> Peer:
-    """Connect as soon as somebody listens; what ``watch`` raises meanwhile ends the wait."""
+    """Connect as soon as a process listens; an exception of ``watch`` ends the wait."""
     ends = time.monotonic() + DEADLINE
     while True:
         try:
