@@ -302,7 +302,7 @@ def test_whether_to_change_over_is_considered_after_anything_but_a_request(
     setup: Setup,
 ) -> None:
     setup.run(setup.ask(GET), setup.ask(SET))
-    # At the start, with the first look at what to watch, and when it is told to end.
+    # At the start, with the first watched descriptors, and at the signal to end.
     assert setup.selector.considered == 3
 
 

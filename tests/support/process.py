@@ -79,7 +79,7 @@ def connect(path: str, watch: Callable[[], object] = lambda: None) -> Peer:
             return Peer(path)
         except (FileNotFoundError, ConnectionRefusedError):  # noqa: PERF203 - that is the wait
             watch()
-            assert time.monotonic() < ends, f"nobody listens on {path}"
+            assert time.monotonic() < ends, f"no process listens on {path}"
             select.select([], [], [], 0.01)
 
 

@@ -403,7 +403,7 @@ def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
 
 def test_an_obstacle_is_over_when_the_driver_has_answered(setup: Setup) -> None:
     setup.link.start()
-    setup.link.obstacle = "somebody was in the way"
+    setup.link.obstacle = "another process held the device"
     setup.connector.arrives = [b"3.1"]
     setup.link.receive()
     assert setup.link.obstacle == ""

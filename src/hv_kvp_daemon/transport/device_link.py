@@ -3,7 +3,7 @@
 Closing and reopening the device resets both sides after any failure.  While the device is
 missing or open in another process, the link tries to open it at least every 2 s, and at
 once when the kernel announces it.  It listens to these announcements (uevents) only while
-it has no device.
+it has no device, since each interface of each container causes one.
 """
 
 from __future__ import annotations

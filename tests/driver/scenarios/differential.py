@@ -59,9 +59,9 @@ DIFFERENCES = {
     "unknown value type": "the driver cannot pass such a value on; C acknowledges the SET "
     "and keeps the old value or stores heap bytes",
     "auto pool change": "the auto pool is no file: what C acknowledges, no host reads back",
-    "auto pool GET": "C looks into a pool file that nobody writes",
+    "auto pool GET": "C reads a pool file that no program writes",
     "GET value": "C puts no value where the driver reads it; the status is compared",
-    "duplicates deleted": "P10: C removes the first only, and the value behind it comes back",
+    "duplicates deleted": "P10: C removes the first only, so the second value becomes visible",
     "invalid UTF-8": "P24: C passes it on, and the driver ends the host's enumeration there",
     "unknown operation": "T12: C acknowledges what it did not do",
     "pool above 4": "T13: C reads beyond its table and may end, so it is not asked",
@@ -317,7 +317,7 @@ class Theirs(Run):
     def ask_pool(self, step: Step, keys: list[bytes]) -> list[Reply]:
         key = step.key.encode()
         if not key:
-            # What other programs left behind a torn record may look like one without a key.
+            # The rest of another program's partial record may look like one without a key.
             known = step.act == "set" or key in keys
             self.in_vain(step, S_OK if known else S_CONT)
             return self.differs("empty key", E_FAIL)

@@ -207,7 +207,7 @@ def check_one_mac_of_bond_bridge_vlan_and_virtual_function() -> None:
     ip("link add link eth1 name eth1.5 type vlan id 5")
     ip("link set eth1.5 up")
     ip("addr add 198.51.100.4/24 dev eth1.5")
-    # Its parent has an address nobody gave it.
+    # Its parent has a link-local address only.
     assert ours(mac).ip == "198.51.100.4"
     drop("eth1.5")
     assert ours(mac).ip == "fe80::1"

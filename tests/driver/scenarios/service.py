@@ -188,7 +188,7 @@ class NameServer:
                 query, client = self._socket.recvfrom(512)
                 if not query:
                     return
-                # The question ends behind the name's empty label, the type and the class;
+                # The question ends after the name's empty label, the type and the class;
                 # the answer points back to its name.
                 question = query[12 : query.index(b"\0", 12) + 5]
                 answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + self._address
