@@ -94,7 +94,7 @@ class Disk(Calls):
     """As `Calls`, for a death of the machine: `lose_power` leaves what the disk has then.
 
     Of each file it is what was flushed, and of the sectors and the lengths since
-    any that ``random`` chooses; a length with the blocks that it takes in.
+    any that ``random`` chooses.
     """
 
     def __init__(self, directory: str, nth: int = 0) -> None:
@@ -131,6 +131,8 @@ class Disk(Calls):
     def _cut(self, fd: int, length: int) -> bytes:
         """What a file can be like on the disk before its length is: its last block cleared."""
         raw = content(os.readlink(f"/proc/self/fd/{fd}"))
+        if length >= len(raw):
+            return raw
         end = min(-(-length // PAGE) * PAGE, len(raw))
         return raw[:length] + bytes(end - length) + raw[end:]
 
@@ -146,13 +148,11 @@ class Disk(Calls):
 def _mixed(states: list[bytes], random: Random) -> bytes:
     size = len(random.choice(states))
     flushed = len(states[0])
-    # What a file is longer by was written before the length, if it begins with a new
-    # block; within a block that the file has the length can be there alone.
-    grown = size > flushed and flushed % PAGE == 0
     sectors = []
     for at in range(0, size, SECTOR):
         choices = [s[at : at + SECTOR] for s in states if len(s) > at]
         if at >= flushed:
-            choices = choices[-1:] if grown else [b"", *choices]
+            # Of what a file is longer by, the length may be there before the bytes.
+            choices = [b"", *choices]
         sectors.append(random.choice(choices).ljust(min(SECTOR, size - at), b"\0"))
     return b"".join(sectors)[:size]

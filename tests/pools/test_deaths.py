@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import Calls, DeadError, content
-from tests.pools.trial import (
+from tests.pools.crash_cases import (
     Records,
     after_delete,
     after_set,

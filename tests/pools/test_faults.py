@@ -80,9 +80,24 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
 REFUSALS = (errno.ENOSPC, errno.EIO, errno.EROFS)
 FAULTS = [
     # The journal by pwritev, and then the file: by pwritev what moves.
-    *(("pwritev", number, name, 1) for number in REFUSALS for name in CHANGES),
+    *(
+        ("pwritev", number, name, 1)
+        for number in REFUSALS
+        for name in ("modify", "delete", "delete last")
+    ),
     *(("pwritev", number, "delete", 2) for number in REFUSALS),
-    *(("pwrite", n, name, 1) for n in REFUSALS for name in ("append", "add", "modify")),
+    *(("pwrite", number, "modify", 1) for number in REFUSALS),
+    # Of an append: the journal, the value, the key.
+    *(
+        ("pwrite", number, name, nth)
+        for number in REFUSALS
+        for name in ("append", "add")
+        for nth in (1, 2, 3)
+    ),
+    *(("ftruncate", errno.EFBIG, name, 1) for name in ("append", "add")),
+    *(("fdatasync", errno.EIO, name, 2) for name in CHANGES),
+    ("fdatasync", errno.EIO, "delete", 3),
+    *(("utime", errno.EROFS, name, 1) for name in ("modify", "delete", "delete last")),
     ("ftruncate", errno.EIO, "delete", 1),
     ("ftruncate", errno.EIO, "delete last", 1),
     *(("fdatasync", errno.EIO, name, 1) for name in CHANGES),
@@ -208,14 +223,17 @@ def test_a_change_is_on_the_disk_before_the_request_ends_and_a_new_name_as_well(
     pool = make_pool(f"{public}/new/.kvp_pool_1", sync=True)
     data, names = fail("fdatasync", 0, nth=0), fail("fsync", 0, nth=0)
     pool.store(b"a", b"1")
-    assert (len(data), len(names)) == (1, 2)  # the file's name, the directory's name
+    # The value, the key; the file's name, the directory's name.
+    assert (len(data), len(names)) == (2, 2)
     pool.store(b"a", b"2")
-    pool.append(b"b", b"1")  # and the journal, and its name
-    pool.delete(b"b")
-    assert (len(data), len(names)) == (6, 3)
+    assert (len(data), len(names)) == (3, 2)
+    pool.append(b"b", b"1")
+    assert (len(data), len(names)) == (5, 2)
+    pool.delete(b"b")  # and the journal, and its name
+    assert (len(data), len(names)) == (7, 3)
     pool.delete(b"b")
     pool.records()
-    assert (len(data), len(names)) == (6, 3)
+    assert (len(data), len(names)) == (7, 3)
 
 
 def test_without_sync_nothing_is_waited_for(

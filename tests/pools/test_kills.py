@@ -11,7 +11,7 @@ import pytest
 
 from hv_kvp_daemon.pools import journal
 from tests.pools.crash import Calls, Disk
-from tests.pools.trial import (
+from tests.pools.crash_cases import (
     CHANGES,
     NEIGHBOURS,
     SIZES,

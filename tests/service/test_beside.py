@@ -12,7 +12,7 @@ from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.service.glance import NO_MORE, Glance
 from hv_kvp_daemon.wire.message import Request, encode_pair, encode_request
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE, KVP_POOL_GUEST
-from tests.pools.beside import KEYS, THINGS, Neighbour, content
+from tests.pools.concurrent_writer import KEYS, THINGS, ConcurrentWriter, content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
     pools.open_all()
     pool, glance = pools[KVP_POOL_GUEST], Glance(pools).reply
     asked = glanced = 0
-    with closing(pools), Neighbour(pool.path, seed + 1) as neighbour:
+    with closing(pools), ConcurrentWriter(pool.path, seed + 1) as neighbour:
         for _ in range(turns):
             said = chance.choice((*THINGS, *["ours"] * 4, *["nothing"] * 4))
             if said == "ours":

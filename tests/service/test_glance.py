@@ -90,7 +90,7 @@ def test_a_file_that_was_not_read_yet_is_left_to_others(pools: Pools) -> None:
         encode(b"key", b"v" * 1023),
         encode(b"key", b"value")[:-1] + b"x",
         b"key\0x".ljust(RECORD_SIZE, b"\0"),
-        bytes(RECORD_SIZE),
+        b"\0x".ljust(RECORD_SIZE, b"\0"),
         b"x" * RECORD_SIZE,
         b"a part of a record",
         encode(b"key", b"a part of a record")[:600],

@@ -10,9 +10,6 @@ from __future__ import annotations
 from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.edit import Edit
-from hv_kvp_daemon.pools.fileio import read_at
-from hv_kvp_daemon.pools.journal import Journal
-from hv_kvp_daemon.pools.shared_file import SharedFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode
 
 from . import terminal
@@ -67,12 +64,7 @@ def read(directory: str, number: int) -> bytes:
 
     :raises PoolError: it cannot be used.
     """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
-    try:
-        with file.hold() as size:
-            return read_at(file.fd, size, 0) if size else b""
-    finally:
-        file.close()
+    return edit.read(number, pool_path(directory, number), report=terminal.say)
 
 
 def interrupted(directory: str, number: int) -> str:
@@ -80,15 +72,7 @@ def interrupted(directory: str, number: int) -> str:
 
     :raises PoolError: the pool or the journal cannot be used.
     """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
-    journal = Journal(number, file.path, sync=False)
-    try:
-        # Without the hold, a change that is just being made would look like one.
-        with file.hold():
-            return journal.path if journal.pending() is not None else ""
-    finally:
-        journal.close()
-        file.close()
+    return edit.unfinished(number, pool_path(directory, number), report=terminal.say)
 
 
 def change(directory: str, number: int, plan: Callable[[bytes], Edit]) -> None:

@@ -1,15 +1,12 @@
-"""Many records of a pool changed in one hold: an import, a repair, a value in parts.
+"""Changes many records of a pool under one hold of its locks: an import, a repair, a split.
 
-In: a function from the file's bytes to what is to become of its records.  Out: the file.
-Rule: a kill or a power cut leaves every record as it was or as it is to be, whole, and
-in its place, once the next request or command has looked at the pool.  Only `overwrite`,
-for bytes that are no records, cannot promise that.
+Each single change is one that `Writer` makes, so after a kill or a power cut each record is
+as it was or as it is to be, whole and in its place, once the next request or command has
+used the pool.  Their order does the rest.  New records come first, after the last one; if
+there is no room for them, the file is as it was.  Then records change in place, and those
+that go are removed last.  So there is no moment without a key that was there and stays.
 
-Each single change is one that `Writer` makes, so what is left of it is put in order as
-that of any request.  Their order sees to the rest: new records come first, behind the
-last, and where there is no room for them the file is as it was.  Then those that change
-get their new bytes in place, and those that are to go leave last.  So there is no moment
-without a key that was there and is to stay.
+`overwrite`, for bytes that are no records, cannot promise that.
 
 The resident daemon does not import this module.
 """
@@ -20,26 +17,22 @@ import os
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import append, close_gap, replace
+from .config import PoolConfig
 from .fileio import read_at, write_at
-from .ready import assemble
+from .locked_pool import LockedPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .shared_file import SharedFile
-    from .writer import Writer
-
 
 class Edit:
     """What is to become of the whole records of a file; by default they stay as they are.
 
-    ``added`` are records that come behind the last, in this order.  ``changed`` has by
-    a record's index (from 0, before the edit) its new 2560 bytes.  ``removed`` are the
-    indices of those that go, in groups: none goes before all of the groups before its
-    own have, on the disk as well.  A group costs one wait for the disk, however many
-    records it has.
+    ``added`` are records to be appended, in this order.  ``changed`` has the new 2560 bytes
+    of a record by its index (from 0, before the edit).  ``removed`` are the indices of
+    those that go, in groups: no record of a group goes before all of the group before are
+    gone, on the disk as well.  A group costs one wait for the disk, however large it is.
     """
 
     __slots__ = ("added", "changed", "removed")
@@ -53,43 +46,42 @@ class Edit:
 def change(
     number: int, path: str, plan: Callable[[bytes], Edit], *, report: Callable[[str], object]
 ) -> None:
-    """Make what ``plan`` returns for the file's bytes, in the hold in which it was asked.
+    """Make the edit that ``plan`` returns for the file's bytes, under the same locks.
 
-    A file that is missing is made if there is something to add; ``plan`` is then
-    asked again.  Bytes behind the last whole record are cut off.  The other
-    arguments are those of `PoolFile`; each change waits for the disk.
+    A file that is missing is created if there is something to add; ``plan`` is then called
+    again.  Bytes after the last whole record are cut off.  The other arguments are those
+    of `PoolConfig`; each change waits for the disk.
 
     :raises PoolError: the file cannot be used; or a change failed, and those
-        before it were made.
+        before it are made.
     """
-    file, writer, ready = assemble(number, path, report=report)
+    file = LockedPool(PoolConfig(number, path, report=report))
     try:
-        for create in (False, True):
-            with ready.hold(write=True, create=create) as size:
+        for context in (file.writing, file.creating):
+            with context as size:
                 missing = file.fd < 0
                 edit = plan(b"" if missing else read_at(file.fd, size, 0))
                 if not missing:
-                    _make(file, writer, size, edit)
+                    _make(file, size, edit)
                 if not missing or not edit.added:
                     return
     finally:
         file.close()
-        writer.journal.close()
 
 
 def overwrite(
     number: int, path: str, make: Callable[[bytes], bytes], *, report: Callable[[str], object]
 ) -> None:
-    """Put bytes of any kind in place of those that ``make`` is given.
+    """Put bytes of any kind in place of those of the file, which ``make`` is given.
 
-    For what is no row of records, so without the journal: a kill in between leaves
-    a part of each.  An error leaves the file as it was.  A missing file is made.
+    For what is no row of records, so without the journal: a kill in between leaves a part
+    of each.  An error leaves the file as it was.  A missing file is created.
 
     :raises PoolError: the file cannot be used.
     """
-    file, writer, ready = assemble(number, path, report=report)
+    file = LockedPool(PoolConfig(number, path, report=report))
     try:
-        with ready.hold(write=True, create=True) as size:
+        with file.creating as size:
             old = read_at(file.fd, size, 0)
             new = make(old)
             if new == old:
@@ -104,34 +96,67 @@ def overwrite(
                 raise
     finally:
         file.close()
-        writer.journal.close()
 
 
-def _make(file: SharedFile, writer: Writer, size: int, edit: Edit) -> None:
+def read(number: int, path: str, *, report: Callable[[str], object]) -> bytes:
+    """Return all bytes of a pool file, under its locks; none where there is no file.
+
+    Nothing is created nor recovered.
+
+    :raises PoolError: it cannot be used.
+    """
+    file = LockedPool(PoolConfig(number, path, report=report, writable=False))
+    try:
+        with file.reading:
+            # Not as long as the context says: without records that are to be removed.
+            return b"" if file.fd < 0 else read_at(file.fd, os.fstat(file.fd).st_size, 0)
+    finally:
+        file.close()
+
+
+def unfinished(number: int, path: str, *, report: Callable[[str], object]) -> str:
+    """Return the path of the journal if it describes an unfinished change, else nothing.
+
+    Nothing is created nor recovered.
+
+    :raises PoolError: the pool or the journal cannot be used.
+    """
+    file = LockedPool(PoolConfig(number, path, report=report, writable=False))
+    journal = file.writer.journal
+    try:
+        # Without the locks, a change that is just being made would look like one.
+        with file.reading:
+            return journal.path if journal.pending() is not None else ""
+    finally:
+        file.close()
+
+
+def _make(file: LockedPool, size: int, edit: Edit) -> None:
+    writer = file.writer
     end = size // RECORD_SIZE * RECORD_SIZE
     if end < size:
         writer.cut(end)
     try:
         for number, record in enumerate(edit.added):
-            writer.commit(append(end + number * RECORD_SIZE, b"", record))
+            writer.append(end + number * RECORD_SIZE, record)
     except BaseException:
         writer.cut(end)
         raise
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE
-        writer.commit(replace(at, read_at(file.fd, RECORD_SIZE, at), record))
+        writer.replace(at, read_at(file.fd, RECORD_SIZE, at), record)
     groups = [group for group in edit.removed if group]
     if groups:
-        _remove(file, writer, groups)
+        _remove(file, groups)
 
 
-def _remove(file: SharedFile, writer: Writer, groups: Sequence[Sequence[int]]) -> None:
+def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     # Not Writer.remove: that is for all records of a key, and here the first may stay.
-    # With this in the journal, whoever comes after a kill removes what is buried.
-    writer.journal.write(close_gap(0, b"", RECORD_SIZE))
+    writer = file.writer
+    writer.journal.expect_tombstones(durable=True)
     for group in groups:
         for index in group:
-            writer.burial(index * RECORD_SIZE).apply(file.fd)
+            writer.bury(index * RECORD_SIZE, flush=False)
         file.flush()
-    writer.close_gap(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
+    writer.compact(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
     writer.journal.clear()

@@ -30,9 +30,9 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_GUEST,
 )
 
+from .config import LOCK_WAIT
 from .directory import parse_pool, pool_path
 from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
-from .locking import LOCK_WAIT
 from .pool import PoolFile
 
 if TYPE_CHECKING:

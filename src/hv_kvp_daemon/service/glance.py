@@ -34,7 +34,7 @@ class Glance:
 
     def __init__(self, pools: Iterable[PoolFile]) -> None:
         self._glances = {
-            pool.number: pool.glance for pool in pools if pool.number != KVP_POOL_AUTO
+            pool.number: pool.read_unlocked for pool in pools if pool.number != KVP_POOL_AUTO
         }
 
     def reply(self, message: Buffer) -> bytes | None:

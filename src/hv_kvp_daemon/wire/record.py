@@ -1,12 +1,9 @@
 """The record of a pool file: a key of 512 bytes, then a value of 2048, both padded with NULs.
 
-In: the 2560 bytes of a record, or a key and a value.  Out: the other.
-Rule: a field ends at its first NUL, whatever stands behind it, and what is made
-here has nothing but NULs there.
-
-Other writers leave rubbish behind the first NUL, and some fill a field to its
-last byte so that it has none: both are read.  Neither is written, since readers
-in C look for the NUL and do not stop at the field's end.
+A field ends at its first NUL, and `encode` pads it with nothing but NULs.  Other
+writers leave rubbish after the first NUL, or fill a field to its last byte so that it
+has none.  `decode` reads both.  `encode` writes neither, because readers in C look for
+the NUL and do not stop at the end of the field.
 """
 
 from __future__ import annotations
@@ -85,7 +82,7 @@ def plain_lengths(data: bytes) -> tuple[int, int] | None:
     """Return the bytes of key and value of a record that can go to the host as it is.
 
     That is nearly every record: ASCII, a key, no more than the host takes of either
-    text, and nothing but NULs behind them.  None of any other; to tell takes 0.7 us.
+    text, and nothing but NULs after them.  None for any other; the check takes 0.7 us.
     """
     key, value = data.find(0, 0, KEY_SIZE), data.find(0, KEY_SIZE) - KEY_SIZE
     if (
@@ -105,8 +102,11 @@ def encode(key: bytes, value: bytes) -> bytes:
     :raises RecordFieldError: as `check_key`, or the value has more than 2047
         bytes or a NUL.
     """
-    check_key(key)
-    _check("value", value)
+    # Written out, and not by `check_key`: each SET comes here.
+    if not 0 < len(key) <= FIELD_MAX_KEY or 0 in key:
+        raise _field_error("key", key)
+    if len(value) > FIELD_MAX_VALUE or 0 in value:
+        raise _field_error("value", value)
     return key.ljust(KEY_SIZE, b"\0") + value.ljust(VALUE_SIZE, b"\0")
 
 
@@ -115,14 +115,12 @@ def check_key(key: bytes) -> None:
 
     :raises RecordFieldError: the key is empty, has more than 511 bytes, or a NUL.
     """
-    if not key:
-        raise RecordFieldError("key", 0, FIELD_MAX_KEY)
-    _check("key", key)
+    if not 0 < len(key) <= FIELD_MAX_KEY or 0 in key:
+        raise _field_error("key", key)
 
 
-def _check(field: str, text: bytes) -> None:
-    if len(text) > _LIMITS[field]:
-        raise RecordFieldError(field, len(text), _LIMITS[field])
-    nul = text.find(b"\0")
-    if nul >= 0:
-        raise RecordFieldError(field, len(text), nul)
+def _field_error(field: str, text: bytes) -> RecordFieldError:
+    """Return the error for a text that is empty, too long, or has a NUL."""
+    limit = _LIMITS[field]
+    nul = -1 if len(text) > limit else text.find(0)
+    return RecordFieldError(field, len(text), limit if nul < 0 else nul)

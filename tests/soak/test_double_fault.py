@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.trial import NEIGHBOURS, Trial, key_of, killed_then_powerless, records
+from tests.pools.crash_cases import NEIGHBOURS, Trial, key_of, killed_then_powerless, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
