@@ -29,13 +29,25 @@ from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.library import Pool
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 from tests.pools.crash import DeadError, content
-from tests.pools.failing_disk import LOOKS, READS, Call, Die, Disk, Fault, Refuse, Short
+from tests.pools.failing_disk import (
+    LOOKS,
+    READS,
+    SIZES,
+    SYNCS,
+    WRITES,
+    Call,
+    Die,
+    Disk,
+    Fault,
+    Refuse,
+    Short,
+)
 from tests.pools.trial import after_delete, after_set, key_of, put, records, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-SIZES = (0, 0, 1, 2, 8, 8, 20, 60, 100, 126, 127, 128, 129, 130, 200, 257, 300)
+COUNTS = (0, 0, 1, 2, 8, 8, 20, 60, 100, 126, 127, 128, 129, 130, 200, 257, 300)
 
 # Seconds after which another write has another time, whatever the kernel.
 _TICK = 0.025
@@ -91,30 +103,33 @@ class Programs:
 class Weather:
     """When the disk fails and for how long, when the process is killed, and at which calls.
 
-    `turn` is called before each change, so that a fault begins within it or soon after.
+    `turn` is called before each change, so that a fault begins within it or soon after:
+    at any call, or at one that a change makes late, after which there is much to undo.
     """
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._wait = self._left = self._die_in = 0
+        self._wait = self._left = self._die_in = self._die_after = 0
         self._each = 1.0
+        self._begins_at: tuple[str, ...] = ()
         self._only = "all"
 
     def turn(self) -> None:
         chance = self._chance
-        if not self._left and chance.random() < 0.6:
-            self._wait = chance.randrange(30)
-            self._left = chance.choice((1, 1, 2, 3, 5, 8, 20, 60))
+        if chance.random() < 0.3:
+            self.clear_up()
+        if not self._left and chance.random() < 0.7:
+            self._wait = chance.choice((0, 0, chance.randrange(30)))
+            self._begins_at = chance.choice(((), SYNCS, SIZES, WRITES))
+            self._left = chance.choice((1, 2, 2, 3, 3, 4, 6, 10, 30))
             self._each = chance.choice((1.0, 0.7, 0.3))
-            self._only = chance.choice(
-                ("all", "all", "changing", "changing", "pool", "journal")
-            )
-        self._die_in = 0
-        if chance.random() < 0.25:
-            self._die_in = 1 + chance.randrange(45)
+            self._only = chance.choice(("all", "changing", "changing", "pool", "journal"))
+        # At any call; or soon after the first fault, so within what is done about it.
+        self._die_in = 1 + chance.randrange(45) if chance.random() < 0.15 else 0
+        self._die_after = 1 + chance.randrange(6) if chance.random() < 0.2 else 0
 
     def clear_up(self) -> None:
-        self._left = self._die_in = 0
+        self._left = self._die_in = self._die_after = 0
 
     def __call__(self, call: Call) -> Fault | None:
         chance = self._chance
@@ -126,9 +141,13 @@ class Weather:
         if self._wait:
             self._wait -= 1
             return None
-        if not self._left or not self._concerns(call) or chance.random() >= self._each:
+        if not self._left or (self._begins_at and call.name not in self._begins_at):
+            return None
+        self._begins_at = ()
+        if not self._concerns(call) or chance.random() >= self._each:
             return None
         self._left -= 1
+        self._die_in, self._die_after = self._die_in or self._die_after, 0
         if call.parts and chance.random() < 0.5:
             return Short(chance.choice(call.parts))
         return Refuse(chance.choice(call.errors))
@@ -182,7 +201,7 @@ class _Run:
         self._number = self._chance.choice((0, 1, 3))
         self._sync = self._chance.random() < 0.7
         self._made = 0
-        before = self._records(self._chance.choice(SIZES))
+        before = self._records(self._chance.choice(COUNTS))
         self._states: list[State] = [before]
         self._universe = {*before}
         self._programs = Programs(directory, self._number, sync=self._sync)
@@ -471,30 +490,36 @@ def wrong(raw: bytes, found: State, states: Sequence[State], universe: set[bytes
         kinds.append("a length that is no multiple of 2560")
     if found in states:
         return kinds
-    if any(not key_of(record) for record in found):
-        kinds.append("an empty record")
-    if any(key_of(record) and record not in universe for record in found):
-        kinds.append("a torn record")
-    counts = Counter(found)
-    states_counts = [Counter(state) for state in states]
-    # Of each record the fewest and the most that there may be.
-    for record in {*universe, *found}:
+    near = nearest(found, states)
+    should, there = Counter[bytes](near), Counter[bytes](found)
+    if should - there:
+        kinds.append("a lost record")
+    for record, number in (there - should).items():
         if not key_of(record):
-            continue
-        allowed = [count[record] for count in states_counts]
-        if counts[record] < min(allowed):
-            kinds.append("a lost record")
-        elif counts[record] > max(allowed) > 0:
+            kinds.append("an empty record")
+        elif record not in universe:
+            kinds.append("a torn record")
+        elif number > 1 or should[record]:
             kinds.append("a record that is there twice")
-        elif record in universe and counts[record] > max(allowed):
-            kinds.append("a deleted or an old record that is back")
-    return [*dict.fromkeys(kinds)] or ["records in another order, or half of a change"]
+        else:
+            kinds.append("a deleted record, or an old value, that is back")
+    return [*dict.fromkeys(kinds)] or ["records in another order"]
+
+
+def nearest(found: State, states: Sequence[State]) -> State:
+    """Of the files that there may be the one that is the most like the one found."""
+    there = Counter[bytes](found)
+
+    def distance(state: State) -> int:
+        should = Counter[bytes](state)
+        return (should - there).total() + (there - should).total()
+
+    return min(states, key=distance)
 
 
 def difference(found: State, states: Sequence[State]) -> list[str]:
     """Compare a file with the one, of those that there may be, that is the most like it."""
-    there: Counter[bytes] = Counter(found)
-    near = min(states, key=lambda state: (Counter[bytes](state) - there).total())
+    near = nearest(found, states)
     lines = []
     for at in range(max(len(found), len(near))):
         is_, should = found[at : at + 1], near[at : at + 1]
