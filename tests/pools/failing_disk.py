@@ -53,9 +53,13 @@ class Call(NamedTuple):
 
 
 class Refuse(NamedTuple):
-    """The call fails, and nothing is done."""
+    """The call fails; nothing is done, unless ``is_done``.
+
+    ext4 sets a file's length, for one, before it frees the blocks behind that.
+    """
 
     error: int
+    is_done: bool = False
 
 
 class Short(NamedTuple):
@@ -122,6 +126,8 @@ class Disk:
                 self.faults += 1
                 self.story.append(f"    {name} {os.path.basename(path)}: {_say(fault)}")
             if isinstance(fault, Refuse):
+                if fault.is_done:
+                    real(*arguments, **options)
                 raise OSError(fault.error, os.strerror(fault.error))
             if isinstance(fault, Die):
                 if fault.size:
@@ -188,7 +194,7 @@ def _errors(name: str, arguments: Sequence[Any]) -> Sequence[int]:
 
 def _say(fault: Fault) -> str:
     if isinstance(fault, Refuse):
-        return errno.errorcode[fault.error]
+        return f"{errno.errorcode[fault.error]}{', though done' if fault.is_done else ''}"
     if isinstance(fault, Short):
         return f"{fault.size} bytes"
     return f"killed after {fault.size} bytes" if fault.size else "killed"

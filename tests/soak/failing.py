@@ -150,7 +150,8 @@ class Weather:
         self._die_in, self._die_after = self._die_in or self._die_after, 0
         if call.parts and chance.random() < 0.5:
             return Short(chance.choice(call.parts))
-        return Refuse(chance.choice(call.errors))
+        is_done = call.name in SIZES and chance.random() < 0.2
+        return Refuse(chance.choice(call.errors), is_done)
 
     def _concerns(self, call: Call) -> bool:
         if self._only == "changing":
@@ -209,7 +210,8 @@ class _Run:
             put(self._programs.path, b"".join(before))
 
     def run(self) -> None:
-        self.story.append(f"pool {self._number}, {len(self._states[0])} records, {self._sync=}")
+        records_before = len(self._states[0])
+        self.story.append(f"pool {self._number}, {records_before} records, sync={self._sync}")
         for _ in range(self._chance.randint(3, 12)):
             self._weather.turn()
             if len(self._states) > 64:
@@ -250,7 +252,7 @@ class _Run:
             with disk:
                 change.do(self._programs)
         except PoolError as error:
-            self.story.append(f"  refused: {error.reason}")
+            self._refused(error)
             self.figures["refused"] += 1
             if disk.faults == before:
                 self.broken.append("a change that is refused by a disk that is well")
@@ -293,12 +295,12 @@ class _Run:
         index = self._chance.randrange(310)
         known = self._states[0] if len(self._states) == 1 else None
         before = self._disk.faults
-        self.story.append(f"read {key!r}, record {index}")
+        self.story.append(f"read {key[:20]!r}, record {index}")
         try:
             with self._disk:
                 value, record = programs.daemon.find(key), programs.daemon.read(index)
         except PoolError as error:
-            self.story.append(f"  refused: {error.reason}")
+            self._refused(error)
             if self._disk.faults == before:
                 self.broken.append("a read that is refused by a disk that is well")
             return
@@ -332,6 +334,9 @@ class _Run:
             for key, value in first.items()
         }:
             self.broken.append("a reply that is not what the file has")
+
+    def _refused(self, error: PoolError) -> None:
+        self.story.append(f"  refused: {error.reason.replace(self._directory, '')}")
 
     # What is done.
 
@@ -403,8 +408,9 @@ class _Run:
             [self._some_key() for _ in range(self._chance.randrange(3))] for _ in range(2)
         ]
         return Change(
-            f"import: add {[key_of(record) for record in added]}, change {[*changed]}, remove"
-            f" {removed}",
+            f"import: add {[key_of(record) for record in added]}, change"
+            f" {[key[:20] for key in changed]}, remove"
+            f" {[[key[:20] for key in group] for group in removed]}",
             lambda programs: edit.change(
                 programs.number,
                 programs.path,
