@@ -78,7 +78,7 @@ Fault = Refuse | Short | Die
 
 
 class Disk:
-    """Decides, from `__enter__` to `__exit__`, what becomes of each call for a directory.
+    """Decides what becomes of each call for a directory, from `__enter__` to `__exit__`.
 
     ``decide`` gets the call, and returns its fault, or None if it is carried out.  After a
     death no call is carried out until `revive`.  ``faults`` counts what went wrong, and

@@ -1,15 +1,13 @@
-"""A run of the campaign of a failing disk: random changes of a pool, faults, and a model.
+"""One run of the failing-disk campaign: random changes of a pool, random faults, a model.
 
-In: a seed.  Out: the promises that were broken, by kind, and the story of the run.
+The disk begins to fail at any call and fails for one call or for many: through a change,
+its undo, the changes after it and their recovery.  Some calls are short, and any of them
+can be the process's last.  At the end another process opens the pool on a healthy disk.
 
-The disk begins to fail at any call and fails for one call or for many, through a
-change, its undo, the changes after it and their recovery; some calls are short, and any can be
-the process's last.  Another process then finds the disk well again.
-
-The model is the set of files that there may be.  A change that returned has happened,
-and the file is one of those after it.  One that raised, or in which the process was
-killed, has happened or not, of an import any number of its steps; the next change that
-returns shows which.
+The model is the set of contents that the file may have.  A change that returned has
+happened.  One that raised a PoolError, or in which the process was killed, has happened
+or not; of an import, any number of its steps have.  The next change that returns has
+finished or dropped what was in doubt before it, so the file then shows which it was.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is done, by which program; and the files that it goes through from one on."""
+    """A change of the pool, and the contents that the file goes through from a given one."""
 
     text: str
     do: Callable[[Programs], object]
@@ -73,7 +71,7 @@ class Change(NamedTuple):
 
 
 class Programs:
-    """The daemon and a script with the library, each with its own descriptors."""
+    """The daemon's pool and a script's, each with its own descriptors and caches."""
 
     def __init__(self, directory: str, number: int, *, sync: bool) -> None:
         self.directory = directory
@@ -100,10 +98,10 @@ class Programs:
         self.script.close()
 
 
-class Weather:
+class FaultPlan:
     """When the disk fails and for how long, when the process is killed, and at which calls.
 
-    `turn` is called before each change, so that a fault begins within it or soon after:
+    `begin_change` is called before each change, so that a fault begins within it or soon after:
     at any call, or at one that a change makes late, after which there is much to undo.
     """
 
@@ -114,10 +112,10 @@ class Weather:
         self._begins_at: tuple[str, ...] = ()
         self._only = "all"
 
-    def turn(self) -> None:
+    def begin_change(self) -> None:
         chance = self._chance
         if chance.random() < 0.3:
-            self.clear_up()
+            self.heal()
         if not self._left and chance.random() < 0.7:
             self._wait = chance.choice((0, 0, chance.randrange(30)))
             self._begins_at = chance.choice(((), SYNCS, SIZES, WRITES))
@@ -128,7 +126,7 @@ class Weather:
         self._die_in = 1 + chance.randrange(45) if chance.random() < 0.15 else 0
         self._die_after = 1 + chance.randrange(6) if chance.random() < 0.2 else 0
 
-    def clear_up(self) -> None:
+    def heal(self) -> None:
         self._left = self._die_in = self._die_after = 0
 
     def __call__(self, call: Call) -> Fault | None:
@@ -171,10 +169,10 @@ def run(seed: int) -> Outcome:
 
 
 class _Clock:
-    """Stands still, but for a nanosecond at each look and the ticks that are waited for.
+    """A clock that stands still, but for a nanosecond a reading, until `tick`.
 
-    What a writer takes a file for, new or old, so depends on the seed and not on how
-    fast this machine is.
+    Whether a writer takes a file for recently written depends on the seed then, and not
+    on how fast this machine is.
     """
 
     def __init__(self) -> None:
@@ -195,8 +193,8 @@ class _Run:
         self.broken: list[str] = []
         self.figures: Counter[str] = Counter()
         self._chance = random.Random(f"changes {seed}")
-        self._weather = Weather(random.Random(f"faults {seed}"))
-        self._disk = Disk(directory, self._weather)
+        self._faults = FaultPlan(random.Random(f"faults {seed}"))
+        self._disk = Disk(directory, self._faults)
         self.story = self._disk.story
         self._directory = directory
         self._number = self._chance.choice((0, 1, 3))
@@ -213,9 +211,9 @@ class _Run:
         records_before = len(self._states[0])
         self.story.append(f"pool {self._number}, {records_before} records, sync={self._sync}")
         for _ in range(self._chance.randint(3, 12)):
-            self._weather.turn()
+            self._faults.begin_change()
             if len(self._states) > 64:
-                self._weather.clear_up()
+                self._faults.heal()
             if self._chance.random() < 0.2:
                 self.clock.tick()
             if self._chance.random() < 0.3:
@@ -228,8 +226,8 @@ class _Run:
             self._look_again()
 
     def _look_again(self) -> None:
-        """Another process, on a disk that is well: it reads, changes, and reads."""
-        self._weather.clear_up()
+        """Let another process read, change and read the pool on a healthy disk."""
+        self._faults.heal()
         self.story.append("another process")
         self._programs.start()
         if self._chance.random() < 0.5:
@@ -255,7 +253,7 @@ class _Run:
             self._refused(error)
             self.figures["refused"] += 1
             if disk.faults == before:
-                self.broken.append("a change that is refused by a disk that is well")
+                self.broken.append("a change that is refused on a healthy disk")
         except DeadError:
             self.figures["killed"] += 1
             disk.revive()
@@ -290,7 +288,10 @@ class _Run:
         self._states = [found]
 
     def _read(self, programs: Programs) -> None:
-        """Read under the failing disk: what is known is told, or nothing."""
+        """Read from the failing disk: the reply is an error or what the file has.
+
+        Not checked while a change is in doubt: a reader is served where recovery fails.
+        """
         key = self._some_key()
         index = self._chance.randrange(310)
         known = self._states[0] if len(self._states) == 1 else None
@@ -302,7 +303,7 @@ class _Run:
         except PoolError as error:
             self._refused(error)
             if self._disk.faults == before:
-                self.broken.append("a read that is refused by a disk that is well")
+                self.broken.append("a read that is refused on a healthy disk")
             return
         except DeadError:
             self._disk.revive()
@@ -320,10 +321,10 @@ class _Run:
     def _read_all(self) -> None:
         """Read everything by every way; the file's bytes must say the same."""
         daemon, script = self._programs.daemon, self._programs.script
-        told = [daemon.records(), [daemon.read(at) for at in range(daemon.count())]]
+        replies = [daemon.records(), [daemon.read(at) for at in range(daemon.count())]]
         pairs = dict(script)
         raw = [decode(record) for record in whole(content(self._programs.path))]
-        if told != [raw, raw]:
+        if replies != [raw, raw]:
             self.broken.append("a reply that is not what the file has")
         first: dict[bytes, bytes] = {}
         for record in raw:
@@ -338,7 +339,7 @@ class _Run:
     def _refused(self, error: PoolError) -> None:
         self.story.append(f"  refused: {error.reason.replace(self._directory, '')}")
 
-    # What is done.
+    # The changes.
 
     def _records(self, count: int) -> State:
         made = [bytes(record) for record in records(count)]
@@ -542,4 +543,4 @@ def _brief(records: State) -> str:
 
 
 def _ignore(_: str) -> None:
-    """What is reported is not looked at: the file is."""
+    """Drop a report: only the file and the replies are checked."""

@@ -1,5 +1,8 @@
 """A disk that goes on failing for some calls: through a change, its undo and the recovery.
 
+A promise is broken where an acknowledged change is not there, or anything else was lost,
+doubled, moved or torn, or an empty record is left after the next change on a healthy disk.
+
 ``HV_KVP_SOAK_SEEDS`` is the number of runs, or their seeds as ``17:18``.
 """
 
@@ -49,6 +52,7 @@ def test_what_was_acknowledged_is_there_and_nothing_else_is_harmed(
     ]
     numbers = [outcome.seed for outcome in broken]
     assert not broken, "\n\n".join((f"{len(numbers)} runs: seeds {numbers}", *stories))
-    # A seam that is passed by finds nothing.
-    assert figures["faults"] > len(seeds())
-    assert figures["acknowledged"] > len(seeds())
+    # Calls that pass by the seam would meet no fault; a few runs may meet none in any case.
+    if len(seeds()) >= 100:
+        assert figures["faults"] > len(seeds())
+        assert figures["acknowledged"] > len(seeds())
