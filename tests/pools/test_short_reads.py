@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.pools.failing_disk import READS, Call, Disk, Short
-from tests.pools.trial import Trial, key_of, records
+from tests.pools.crash_cases import Trial, key_of, records
 
 if TYPE_CHECKING:
     from hv_kvp_daemon.pools.pool import PoolFile

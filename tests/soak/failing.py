@@ -40,7 +40,7 @@ from tests.pools.failing_disk import (
     Refuse,
     Short,
 )
-from tests.pools.trial import after_delete, after_set, key_of, put, records, whole
+from tests.pools.crash_cases import after_delete, after_set, key_of, put, records, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

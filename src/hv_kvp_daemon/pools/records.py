@@ -48,15 +48,15 @@ class Records:
         self._keeps_index = False
 
     def read_unlocked(self, number: int) -> bytes | None:
-        """Without the locks: the bytes of a record, fewer after the last one.
+        """Without the locks: the bytes of a record, none after the last one.
 
-        None if the file is not known to be unchanged: lock it and read again.
+        None if the file is not known to be unchanged.  Then, or if only a part is returned,
+        lock the file and read again.
         """
         file = self._file
         if file.trusted is None:
             return None
         try:
-            # Not read_at: of a part, the rest is read under the locks.
             data = os.pread(file.fd, RECORD_SIZE, number * RECORD_SIZE)
         except (OSError, OverflowError):
             # Met again, and reported, under the locks; or no file is so long.
