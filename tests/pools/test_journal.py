@@ -71,12 +71,12 @@ def test_what_was_written_down_is_pending_until_it_is_cleared(
             *(change.kind, change.offset, change.hole, change.kept, change.old, change.new),
         )
         for state in (BACKWARD, FORWARD):
-            journal.turn(state)
+            journal.mark(state)
             entry = journal.pending()
             assert entry is not None
             assert entry.change is not None
             assert (entry.state, entry.change.new) == (state, change.new)
-        journal.turn(SWEEP)
+        journal.mark(SWEEP)
         assert pending(journal) is None
         journal.clear()
         assert journal.pending() is None
@@ -232,12 +232,11 @@ def test_a_kill_while_it_is_overwritten_leaves_the_rest_to_the_next_clear(
     journal = open_journal(public, sync=True)
     journal.write(move(0, OLD * 20, 0))
 
-    def write_a_page(fd: int, data: bytes, offset: int) -> int:
-        real(fd, data[: 4096 - offset % 4096], offset)
+    def write_a_page(fd: int, pieces: list[bytes], offset: int) -> int:
+        os.pwrite(fd, b"".join(pieces)[: 4096 - offset % 4096], offset)
         raise KeyboardInterrupt
 
-    real = os.pwrite
-    monkeypatch.setattr(os, "pwrite", write_a_page)
+    monkeypatch.setattr(os, "pwritev", write_a_page)
     with pytest.raises(KeyboardInterrupt):
         journal.clear()
     monkeypatch.undo()

@@ -46,10 +46,10 @@ class Broken:
 
     def note(self, state: bytes, change: Change | None = None) -> None:
         if change is None:
-            self._journal.expect_tombstones(durable=True)
+            self._journal.mark(SWEEP, durable=True)
         else:
             self._journal.write(change)
-            self._journal.turn(state)
+            self._journal.mark(state)
 
     def recovered(self) -> bytes:
         """Use the pool, and return its bytes; the journal must be clear then."""
@@ -210,6 +210,25 @@ def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     broken.note(FORWARD, change)
     expected = [A, *(record for record in records[1:] if record[:1] != gone)]
     assert broken.recovered() == b"".join(expected)
+
+
+@pytest.mark.parametrize("pages", range(1, 8))
+def test_the_same_where_several_records_go(broken: Broken, pages: int) -> None:
+    keys = b"bcbdebbfghi"
+    records = [encode(keys[at : at + 1], b"%d " % at * 650) for at in range(len(keys))]
+    old = b"".join(records)
+    change = move(RECORD_SIZE, old, 0)
+    left = torn(old, change.new, RECORD_SIZE, pages)
+    kept = [record for record in records if record[:1] != b"b"]
+    for gone in kept:
+        found = [left[at : at + RECORD_SIZE] for at in range(0, len(left), RECORD_SIZE)]
+        found.remove(gone)
+        if gone in found:
+            continue  # it was there twice, and the other program removed one of them
+        broken.write(A, *found, D)
+        broken.note(FORWARD, change)
+        expected = [A, *(record for record in kept if record != gone), D]
+        assert broken.recovered() == b"".join(expected), gone[:1]
 
 
 def test_a_power_cut_leaves_any_of_the_sectors(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.failing_disk import READS, Call, Disk, Short
 from tests.pools.crash_cases import Trial, key_of, records
+from tests.pools.failing_disk import READS, Call, Disk, Short
 
 if TYPE_CHECKING:
     from hv_kvp_daemon.pools.pool import PoolFile

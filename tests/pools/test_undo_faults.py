@@ -13,8 +13,8 @@ import pytest
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import DeadError, content
-from tests.pools.failing_disk import LOOKS, READS, Call, Die, Disk, Fault, Refuse, Short
 from tests.pools.crash_cases import Trial, after_delete, after_set, key_of, records, whole
+from tests.pools.failing_disk import LOOKS, READS, Call, Die, Disk, Fault, Refuse, Short
 
 if TYPE_CHECKING:
     from collections.abc import Callable

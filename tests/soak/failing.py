@@ -27,6 +27,7 @@ from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.library import Pool
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 from tests.pools.crash import DeadError, content
+from tests.pools.crash_cases import after_delete, after_set, key_of, put, records, whole
 from tests.pools.failing_disk import (
     LOOKS,
     READS,
@@ -40,7 +41,6 @@ from tests.pools.failing_disk import (
     Refuse,
     Short,
 )
-from tests.pools.crash_cases import after_delete, after_set, key_of, put, records, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

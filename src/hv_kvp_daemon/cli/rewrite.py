@@ -7,9 +7,14 @@ Rule: what only looks neither makes nor mends anything.
 
 from __future__ import annotations
 
+import os
+
 from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.edit import Edit
+from hv_kvp_daemon.pools.fileio import read_at
+from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode
 
 from . import terminal
@@ -64,7 +69,13 @@ def read(directory: str, number: int) -> bytes:
 
     :raises PoolError: it cannot be used.
     """
-    return edit.read(number, pool_path(directory, number), report=terminal.say)
+    file = _file(directory, number)
+    try:
+        with file.reading:
+            # Not as long as the context says: that leaves out what is to be removed.
+            return b"" if file.fd < 0 else read_at(file.fd, os.fstat(file.fd).st_size, 0)
+    finally:
+        file.close()
 
 
 def interrupted(directory: str, number: int) -> str:
@@ -72,7 +83,20 @@ def interrupted(directory: str, number: int) -> str:
 
     :raises PoolError: the pool or the journal cannot be used.
     """
-    return edit.unfinished(number, pool_path(directory, number), report=terminal.say)
+    file = _file(directory, number)
+    journal = file.writer.journal
+    try:
+        # Without the locks, a change that is just being made would look like one.
+        with file.reading:
+            return journal.path if journal.pending() is not None else ""
+    finally:
+        file.close()
+
+
+def _file(directory: str, number: int) -> LockedPool:
+    """A pool file that is neither created nor recovered."""
+    path = pool_path(directory, number)
+    return LockedPool(PoolConfig(number, path, report=terminal.say, writable=False))
 
 
 def change(directory: str, number: int, plan: Callable[[bytes], Edit]) -> None:

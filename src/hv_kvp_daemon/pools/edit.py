@@ -19,6 +19,7 @@ from hv_kvp_daemon.wire.record import RECORD_SIZE
 
 from .config import PoolConfig
 from .fileio import read_at, write_at
+from .journal import SWEEP
 from .locked_pool import LockedPool
 
 TYPE_CHECKING = False
@@ -98,39 +99,6 @@ def overwrite(
         file.close()
 
 
-def read(number: int, path: str, *, report: Callable[[str], object]) -> bytes:
-    """Return all bytes of a pool file, under its locks; none where there is no file.
-
-    Nothing is created nor recovered.
-
-    :raises PoolError: it cannot be used.
-    """
-    file = LockedPool(PoolConfig(number, path, report=report, writable=False))
-    try:
-        with file.reading:
-            # Not as long as the context says: without records that are to be removed.
-            return b"" if file.fd < 0 else read_at(file.fd, os.fstat(file.fd).st_size, 0)
-    finally:
-        file.close()
-
-
-def unfinished(number: int, path: str, *, report: Callable[[str], object]) -> str:
-    """Return the path of the journal if it describes an unfinished change, else nothing.
-
-    Nothing is created nor recovered.
-
-    :raises PoolError: the pool or the journal cannot be used.
-    """
-    file = LockedPool(PoolConfig(number, path, report=report, writable=False))
-    journal = file.writer.journal
-    try:
-        # Without the locks, a change that is just being made would look like one.
-        with file.reading:
-            return journal.path if journal.pending() is not None else ""
-    finally:
-        file.close()
-
-
 def _make(file: LockedPool, size: int, edit: Edit) -> None:
     writer = file.writer
     end = size // RECORD_SIZE * RECORD_SIZE
@@ -153,7 +121,7 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
 def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     # Not Writer.remove: that is for all records of a key, and here the first may stay.
     writer = file.writer
-    writer.journal.expect_tombstones(durable=True)
+    writer.journal.mark(SWEEP, durable=True)
     for group in groups:
         for index in group:
             writer.bury(index * RECORD_SIZE, flush=False)

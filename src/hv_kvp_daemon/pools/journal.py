@@ -1,10 +1,9 @@
 """The journal of a pool: the change that is being made, written down before it is made.
 
-The file ``.hv_kvp_journal_1`` stands beside ``.kvp_pool_1``.  It is not named
-``.kvp_pool_*`` because tools list those.  The first change that needs it creates it, with
-room for the largest entry of a pool without duplicates, so that a full disk does not
-prevent a change or a delete; and with mode 0600, since a pool may be as private as that.
-It has no lock of its own: the locks of the pool cover it.
+The file ``.hv_kvp_journal_1`` stands beside ``.kvp_pool_1``; tools list ``.kvp_pool_*``.
+The first change that needs it creates it, with room for the largest entry of a pool
+without duplicates, so that a full disk does not prevent a change or a delete; and with
+mode 0600, since a pool may be as private as that.  The locks of the pool cover it.
 
 It holds one entry at most, which begins with the state (8 bytes):
 
@@ -19,17 +18,16 @@ The state is no part of the sealed bytes, so one write of 8 bytes turns an entry
 state to another.  After it come the length of the longest entry since the journal was
 clear (u64), the seal (u64), and the change: kind (u32), offset (u64), hole (u64), bytes
 before (u32), bytes after (u32), crc32 of the boot's id (u32), all in host byte order, and
-then those bytes.  The bytes after a move follow from those before, so they are left out.
+then those bytes.  The bytes after a move follow from those before, and are left out.
 
-An entry with a wrong seal was not completely written.  Its change has not begun, but the
-entry that it overwrites may have been of a step that left tombstones (`writer`), so it
-counts as SWEEP.  The seal is the crc32 of what follows it.  Where nothing is synced, an
-entry is only good in the boot that wrote it, where a kill leaves a beginning of it.  There
-the seal is a random number above all crc32s, repeated at the end, which saves 50 of 110
-microseconds for 128 records (measured).
+An entry with a wrong seal was not completely written, so its change has not begun.  It
+counts as SWEEP, like the entry that it was to replace.  The seal is the crc32 of what
+follows it.  Where nothing is synced, an entry is only good in the boot that wrote it, in
+which a kill leaves a beginning of it.  There the seal is a random number above all crc32s,
+repeated at the end, which saves 50 of 110 microseconds for 128 records (measured).
 
-An entry is overwritten with NULs when it is cleared, because the records in it may be
-deleted from the pool next, or their values replaced.
+A cleared entry is overwritten with NULs: the records in it may be deleted from the pool
+next, or their values replaced.
 """
 
 from __future__ import annotations
@@ -42,7 +40,6 @@ from binascii import crc32
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
 from .change import MOVE, REPLACE, Change, move, replace
-from .errors import PoolError
 from .fileio import read_at, write_at, write_pieces
 from .opening import open_pool, sync_directory
 
@@ -52,6 +49,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .config import PoolConfig
+    from .errors import PoolError
     from .fileio import Buffer
 
 #: Most records that one change moves, so that neither memory nor journal grow with a pool.
@@ -65,20 +63,24 @@ BACKWARD: Final = b"HVKVPbw\n"
 _HEAD: Final = struct.Struct("=8sQQ")
 _BODY: Final = struct.Struct("=IQQIII")
 _SEAL: Final = struct.Struct("=Q")
-_NOTHING: Final = bytes(_HEAD.size)
 _START: Final = _HEAD.size + _BODY.size
 # The room of a new journal.
 _ROOM: Final = _START + (MOST_MOVED + 1) * RECORD_SIZE + _SEAL.size
 
+# What entries are overwritten with.  One short piece stays in the processor's cache.
+_ZEROS: Final = bytes(16384)
+
+_CANNOT_RESERVE: Final = (errno.EOPNOTSUPP, errno.EINVAL)
+
 # Seals from here on are random numbers.
 _RANDOM: Final = 1 << 63
-# No entry of ours moves so many bytes, or to so large an offset.
+# No entry has more bytes (of 100,000 records), or a greater offset.
 _MOST_BYTES: Final = 1 << 28
 _MOST_OFFSET: Final = 1 << 60
 
 
 class Entry:
-    """What the journal says: its state, and its change unless that is not whole.
+    """What the journal says: a state, and a change unless the state is SWEEP.
 
     ``same_boot`` is whether this boot wrote it, so that no power cut can have come since.
     """
@@ -122,36 +124,28 @@ class Journal:
     def write(self, change: Change) -> None:
         """Make the entry FORWARD with this change, and wait until it is on the disk.
 
-        If it fails, the pool must not be changed.  Then what was written is cleared, but
-        not where it replaces another entry: in part it counts as SWEEP, which is needed.
+        If it fails, the pool must not be changed; the next hold clears the entry.
         """
-        was_clear = self.is_clear
         try:
             self._open(create=True)
-            self._write(change)
+            # Without a boot's id a kill cannot be told from a power cut.
+            by_crc = self._config.sync or not self._boot
+            seal, *pieces = _encode(change, self._boot, by_crc=by_crc)
+            self.is_clear = False
+            self._used = max(self._used, _HEAD.size + sum(map(len, pieces)))
+            write_pieces(self._fd, (FORWARD, _SEAL.pack(self._used), seal, *pieces), 0)
             self._flush()
         except OSError as error:
-            if was_clear:
-                self._discard()
             raise self._error(error) from error
 
-    def expect_tombstones(self, *, durable: bool) -> None:
-        """Make the entry SWEEP, before there are tombstones in the pool.
-
-        Without ``durable`` it is not waited for: it outlasts a kill only.
-        """
+    def mark(self, state: bytes, *, durable: bool = False) -> None:
+        """Change the state of the entry; waited for only if it is to be ``durable``."""
         try:
             self._open(create=True)
-            self._put(SWEEP)
+            self.is_clear = False
+            write_at(self._fd, state, 0)
             if durable:
                 self._flush()
-        except OSError as error:
-            raise self._error(error) from error
-
-    def turn(self, state: bytes) -> None:
-        """Change the state of the entry; not waited for."""
-        try:
-            self._put(state)
         except OSError as error:
             raise self._error(error) from error
 
@@ -166,9 +160,11 @@ class Journal:
             if self._used > _ROOM:
                 os.ftruncate(self._fd, _ROOM)
                 self._used = _ROOM
-            if self._used > _HEAD.size:
-                write_at(self._fd, bytes(self._used - _HEAD.size), _HEAD.size)
-            write_at(self._fd, _NOTHING, 0)
+            whole, rest = divmod(max(self._used - _HEAD.size, 0), len(_ZEROS))
+            if whole or rest:
+                pieces = (*([_ZEROS] * whole), _ZEROS[:rest])
+                write_pieces(self._fd, pieces, _HEAD.size)
+            write_at(self._fd, _ZEROS[: _HEAD.size], 0)
         except OSError as error:
             raise self._error(error) from error
         self._used = 0
@@ -179,27 +175,6 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def _put(self, state: bytes) -> None:
-        self.is_clear = False
-        write_at(self._fd, state, 0)
-
-    def _write(self, change: Change) -> None:
-        # Without a boot's id a kill cannot be told from a power cut.
-        by_crc = self._config.sync or not self._boot
-        seal, *pieces = _encode(change, self._boot, by_crc=by_crc)
-        self.is_clear = False
-        self._used = max(self._used, _HEAD.size + sum(map(len, pieces)))
-        write_pieces(self._fd, (FORWARD, _SEAL.pack(self._used), seal, *pieces), 0)
-
-    def _discard(self) -> None:
-        try:
-            if not self.is_clear:
-                self.clear()
-        except PoolError:
-            # The error that led here is the one to tell.  The entry is of a change that
-            # has not begun: the next use of the pool finds that, and clears it.
-            self.is_clear = False
 
     def _read(self) -> Entry | None:
         start = read_at(self._fd, _START, 0).ljust(_START, b"\0")
@@ -257,8 +232,11 @@ class Journal:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self.path, flags, 0o600)
         try:
-            _reserve(fd)
-        except BaseException:
+            os.posix_fallocate(fd, 0, _ROOM)
+        except BaseException as error:
+            # Not every file system can; glibc then writes, but not every library does.
+            if isinstance(error, OSError) and error.errno in _CANNOT_RESERVE:
+                return fd
             os.close(fd)
             os.unlink(self.path)
             raise
@@ -266,15 +244,6 @@ class Journal:
 
     def _error(self, cause: OSError) -> PoolError:
         return self._config.error(cause, f"its journal {self.path}: ")
-
-
-def _reserve(fd: int) -> None:
-    try:
-        os.posix_fallocate(fd, 0, _ROOM)
-    except OSError as error:
-        # Not every file system can; glibc then writes, but not every library does.
-        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
-            raise
 
 
 def boot() -> int:

@@ -2,25 +2,23 @@
 
 Other programs write, remove and replace the file, so it is used only while both of its
 locks are held, and only after a look at the path under them: a lock on a file that was
-replaced keeps nobody out.  There is one descriptor, because closing a second one of the
+replaced protects nothing.  There is one descriptor, because closing a second one of the
 same file would drop the POSIX locks of a program that has loaded this as a library.
 
-A change that a killed process left shows in the journal, or as a tombstone at the end of
-the file.  Whoever takes the locks completes it first (`recovery`).
+Before the file is used, a change that was interrupted is completed (`recovery`).
 
-**What may be trusted without a look.**  ``trusted`` is the version of the file (see
-`file_version`) at which it was last found to be recovered.  While the path leads to a
-file of that version
+**What may be trusted without a look.**  ``trusted`` is the version of the file
+(`file_version`) at which it was last found to be whole.  While the path leads to a file
+of that version
 
-- no look at the journal is needed, since whoever writes an entry changes the version
-  first;
+- there is nothing to recover: a program that writes down a change gives the file
+  another version first;
 - a record may be read without the locks, if the version is still the same afterwards:
   a write sets the file's times before it puts its first byte in place;
-- the key index is true, if it was made at that version (`records`).
+- the key index is true, if it was built at that version (`records`).
 
-A racy version is not trusted, since it can be that of two contents.  After a change of
-our own the file is given a time that no other write leaves (`end_change`), so it is
-trusted at once.
+A racy version is not trusted, since two contents can have it.  After a change of our own
+the file is given a time that no other write leaves, so it is trusted at once.
 """
 
 from __future__ import annotations
@@ -31,7 +29,6 @@ import time
 
 from .errors import PoolError
 from .file_version import is_racy, version_of
-from .journal import Journal
 from .locking import PoolLock
 from .opening import create_pool, open_pool, sync_directory
 from .recovery import end_of_records, recover
@@ -60,26 +57,27 @@ class LockedPool:
     is no file the length is 0 and ``fd`` -1; ``creating`` makes it.  An ``OSError``
     within a context leaves it as a `PoolError`.
 
-    ``version`` is that of the file when it was locked, None where there is none.
-    ``was_trusted`` is whether it had been trusted before that.
+    ``version`` is that of the file when it was locked, None where there is none;
+    ``was_trusted`` is whether it was trusted then.  Who changes the file first sets
+    ``trusted`` to None, in case the change fails.
     """
 
     __slots__ = (
-        *("_can_write", "_config", "_identity", "_lock", "_name_on_disk", "_reported"),
-        *("creating", "fd", "reading", "trusted", "version", "was_trusted"),
+        *("_can_write", "_identity", "_lock", "_name_on_disk", "_reported"),
+        *("config", "creating", "fd", "reading", "trusted", "version", "was_trusted"),
         *("writer", "writing"),
     )
 
     def __init__(self, config: PoolConfig) -> None:
+        self.config = config
         self.fd = -1
         self.version: FileVersion | None = None
         self.trusted: FileVersion | None = None
         self.was_trusted = False
-        self.writer = Writer(self, config, Journal(config))
+        self.writer = Writer(self)
         self.reading = _Locked(self, write=False, create=False)
         self.writing = _Locked(self, write=True, create=False)
         self.creating = _Locked(self, write=True, create=True)
-        self._config = config
         self._lock = PoolLock(config)
         # Of the descriptor: st_dev and st_ino, whether it can write, and whether the
         # directory that leads to it was synced.
@@ -95,9 +93,9 @@ class LockedPool:
         :raises PoolError: it cannot be opened or created.
         """
         try:
-            self._open(write=False, create=self._config.writable)
+            self._open(write=False, create=self.config.writable)
         except OSError as error:
-            raise self._config.error(error) from error
+            raise self.config.error(error) from error
 
     def close(self) -> None:
         """Close the file and its journal; a later use opens them again."""
@@ -112,11 +110,11 @@ class LockedPool:
 
         :raises OSError: the kernel could not write it.
         """
-        if not self._config.sync:
+        if not self.config.sync:
             return
         os.fdatasync(self.fd)
         if not self._name_on_disk:
-            sync_directory(os.path.dirname(self._config.path))
+            sync_directory(os.path.dirname(self.config.path))
             self._name_on_disk = True
 
     def is_unchanged(self) -> bool:
@@ -127,24 +125,20 @@ class LockedPool:
         before 6.13).
         """
         try:
-            return version_of(os.lstat(self._config.path)) == self.trusted
+            return version_of(os.lstat(self.config.path)) == self.trusted
         except OSError:
             return False  # met again, and reported, under the locks
-
-    def begin_change(self) -> None:
-        """Before a change: trust nothing, in case it fails."""
-        self.trusted = None
 
     def end_change(self, size: int) -> None:
         """After a change that left so many bytes: give the file a version of its own.
 
-        Before Linux 6.13 all writes in one tick leave the same time, so another program's
-        write right after ours would not show.  The time that is set here is finer than a
-        tick, and the next write replaces it.
+        Before Linux 6.13 all writes in one tick leave the same time, so a write of another
+        program right after ours would not show.  The time that is set here is finer than
+        a tick, and the next write replaces it.
 
-        The version is not trusted if a program may have written beside us, because only
-        one of the locks is held or the length is another; if the time cannot be set, or
-        not so finely; or if the journal could not be cleared.
+        The version is not trusted if another program may have written, because only one
+        lock is held or the length is another; if the time cannot be set so finely; or if
+        the journal could not be cleared.
         """
         now = time.time_ns()
         try:
@@ -176,14 +170,10 @@ class LockedPool:
         """Unlock the file.  For the contexts."""
         self._lock.release(self.fd)
 
-    def error(self, cause: OSError) -> PoolError:
-        """Return the `PoolError` for a refusal by the kernel."""
-        return self._config.error(cause)
-
     def _acquire(self, write: bool, create: bool) -> int:
         """Open if need be, lock, look at the path, and return the file's length."""
-        if write and not self._config.writable:
-            raise PoolError(self._config.number, self._config.path, "opened for reading only")
+        if write and not self.config.writable:
+            raise PoolError(self.config.number, self.config.path, "opened for reading only")
         for _ in range(_REOPEN_LIMIT):
             if (self.fd < 0 or (write and not self._can_write)) and not self._open(
                 write=write, create=create
@@ -192,81 +182,61 @@ class LockedPool:
                 return 0
             try:
                 self._lock.acquire(self.fd, exclusive=write)
-                version = self._version()
+                self.version = version_of(os.lstat(self.config.path))
+                if self.version[:2] == self._identity:
+                    return self.version[2]
+            except FileNotFoundError:
+                pass  # removed, as well as replaced
             except BaseException:
                 self.leave()
                 raise
-            if version is not None and version[:2] == self._identity:
-                self.version = version
-                return version[2]
             self.leave()
             self._close()
         reason = f"replaced {_REOPEN_LIMIT} times meanwhile"
-        raise PoolError(self._config.number, self._config.path, reason)
+        raise PoolError(self.config.number, self.config.path, reason)
 
     def _examine(self, size: int, write: bool) -> int:
         """Recover a file of a version that is not trusted, and return its length."""
-        visible = end_of_records(self.fd, size)
-        if not self._can_write:
-            # Somebody who may write has to recover it.
-            if visible == size:
-                self._trust()
-            return visible
+        journal = self.writer.journal
         try:
-            if visible == size and self.writer.journal.pending() is None:
-                self._trust()
+            if end_of_records(self.fd, size) == size and not (
+                self._can_write and journal.pending()
+            ):
+                if self.version is not None and not is_racy(self.version, time.time_ns()):
+                    self.trusted = self.version
                 self._reported = False
                 return size
+            if write:
+                return self._recover()
+            if self._can_write:
+                self.leave()
+                with self.writing:
+                    pass  # recovered
         except PoolError as error:
             if write:
                 raise
-            self._report_failure(error)
-            return visible
-        if write:
-            return self._recover()
+            # Served all the same.
+            if not self._reported:
+                self._reported = True
+                reason = error.reason
+                self.config.warn(f"an interrupted change cannot be put in order: {reason}")
         self.leave()
-        self._recover_for_reader()
         size = self._acquire(write=False, create=False)
         return end_of_records(self.fd, size)
 
     def _recover(self) -> int:
-        """Recover the file, under the locks for writing, and return its length."""
-        if recover(self.fd, self.writer):
-            self._config.warn("a change that had been interrupted was put in order")
+        if recover(self):
+            self.config.warn("a change that had been interrupted was put in order")
         self._reported = False
-        status = os.fstat(self.fd)
-        self.version = version_of(status)
-        return status.st_size
-
-    def _recover_for_reader(self) -> None:
-        """Recover the file; a reader is served where that fails, too."""
-        try:
-            with self.writing:
-                pass
-        except PoolError as error:
-            self._report_failure(error)
-
-    def _report_failure(self, error: PoolError) -> None:
-        if not self._reported:
-            self._reported = True
-            self._config.warn(f"an interrupted change cannot be put in order: {error.reason}")
-
-    def _trust(self) -> None:
-        if self.version is not None and not is_racy(self.version, time.time_ns()):
-            self.trusted = self.version
-
-    def _version(self) -> FileVersion | None:
-        try:
-            return version_of(os.lstat(self._config.path))
-        except FileNotFoundError:
-            return None
+        self.version = version_of(os.fstat(self.fd))
+        return self.version[2]
 
     def _open(self, *, write: bool, create: bool) -> bool:
         """Open the file so that it can do what is asked; False if there is none."""
         if self.fd >= 0 and (self._can_write or not write):
             return True
         self._close()
-        config = self._config
+        config = self.config
         self._can_write = config.writable
         try:
             if create:
@@ -309,7 +279,7 @@ class _Locked:
         try:
             return self._pool.enter(write=self._write, create=self._create)
         except OSError as error:
-            raise self._pool.error(error) from error
+            raise self._pool.config.error(error) from error
 
     def __exit__(
         self,
@@ -319,4 +289,4 @@ class _Locked:
     ) -> None:
         self._pool.leave()
         if isinstance(error, OSError):
-            raise self._pool.error(error) from error
+            raise self._pool.config.error(error) from error

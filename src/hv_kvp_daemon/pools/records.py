@@ -131,7 +131,7 @@ class Records:
         index, file = self._index, self._file
         self._keeps_index = index.version is not None and index.version == file.version
         index.version = None
-        file.begin_change()
+        file.trusted = None
 
     def index_append(self, key: bytes, number: int) -> None:
         """Enter a record that was added as the last one."""
@@ -154,7 +154,7 @@ class Records:
     def clear_index(self) -> None:
         """Before all records are cut off: empty the index."""
         self._index.clear()
-        self._file.begin_change()
+        self._file.trusted = None
 
     def _search(self, start: bytes, count: int) -> tuple[int, bytes] | None:
         for number, block in self.blocks(0, count):

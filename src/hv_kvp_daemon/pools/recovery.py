@@ -1,6 +1,38 @@
-"""Completes the change that a killed process, a power cut or a failing disk has left.
+"""Completes the change that a kill, a power cut or a failing disk has cut short.
 
-THEORY
+Theory of operation; docs/pools.md has all of it, with each step of each change and a kill
+worked through with its bytes.
+
+A kill leaves a beginning of a write that ends with a page, a power cut any of its sectors
+that were not synced.  A key field is one sector, so a key is there or it is not.
+
+The journal has one entry at most, whose state says what the pool may look like:
+
+- **none**: whole, but for an append that was not finished at its end: a record whose key
+  field is NULs or a tombstone's, which no reader counts.  It is cut off.
+- **SWEEP**: as before, and it may have tombstones, or records of nothing but NULs, with
+  records of other programs after them.  They are removed.  An append writes this before
+  it makes the file longer, a delete before it ends the file.
+- **FORWARD** with a change: the change may have been made in part.  It is completed; then
+  as SWEEP.
+- **BACKWARD** with a change: it failed, and what was there before may have been restored
+  in part.  It is restored; then as SWEEP.
+
+An entry with a wrong seal counts as SWEEP: it was being written, so its change had not
+begun, and if it was to replace another entry, that one's change was complete.
+
+Other programs do not know about the journal, and may have changed the pool since.  So the
+file is judged by its content.  A record or a block that is as it was before the change, or
+as it is after it, is left alone.  One in which each sector is of either side is torn,
+and is completed in the direction of the entry.  One with any other sector was written by
+another program, and is left alone.  If records were removed before it, it is found
+further to the front; if records within a block were, `_bury_torn` finds what is left over.
+
+One case cannot be decided: a copy of a record that another program put right after it
+between a kill and now looks like a record that is there twice because it was to move.
+
+Nothing here clears the entry before all is done, and each move of the sweep has an entry of
+its own, so recovery can be cut short and repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +51,7 @@ if TYPE_CHECKING:
 
     from .change import Change
     from .journal import Entry
-    from .writer import Writer
+    from .locked_pool import LockedPool
 
 _NO_KEY: Final = bytes(KEY_SIZE)
 _NO_RECORD: Final = bytes(RECORD_SIZE)
@@ -38,7 +70,7 @@ def end_of_records(fd: int, size: int) -> int:
     return end if end + RECORD_SIZE <= size else size
 
 
-def recover(fd: int, writer: Writer) -> bool:
+def recover(file: LockedPool) -> bool:
     """Complete an interrupted change, clear the journal; False if the file was whole.
 
     The caller holds the locks for writing.
@@ -46,10 +78,11 @@ def recover(fd: int, writer: Writer) -> bool:
     :raises OSError: the kernel refused; the next hold tries again.
     :raises PoolError: the journal cannot be used.
     """
+    writer = file.writer
     entry = writer.journal.pending()
-    changed = entry is not None and _Recovery(fd, writer, entry).run()
-    size = os.fstat(fd).st_size
-    end = end_of_records(fd, size)
+    changed = entry is not None and _Recovery(file, entry).run()
+    size = os.fstat(file.fd).st_size
+    end = end_of_records(file.fd, size)
     if end < size:
         writer.cut(end)
         changed = True
@@ -61,11 +94,12 @@ def recover(fd: int, writer: Writer) -> bool:
 class _Recovery:
     """The recovery of a file by one journal entry."""
 
-    __slots__ = ("_change", "_entry", "_fd", "_writer")
+    __slots__ = ("_change", "_entry", "_fd", "_file", "_writer")
 
-    def __init__(self, fd: int, writer: Writer, entry: Entry) -> None:
-        self._fd = fd
-        self._writer = writer
+    def __init__(self, file: LockedPool, entry: Entry) -> None:
+        self._file = file
+        self._fd = file.fd
+        self._writer = file.writer
         self._entry = entry
         self._change = entry.change
 
@@ -88,7 +122,7 @@ class _Recovery:
             # No further than the file goes: another program may have cut it.
             data = change.new[: os.fstat(self._fd).st_size - place]
         write_at(self._fd, data, place)
-        self._writer.flush()
+        self._file.flush()
         return True
 
     def _is_whole(self, change: Change, found: bytes) -> bool:
@@ -139,30 +173,34 @@ class _Recovery:
         return has_old and has_new and (in_order or any_order)
 
     def _bury_torn(self, change: Change) -> bool:
-        """Bury what is superfluous where another program removed some of the records that move.
+        """Bury what is superfluous where another program removed records of a torn block.
 
-        A kill leaves the records of a block in their order; and where the writing ended,
-        at a page, one more: the next one in part, or the last one again.  The records that
-        were to go and stand after that place are still there.
+        A kill leaves the records of the block in their order, but for those where the
+        writing ended: the one that straddles that page is of two records, and those
+        that would have been overwritten next are there twice.
         """
         before, after = _records(bytes(change.old)), _records(change.new)
-        found = [self._record(at) for at in self._offsets()]
-        torn: set[int] = set()
+        parts = set()
         for number, (old, new) in enumerate(zip(before, after, strict=True)):
             cut = -(change.offset + number * RECORD_SIZE) % PAGE
-            part = new[:cut] + old[cut:]
-            if cut >= RECORD_SIZE or new not in found:
-                continue
-            # Where it equals a record, it is known by what is around it.
-            following = [part, new] + (after[number + 1 : number + 2] if part == new else [])
-            preceding = [part] if cut == 0 or (part in before and part != new) else []
-            row = preceding + following
-            if not (_places(row, before) or _places(row, after)):
-                torn |= {at + len(preceding) for at in _places(row, found)}
+            if cut < RECORD_SIZE:
+                parts.add(new[:cut] + old[cut:])
+        parts -= {*before, *after}
+        kept = after[: change.kept // RECORD_SIZE]
+        found = [
+            self._record(at) for at in self._offsets() if at < change.offset + len(change.old)
+        ]
+        torn = [
+            at
+            for at, record in enumerate(found)
+            if record in parts
+            or (record in kept and found[:at].count(record) >= kept.count(record))
+        ]
         if torn:
-            doomed = set(before) - set(after)
-            torn |= {at for at, record in enumerate(found) if record in doomed}
-        for at in sorted(torn, reverse=True):
+            # Those that were to go, where the block was not overwritten yet.
+            doomed = {*before} - {*after}
+            torn += [at for at, record in enumerate(found) if record in doomed]
+        for at in sorted({*torn}, reverse=True):
             self._writer.bury(at * RECORD_SIZE)
         return bool(torn)
 
@@ -185,7 +223,9 @@ class _Recovery:
             # stand before those.  One after them is of another program, since the kill.
             old = bytes(change.old[:KEY_SIZE])
             key = old[: old.index(0) + 1]
-            others = [at for at in range(0, first, RECORD_SIZE) if self._has_key(at, key)]
+            others = [
+                at for at in range(0, first, RECORD_SIZE) if self._record(at).startswith(key)
+            ]
             for at in reversed(others):
                 self._writer.bury(at)
                 first = at
@@ -197,9 +237,6 @@ class _Recovery:
 
     def _record(self, at: int) -> bytes:
         return read_at(self._fd, RECORD_SIZE, at)
-
-    def _has_key(self, at: int, key: bytes) -> bool:
-        return self._record(at).startswith(key)
 
 
 def classify_sectors(
@@ -234,9 +271,3 @@ def _records(region: bytes) -> list[bytes]:
 def _has_twins(region: bytes) -> bool:
     records = _records(region)
     return len(set(records)) < len(records)
-
-
-def _places(row: list[bytes], records: list[bytes]) -> list[int]:
-    return [
-        at for at in range(len(records) - len(row) + 1) if records[at : at + len(row)] == row
-    ]

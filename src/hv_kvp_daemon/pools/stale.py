@@ -31,8 +31,18 @@ def clear_stale(
     pools: PoolDirectory, report: Callable[[str], object], *, proc: str = "/proc"
 ) -> None:
     """Empty stale pools under their locks; report each, and each that could not be."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        _clear_once(pools, report, proc)
+        with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read()
+        fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
+        try:
+            if os.pread(fd, len(boot) + 1, 0) != boot:
+                _clear(pools, boot_time(f"{proc}/stat"), report)
+                write_at(fd, boot, 0)
+                os.ftruncate(fd, len(boot))
+        finally:
+            os.close(fd)
     except OSError as error:
         report(f"pools not cleared of stale records: {error}")
 
@@ -51,21 +61,6 @@ def boot_time(path: str) -> int:
             if name == b"btime":
                 return int(rest) * 1_000_000_000
     raise OSError(f"{path} has no btime")
-
-
-def _clear_once(pools: PoolDirectory, report: Callable[[str], object], proc: str) -> None:
-    with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
-        boot = file.read()
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
-    try:
-        if os.pread(fd, len(boot) + 1, 0) == boot:
-            return
-        _clear(pools, boot_time(f"{proc}/stat"), report)
-        write_at(fd, boot, 0)
-        os.ftruncate(fd, len(boot))
-    finally:
-        os.close(fd)
 
 
 def _clear(pools: PoolDirectory, booted: int, report: Callable[[str], object]) -> None:

@@ -1,25 +1,12 @@
 """Makes the changes of a pool file, so that each is done, not done, or completed later.
 
-The caller holds the pool's locks for writing, and the file has no tombstones.  What a
-kill or a power cut leaves of each step is worked through in `recovery`.
+The caller holds the pool's locks for writing, and the file has been recovered.  What each
+step leaves when it is cut short is worked through in docs/pools.md.
 
-**Replace.**  A write within one sector needs no journal.  Otherwise: journal FORWARD,
-write, sync, clear.
-
-**Append.**  Journal SWEEP, extend the file by a record of NULs, write a tombstone's key
-and the value, sync, write the key, sync, clear.  The record counts from the moment its
-key is there, which is one sector.  Before that it is a tombstone.
-
-**Delete.**  Journal FORWARD with the block of up to 128 records that follow, move the
-block over the record, sync.  The tombstones at the end of the block are the hole of the
-next block.  After the last block: journal SWEEP, end the file before the hole, sync,
-clear.
-
-**Failure.**  A change that fails is taken back, and the request fails with the file as it
-was.  Taking back is a change as well, so it has an entry: the one of the change turned
-BACKWARD.  If it fails, too, or ends with a kill, the entry stays and whoever holds the
-locks next completes it.  A delete of several blocks is only taken back within the first;
-after that it is left to be completed.
+Nothing is undone without a journal entry.  A change that fails is taken back with its own
+entry, turned BACKWARD, and the request fails with the file as it was.  If that fails too,
+or ends with a kill, the entry stays, and whoever takes the locks next completes it.  A
+delete is only taken back within its first block; after that it is completed later.
 """
 
 from __future__ import annotations
@@ -37,7 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .config import PoolConfig
     from .locked_pool import LockedPool
 
 
@@ -52,15 +38,14 @@ class Writer:
     or in the middle of a change that the journal describes.
     """
 
-    __slots__ = ("_block", "_config", "_file", "journal")
+    __slots__ = ("_block", "_file", "journal")
 
-    def __init__(self, file: LockedPool, config: PoolConfig, journal: Journal) -> None:
+    def __init__(self, file: LockedPool) -> None:
         self._file = file
-        self._config = config
         # 330 KB, from the first delete on: new memory for each would cost more than the
         # system calls that read and write it.
         self._block = memoryview(b"")
-        self.journal = journal
+        self.journal = Journal(file.config)
 
     def replace(
         self, offset: int, old: bytes, new: bytes, tail: bytes = b"", end: int = 0
@@ -86,7 +71,7 @@ class Writer:
     def append(self, offset: int, record: bytes, tail: bytes = b"") -> None:
         """Add a record at ``offset``, the end of the last whole one."""
         fd = self._file.fd
-        self.journal.expect_tombstones(durable=False)
+        self.journal.mark(SWEEP)
         try:
             # The tail is in the place of the key.
             write_at(fd, bytes(len(tail)), offset)
@@ -157,10 +142,6 @@ class Writer:
         if flush:
             self._file.flush()
 
-    def flush(self) -> None:
-        """Wait until what was written is on the disk: `LockedPool.flush`."""
-        self._file.flush()
-
     def cut(self, length: int) -> None:
         """End the file there, by one call that is done or not.
 
@@ -198,7 +179,7 @@ class Writer:
     def _end_at(self, length: int) -> None:
         # Now only tombstones are left to remove.  After a kill, what another program
         # appends in their place is not compared with the block that was moved.
-        self.journal.turn(SWEEP)
+        self.journal.mark(SWEEP)
         self.cut(length)
 
     def _take_back(
@@ -218,12 +199,13 @@ class Writer:
             if cut is not None:
                 os.ftruncate(fd, cut)
             elif has_entry:
-                self.journal.turn(BACKWARD)
+                self.journal.mark(BACKWARD)
             for data, offset in before:
                 write_at(fd, data, offset)
         except (OSError, PoolError) as error:
+            config = self._file.config
             reason = f"{cause}, and what was written cannot be taken back: {error}"
-            raise PoolError(self._config.number, self._config.path, reason) from cause
+            raise PoolError(config.number, config.path, reason) from cause
         if has_entry:
             self._clear()
 
@@ -232,4 +214,4 @@ class Writer:
         try:
             self.journal.clear()
         except PoolError as error:
-            self._config.report(str(error))
+            self._file.config.report(str(error))
