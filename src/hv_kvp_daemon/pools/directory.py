@@ -110,7 +110,13 @@ class PoolDirectory:
             make_directory(self.path, sync=self._sync)
         except OSError as error:
             raise PoolError(None, self.path, error.strerror or str(error)) from error
-        failures = [failure for pool in self if (failure := self._open(pool))]
+        failures = []
+        for pool in self:
+            try:
+                pool.open()
+            except PoolError as error:  # noqa: PERF203 - five times, at the start
+                self._report(str(error))
+                failures.append(error)
         if len(failures) == KVP_POOL_COUNT:
             reason = f"none of its files can be used: {failures[0].reason}"
             raise PoolError(None, self.path, reason) from failures[0]
@@ -118,8 +124,7 @@ class PoolDirectory:
     def counts(self) -> list[int | None]:
         """Return the number of records of each pool, None for an unusable file.
 
-        For a status line: from the lengths of the files and without locks, so that it
-        never waits.
+        By the lengths of the files and without locks, so that a status never waits.
         """
         return [_records(pool.path) for pool in self]
 
@@ -127,14 +132,6 @@ class PoolDirectory:
         """Close the files."""
         for pool in self:
             pool.close()
-
-    def _open(self, pool: PoolFile) -> PoolError | None:
-        try:
-            pool.open()
-        except PoolError as error:
-            self._report(str(error))
-            return error
-        return None
 
 
 def _records(path: str) -> int | None:

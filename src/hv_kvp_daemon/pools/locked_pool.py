@@ -207,7 +207,11 @@ class LockedPool:
                 self._reported = False
                 return size
             if write:
-                return self._recover()
+                if recover(self):
+                    self.config.warn("a change that had been interrupted was put in order")
+                self._reported = False
+                self.version = version_of(os.fstat(self.fd))
+                return self.version[2]
             if self._can_write:
                 self.leave()
                 with self.writing:
@@ -223,13 +227,6 @@ class LockedPool:
         self.leave()
         size = self._acquire(write=False, create=False)
         return end_of_records(self.fd, size)
-
-    def _recover(self) -> int:
-        if recover(self):
-            self.config.warn("a change that had been interrupted was put in order")
-        self._reported = False
-        self.version = version_of(os.fstat(self.fd))
-        return self.version[2]
 
     def _open(self, *, write: bool, create: bool) -> bool:
         """Open the file so that it can do what is asked; False if there is none."""

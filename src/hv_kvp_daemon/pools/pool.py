@@ -10,10 +10,6 @@ After the last whole record there may be a part of one, of a program that crashe
 disk was full.  Readers pass over it.  But programs append at the end of the file, and
 after 7 odd bytes each of their records would be 7 bytes off, lost to every reader.  So
 the next change removes the part.
-
-A request that fails leaves what was there before.  After a kill or a power cut in a
-request, the next one of this or another process first completes the change or takes it
-back (`recovery`), and every other record is there once, whole, and in its order.
 """
 
 from __future__ import annotations
@@ -49,8 +45,9 @@ class PoolFile:
     reported for each kind of damage that a record has which is served.
 
     A missing file is an empty pool; `store` and `append` create it.  A file that may not
-    be written is read all the same.  Not for threads.  Every method may raise a
-    `PoolError`, and can be called again after it.
+    be written is read all the same.  A request that fails leaves what was there before.
+
+    Not for threads.  Every method may raise a `PoolError`, and can be called again.
     """
 
     __slots__ = ("_config", "_damage", "_file", "_odd_bytes", "_records", "read_unlocked")
@@ -97,13 +94,12 @@ class PoolFile:
     def open(self) -> None:
         """Open the file; create it with mode 0644 (its directories 0755) if it is missing.
 
-        Without its locks, so that no other program can hold up a start.  Each request
-        opens what is not open; this shows beforehand whether that will do.
+        Without its locks, so that no other program can hold up a start.
         """
         self._file.open()
 
     def close(self) -> None:
-        """Close the descriptors; a later request opens the files again."""
+        """Close the file; a later request opens it again."""
         self._file.close()
 
     def count(self) -> int:
@@ -245,11 +241,7 @@ class PoolFile:
         return count
 
     def _start(self, key: bytes) -> bytes:
-        """Return what a record with this key starts with.
-
-        The NUL is part of it: a key is not found by its beginning, and no usable key
-        fills its field.
-        """
+        """Return what a record with this key starts with: the key and its NUL."""
         try:
             check_key(key)
         except RecordFieldError as error:

@@ -3,9 +3,6 @@
 Theory of operation; docs/pools.md has all of it, with each step of each change and a kill
 worked through with its bytes.
 
-A kill leaves a beginning of a write that ends with a page, a power cut any of its sectors
-that were not synced.  A key field is one sector, so a key is there or it is not.
-
 The journal has one entry at most, whose state says what the pool may look like:
 
 - **none**: whole, but for an append that was not finished at its end: a record whose key
@@ -71,9 +68,7 @@ def end_of_records(fd: int, size: int) -> int:
 
 
 def recover(file: LockedPool) -> bool:
-    """Complete an interrupted change, clear the journal; False if the file was whole.
-
-    The caller holds the locks for writing.
+    """Complete an interrupted change, under the locks for writing; False if there is none.
 
     :raises OSError: the kernel refused; the next hold tries again.
     :raises PoolError: the journal cannot be used.
@@ -94,19 +89,18 @@ def recover(file: LockedPool) -> bool:
 class _Recovery:
     """The recovery of a file by one journal entry."""
 
-    __slots__ = ("_change", "_entry", "_fd", "_file", "_writer")
+    __slots__ = ("_entry", "_fd", "_file")
 
     def __init__(self, file: LockedPool, entry: Entry) -> None:
         self._file = file
         self._fd = file.fd
-        self._writer = file.writer
         self._entry = entry
-        self._change = entry.change
 
     def run(self) -> bool:
         """Complete the change and remove tombstones; return whether there was need."""
-        changed = self._change is not None and self._complete(self._change)
-        return self._sweep() or changed
+        change = self._entry.change
+        changed = change is not None and self._complete(change)
+        return self._sweep(change) or changed
 
     def _complete(self, change: Change) -> bool:
         """Write the whole of a change that is found in part."""
@@ -201,23 +195,22 @@ class _Recovery:
             doomed = {*before} - {*after}
             torn += [at for at, record in enumerate(found) if record in doomed]
         for at in sorted({*torn}, reverse=True):
-            self._writer.bury(at * RECORD_SIZE)
+            self._file.writer.bury(at * RECORD_SIZE)
         return bool(torn)
 
-    def _sweep(self) -> bool:
+    def _sweep(self, change: Change | None) -> bool:
         """Remove the tombstones, and records of nothing but NULs."""
         tombstones = []
         for at in self._offsets():
             record = self._record(at)
             if record == _NO_RECORD:
-                self._writer.bury(at)
+                self._file.writer.bury(at)
             elif not record.startswith(TOMBSTONE):
                 continue
             tombstones.append(at)
         if not tombstones:
             return False
         first = tombstones[0]
-        change = self._change
         if change is not None and change.kind == MOVE and not change.hole:
             # The last of several records of a key are buried: now the others, which
             # stand before those.  One after them is of another program, since the kill.
@@ -227,9 +220,9 @@ class _Recovery:
                 at for at in range(0, first, RECORD_SIZE) if self._record(at).startswith(key)
             ]
             for at in reversed(others):
-                self._writer.bury(at)
+                self._file.writer.bury(at)
                 first = at
-        self._writer.compact(first, RECORD_SIZE)
+        self._file.writer.compact(first, RECORD_SIZE)
         return True
 
     def _offsets(self) -> range:
