@@ -1,15 +1,11 @@
 """What a change puts in place of the bytes of a pool file, and what can be left of it.
 
-`Change` only describes; `writer` makes changes and `recovery` completes them.  Both rest
-on these facts:
+`writer` makes changes and `recovery` completes them.  Both rest on these facts:
 
-- A kill ends a write(2) between two pages, never within one.  What is written is a
-  beginning of the bytes that ends at a multiple of 4096 in the file.
-- A power cut ends it between two sectors of 512 bytes.  Sectors that were not synced
-  may be on the disk in any combination.
-- Records and both of their fields are multiples of 512 bytes long, so a sector holds
-  bytes of one field only, and a key field is exactly one sector.  A write within one
-  sector is done or not done, whatever happens.
+- A kill leaves a beginning of a write(2), which ends at a multiple of 4096 in the file.
+- A power cut leaves any combination of the sectors of 512 bytes that were not synced.
+- Records and both of their fields are multiples of 512 bytes long, and a key field is
+  exactly one sector.  A write within one sector is done or not done, whatever happens.
 """
 
 from __future__ import annotations

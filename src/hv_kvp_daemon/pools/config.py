@@ -48,7 +48,7 @@ class PoolConfig:
         self.lock_wait = lock_wait
 
     def warn(self, text: str) -> None:
-        """Report a condition of this pool, with its number and path in front."""
+        """Report a condition of this pool."""
         self.report(f"pool {self.number} ({self.path}): {text}")
 
     def error(self, cause: OSError, what: str = "") -> PoolError:

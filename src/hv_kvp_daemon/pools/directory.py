@@ -122,10 +122,7 @@ class PoolDirectory:
             raise PoolError(None, self.path, reason) from failures[0]
 
     def counts(self) -> list[int | None]:
-        """Return the number of records of each pool, None for an unusable file.
-
-        By the lengths of the files and without locks, so that a status never waits.
-        """
+        """Return the number of records of each pool, by its length, None if unusable."""
         return [_records(pool.path) for pool in self]
 
     def close(self) -> None:

@@ -1,12 +1,10 @@
 """Changes many records of a pool under one hold of its locks: an import, a repair, a split.
 
 Each single change is one that `Writer` makes, so after a kill or a power cut each record is
-as it was or as it is to be, whole and in its place, once the next request or command has
-used the pool.  Their order does the rest.  New records come first, after the last one; if
-there is no room for them, the file is as it was.  Then records change in place, and those
-that go are removed last.  So there is no moment without a key that was there and stays.
-
-`overwrite`, for bytes that are no records, cannot promise that.
+found as it was or as it is to be, whole and in its place.  New records are appended first;
+if there is no room for them, the file is as it was.  Then records change in place, and
+those that go are removed last.  So there is no moment without a key that was there and
+stays.
 
 The resident daemon does not import this module.
 """
@@ -75,8 +73,7 @@ def overwrite(
 ) -> None:
     """Put bytes of any kind in place of those of the file, which ``make`` is given.
 
-    For what is no row of records, so without the journal: a kill in between leaves a part
-    of each.  An error leaves the file as it was.  A missing file is created.
+    Without the journal: a kill leaves a part of each.  A missing file is created.
 
     :raises PoolError: the file cannot be used.
     """

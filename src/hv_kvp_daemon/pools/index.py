@@ -3,9 +3,9 @@
 The index only says where to look.  Its user reads the record and compares the key, and
 does not use an index of another version of the file.
 
-It holds the hash of each key instead of the key, 64 bits for up to 511 bytes, so 10,000
-records cost 1 MiB however long their keys are.  If two keys ever have the same hash, the
-record that is read has another key, and the file is searched.
+It holds 64 bits of hash for each key of up to 511 bytes, so 10,000 records cost 1 MiB.  If
+two keys ever have the same hash, the record that is read has another key, and the file is
+searched.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ class KeyIndex:
         Return the number of a record that has the key of an earlier one, or None.
         """
         self.version = None
-        numbers: dict[int, int] = {}
-        repeated: set[int] = set()
-        example = None
-        self._numbers, self._repeated, self._gone = numbers, repeated, []
+        self._numbers, self._repeated, self._gone = {}, set(), []
+        numbers, repeated, example = self._numbers, self._repeated, None
         for number, block in blocks:
             for at in range(0, len(block), RECORD_SIZE):
                 end = block.find(0, at, at + KEY_SIZE)

@@ -14,11 +14,11 @@ FORWARD     a change follows, to be completed
 BACKWARD    a change follows, to be taken back
 ==========  =====================================================================
 
-The state is no part of the sealed bytes, so one write of 8 bytes turns an entry from one
-state to another.  After it come the length of the longest entry since the journal was
-clear (u64), the seal (u64), and the change: kind (u32), offset (u64), hole (u64), bytes
-before (u32), bytes after (u32), crc32 of the boot's id (u32), all in host byte order, and
-then those bytes.  The bytes after a move follow from those before, and are left out.
+It is not sealed, so one write of 8 bytes turns an entry from one state to another.  After
+it come the length of the longest entry since the journal was clear (u64), the seal (u64),
+and the change: kind (u32), offset (u64), hole (u64), bytes before (u32), bytes after
+(u32), crc32 of the boot's id (u32), all in host byte order, and then those bytes.  The
+bytes after a move follow from those before, and are left out.
 
 An entry with a wrong seal was not completely written, so its change has not begun.  It
 counts as SWEEP, like the entry that it was to replace.  The seal is the crc32 of what
@@ -94,10 +94,10 @@ class Entry:
 
 
 class Journal:
-    """The journal of a pool; each method but `close` may raise a `PoolError`.
+    """The journal of a pool, to be used under its locks; `pending` under shared ones, too.
 
-    To be used under the pool's locks for writing; `pending` under any.  ``is_clear`` says
-    whether the last entry that was written here is cleared.
+    Each method but `close` may raise a `PoolError`.  ``is_clear`` says whether the last
+    entry that was read or written here is cleared.
     """
 
     __slots__ = ("_boot", "_config", "_fd", "_name_on_disk", "_used", "is_clear", "path")

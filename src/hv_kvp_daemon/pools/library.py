@@ -97,8 +97,7 @@ class Pool(MutableMapping[str, str]):
 
     Every operation holds both kinds of lock (flock and fcntl) from its first read to its
     last write.  `pop`, `popitem`, `setdefault` and `update` are several operations, and
-    other programs may come between them.  `keys`, `values`, `items` and iteration are of
-    one moment.
+    other programs may come between them.
 
     After each change the data is on the disk (fdatasync), unless ``sync`` is false.  After
     a kill or a power cut in a change, the next program or the daemon finds all of it or
@@ -192,15 +191,15 @@ class Pool(MutableMapping[str, str]):
             return False
 
     def keys(self) -> KeysView[str]:
-        """The keys, in the order of the file."""
+        """All keys, of one moment."""
         return self._snapshot().keys()
 
     def values(self) -> ValuesView[str]:
-        """The values of the keys, in the order of the file."""
+        """The first value of each key, of one moment."""
         return self._snapshot().values()
 
     def items(self) -> ItemsView[str, str]:
-        """The keys with their values, in the order of the file."""
+        """The keys with their first values, of one moment."""
         return self._snapshot().items()
 
     def records(self) -> list[Record]:

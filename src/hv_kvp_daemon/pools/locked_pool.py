@@ -4,8 +4,7 @@ Other programs write, remove and replace the file, so it is used only while both
 locks are held, and only after a look at the path under them: a lock on a file that was
 replaced protects nothing.  There is one descriptor, because closing a second one of the
 same file would drop the POSIX locks of a program that has loaded this as a library.
-
-Before the file is used, a change that was interrupted is completed (`recovery`).
+A change that was interrupted is completed first (`recovery`).
 
 **What may be trusted without a look.**  ``trusted`` is the version of the file
 (`file_version`) at which it was last found to be whole.  While the path leads to a file
@@ -79,9 +78,7 @@ class LockedPool:
         self.writing = _Locked(self, write=True, create=False)
         self.creating = _Locked(self, write=True, create=True)
         self._lock = PoolLock(config)
-        # Of the descriptor: st_dev and st_ino, whether it can write, and whether the
-        # directory that leads to it was synced.
-        self._identity = (0, 0)
+        self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
         # Whether it was reported that a change cannot be completed.
@@ -93,7 +90,8 @@ class LockedPool:
         :raises PoolError: it cannot be opened or created.
         """
         try:
-            self._open(write=False, create=self.config.writable)
+            if self.fd < 0:
+                self._open(write=False, create=self.config.writable)
         except OSError as error:
             raise self.config.error(error) from error
 
@@ -105,8 +103,7 @@ class LockedPool:
     def flush(self) -> None:
         """Wait until what was written is on the disk, if this pool is synced.
 
-        The name of the file as well, whoever created it: a record in a file that cannot
-        be found after a power cut is lost.
+        The name of the file as well, whichever program created it.
 
         :raises OSError: the kernel could not write it.
         """
@@ -230,8 +227,6 @@ class LockedPool:
 
     def _open(self, *, write: bool, create: bool) -> bool:
         """Open the file so that it can do what is asked; False if there is none."""
-        if self.fd >= 0 and (self._can_write or not write):
-            return True
         self._close()
         config = self.config
         self._can_write = config.writable

@@ -1,7 +1,7 @@
 """The two locks of a pool file, flock(2) and OFD, taken together on its one descriptor.
 
-A writer waits for both with a bound, and never while it holds one.  After the bound one
-lock will do, with a report.  Without either, the request fails.
+The wait for them is bounded, and holds neither.  After it one will do, with a report;
+without either, the request fails.
 
 Facts that shape this module, each measured on Linux 6.18:
 
@@ -90,7 +90,10 @@ class PoolLock:
         missing = _BOTH & ~self._take(fd, exclusive, one_will_do=bool(stuck))
         if not missing:
             if stuck:
-                self._be_patient(exclusive)
+                self._stuck[False] = 0
+            if stuck and exclusive:
+                self._stuck[True] = 0
+                self._config.warn("both locks are free again")
         elif missing == stuck == _BOTH:
             raise self._timeout(0.0, _holders(fd, _BOTH))
         elif missing != stuck if exclusive else missing & ~stuck:
@@ -173,12 +176,6 @@ class PoolLock:
             f"no {lost} lock within {self._config.lock_wait:.1f} s,"
             f" going on with {kept} alone: {holders}"
         )
-
-    def _be_patient(self, exclusive: bool) -> None:
-        self._stuck[False] = 0
-        if exclusive:
-            self._stuck[True] = 0
-            self._config.warn("both locks are free again")
 
     def _timeout(self, waited: float, holders: str) -> LockTimeoutError:
         return LockTimeoutError(self._config.number, self._config.path, waited, holders)

@@ -18,8 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-#: The modes of what is created here, whatever the umask.  Every user may read: Microsoft's
-#: LISA tests expect it.
+#: The modes of what is created here, whatever the umask.  Microsoft's LISA expects them.
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
 

@@ -1,10 +1,9 @@
 """One pool: records read, set, deleted and appended beside other programs.
 
 A pool file is a row of 2560-byte records and nothing else, so its length gives their
-number.  Each request locks the file for all that it reads and writes (`locked_pool`), or
-reads a version that it knows without the locks.  Changes are made in place: other
-programs hold locks on the inode and rely on its mode, so the file is never replaced.
-Bytes that others wrote stay as they are.
+number.  Each request locks it for all that it reads and writes (`locked_pool`), or reads
+a version that it knows without the locks.  Changes are made in place, since other
+programs hold locks on the inode and rely on its mode.  Bytes of others stay as they are.
 
 After the last whole record there may be a part of one, of a program that crashed or whose
 disk was full.  Readers pass over it.  But programs append at the end of the file, and
@@ -203,12 +202,11 @@ class PoolFile:
         """
         with self._file.writing as size:
             version = self._file.version
-            if not size or version is None:
-                return 0
-            if if_older_than is not None and version[3] >= if_older_than:
+            newer = version and if_older_than is not None and version[3] >= if_older_than
+            if not size or newer:
                 return 0
             count = self._whole(size)
-            self._records.clear_index()
+            self._records.begin_change()
             self._file.writer.cut(0)
             self._odd_bytes = 0
             return count

@@ -95,7 +95,7 @@ class Records:
         version, index = self._file.version, self._index
         if index.version != version:
             if not self._file.was_trusted:
-                return self._search(start, count)
+                return next(self._search(start, 0, count), None)
             repeated = index.build(self.blocks(0, count))
             index.version = version
             if repeated is not None:
@@ -108,23 +108,17 @@ class Records:
             return number, record
         # Two keys of one hash, or a program that writes at this moment without a lock.
         index.clear()
-        return self._search(start, count)
+        return next(self._search(start, 0, count), None)
 
     def all(self, start: bytes, count: int) -> list[int]:
         """Return the offsets of all records that start so."""
         first = self.first(start, count)
         if first is None:
             return []
-        if self._index.version == self._file.version and not self._index.is_repeated(
-            start[:-1]
-        ):
+        indexed = self._index.version == self._file.version
+        if indexed and not self._index.is_repeated(start[:-1]):
             return [first[0] * RECORD_SIZE]
-        return [
-            number * RECORD_SIZE + at
-            for number, block in self.blocks(first[0], count)
-            for at in range(0, len(block), RECORD_SIZE)
-            if block.startswith(start, at)
-        ]
+        return [number * RECORD_SIZE for number, _ in self._search(start, first[0], count)]
 
     def begin_change(self) -> None:
         """Before a change: invalidate the index, in case the change fails."""
@@ -151,14 +145,8 @@ class Records:
         if self._keeps_index:
             self._index.version = self._file.trusted
 
-    def clear_index(self) -> None:
-        """Before all records are cut off: empty the index."""
-        self._index.clear()
-        self._file.trusted = None
-
-    def _search(self, start: bytes, count: int) -> tuple[int, bytes] | None:
-        for number, block in self.blocks(0, count):
+    def _search(self, start: bytes, first: int, count: int) -> Iterator[tuple[int, bytes]]:
+        for number, block in self.blocks(first, count):
             for at in range(0, len(block), RECORD_SIZE):
                 if block.startswith(start, at):
-                    return number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
-        return None
+                    yield number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]

@@ -1,7 +1,7 @@
 """Completes the change that a kill, a power cut or a failing disk has cut short.
 
-Theory of operation; docs/pools.md has all of it, with each step of each change and a kill
-worked through with its bytes.
+Theory of operation.  docs/pools.md has each step of each change, and a kill worked through
+with its bytes.
 
 The journal has one entry at most, whose state says what the pool may look like:
 
@@ -19,17 +19,17 @@ An entry with a wrong seal counts as SWEEP: it was being written, so its change 
 begun, and if it was to replace another entry, that one's change was complete.
 
 Other programs do not know about the journal, and may have changed the pool since.  So the
-file is judged by its content.  A record or a block that is as it was before the change, or
-as it is after it, is left alone.  One in which each sector is of either side is torn,
-and is completed in the direction of the entry.  One with any other sector was written by
-another program, and is left alone.  If records were removed before it, it is found
-further to the front; if records within a block were, `_bury_torn` finds what is left over.
+file is judged by its content.  A record or block that is as it was before the change, or as
+it is after it, is left alone.  One of which each sector is of either side is torn, and is
+completed in the direction of the entry.  One with any other sector was written by another
+program, and is left alone.  If records were removed before it, it is found further to the
+front; if records within a block were, `_bury_torn` finds what is left over.
 
 One case cannot be decided: a copy of a record that another program put right after it
 between a kill and now looks like a record that is there twice because it was to move.
 
-Nothing here clears the entry before all is done, and each move of the sweep has an entry of
-its own, so recovery can be cut short and repeated.
+The entry is cleared when all is done, and each move of the sweep has an entry of its own,
+so recovery can be cut short and repeated.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class _Recovery:
             return found in {old, new}
         if found == new or (found and old.startswith(found)):
             return True
-        if self._entry.same_boot or change.kind != MOVE or not _has_twins(old):
+        records = _records(old)
+        if self._entry.same_boot or change.kind != MOVE or len({*records}) == len(records):
             return False
         # After a power cut, what is cut off may be NULs.  Only among equal records: there
         # what is whole would be found torn at some other place.
@@ -259,8 +260,3 @@ def classify_sectors(
 
 def _records(region: bytes) -> list[bytes]:
     return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
-
-
-def _has_twins(region: bytes) -> bool:
-    records = _records(region)
-    return len(set(records)) < len(records)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Writer:
     """Changes the file of a `LockedPool` with the help of its journal.
 
-    ``tail`` is what the file has after its last whole record, a part of one that some
-    program has not completed.  Each change removes it, and puts it back if it fails.
+    ``tail`` is what the file has after its last whole record.  Each change removes it, and
+    puts it back if it fails.
 
     Each method may raise an ``OSError`` or a `PoolError`.  After an ``OSError`` the file
     is as it was unless the method says otherwise.  After a `PoolError` it is as it was,
@@ -88,12 +88,9 @@ class Writer:
     def remove(self, offsets: Sequence[int], tail: bytes = b"") -> None:
         """Remove the record at the first offset, and those with its key at the others.
 
-        The last go first, so that a kill leaves the first, whose value it is that
-        readers find, or none.
-
-        :raises OSError: nothing was done; but where more than 128 records follow, they
-            move in several blocks: once the first has moved the record is gone, and the
-            rest is done before the next request.
+        The last go first, so that a kill leaves the first, whose value readers find, or
+        none.  If more than 128 records follow, and so move in several blocks, an error
+        after the first leaves the rest to be completed before the next request.
         """
         first, *others = offsets
         change, end = self._next_move(first, 0)
