@@ -12,6 +12,7 @@ were written since.  `Disk` keeps account of both.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,13 @@ class DeadError(BaseException):
 class Calls:
     """Counts the changing calls of ``os`` from `__enter__` on, and dies at the ``nth``.
 
-    With ``torn`` that call, if it writes, writes up to the end of its first page.
+    With ``torn`` that call, if it writes, writes up to the end of its first page.  The
+    call of number ``refused`` fails with EIO.
     """
 
-    def __init__(self, nth: int = 0, *, torn: bool = False) -> None:
+    def __init__(self, nth: int = 0, *, torn: bool = False, refused: int = 0) -> None:
         self.made = 0
+        self._refused = refused
         self.was_torn = False
         self._nth = nth
         self._torn = torn
@@ -69,6 +72,8 @@ class Calls:
                     fd, pieces, offset = arguments
                     self._write_a_page(fd, b"".join(pieces), offset)  # type: ignore[arg-type]
                 raise DeadError
+            if self.made == self._refused:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             if name in {"fdatasync", "fsync"}:
                 return None  # only this machine's disk would know, and take its time
             return self._real[name](*arguments, **options)
@@ -97,8 +102,8 @@ class Disk(Calls):
     any that ``random`` chooses.
     """
 
-    def __init__(self, directory: str, nth: int = 0) -> None:
-        super().__init__(nth)
+    def __init__(self, directory: str, nth: int = 0, *, refused: int = 0) -> None:
+        super().__init__(nth, refused=refused)
         self._directory = directory
         self._flushed: dict[str, bytes] = {}
         self._since: dict[str, list[bytes]] = {}

@@ -286,6 +286,21 @@ def contents(directory: str) -> list[bytes]:
     return found
 
 
+def test_an_entry_that_another_process_has_cleared_is_clear(
+    public: str,
+) -> None:
+    journal = open_journal(public, sync=False)
+    journal.write(replace(0, OLD, NEW))
+    assert not journal.is_clear
+    another = open_journal(public, sync=False)
+    assert pending(another) is not None
+    another.clear()
+    assert journal.pending() is None
+    assert journal.is_clear
+    for each in (journal, another):
+        each.close()
+
+
 # The file, and what if it cannot be used.
 
 

@@ -1,7 +1,6 @@
 """What is wrong with records that other programs wrote.
 
-It is reported, and the record is served as far as it can be.  Bytes are only changed by
-``hv-kvp check --repair``.
+It is reported, and the record is served as far as it can be, and not changed.
 """
 
 from __future__ import annotations

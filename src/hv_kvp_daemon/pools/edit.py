@@ -105,7 +105,7 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
         for number, record in enumerate(edit.added):
             writer.append(end + number * RECORD_SIZE, record)
     except BaseException:
-        writer.cut(end)
+        writer.take_off(end, end)
         raise
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE

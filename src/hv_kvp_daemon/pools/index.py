@@ -1,7 +1,6 @@
 """The number of the first record of each key, so that a look-up reads one record, not all.
 
-The index only says where to look.  Its user reads the record and compares the key, and
-does not use an index of another version of the file.
+It only says where to look: its user reads the record and compares the key.
 
 It holds 64 bits of hash for each key of up to 511 bytes, so 10,000 records cost 1 MiB.  If
 two keys ever have the same hash, the record that is read has another key, and the file is

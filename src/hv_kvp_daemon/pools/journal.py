@@ -117,9 +117,11 @@ class Journal:
     def pending(self) -> Entry | None:
         """Return the entry, or None if nothing is to be done."""
         try:
-            return self._read() if self._open(create=False) else None
+            entry = self._read() if self._open(create=False) else None
         except OSError as error:
             raise self._error(error) from error
+        self.is_clear = entry is None
+        return entry
 
     def write(self, change: Change) -> None:
         """Make the entry FORWARD with this change, and wait until it is on the disk.
@@ -181,7 +183,6 @@ class Journal:
         state, used, seal = _HEAD.unpack_from(start)
         if state not in {SWEEP, FORWARD, BACKWARD}:
             return None
-        self.is_clear = False
         self._used = max(self._used, min(used, os.fstat(self._fd).st_size, _ROOM + 1))
         if state == SWEEP:
             return Entry(state, None, same_boot=False)

@@ -131,8 +131,8 @@ class _Recovery:
         records = _records(old)
         if self._entry.same_boot or change.kind != MOVE or len({*records}) == len(records):
             return False
-        # After a power cut, what is cut off may be NULs.  Only among equal records: there
-        # what is whole would be found torn at some other place.
+        # After a power cut, what is cut off may be NULs.  This is only asked among equal
+        # records, where what is whole would be found torn at some other place.
         parts = classify_sectors(found, old, new, change.kept)
         return parts is not None and not parts[0] and len(found) >= change.kept
 

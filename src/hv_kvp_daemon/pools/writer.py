@@ -81,7 +81,7 @@ class Writer:
             write_at(fd, record[:KEY_SIZE], offset)
             self._file.flush()
         except BaseException as error:
-            self._take_back(error, ((tail, offset),), cut=offset + len(tail))
+            self._take_back(error, ((tail, offset),), is_append=True)
             raise
         self._clear()
 
@@ -101,8 +101,12 @@ class Writer:
                 self.bury(at)
             if change.kept or end is None:
                 self._move(change)
-            if end is not None:
-                self._end_at(end)
+                if end is not None:
+                    self._end_at(end)
+            else:
+                # Nothing has to move.  What a power cut leaves of the cut, NULs in a part
+                # of the record, is recognized by its entry.
+                self.cut(end)
         except BaseException as error:
             # With others buried the key fields of those would have to be put back, too.
             if not later:
@@ -116,8 +120,7 @@ class Writer:
     def compact(self, at: int, hole: int) -> None:
         """Move all that follows a hole of tombstones over it, and end the file after it.
 
-        If it fails, it can be gone on with: what is left of the hole is tombstones, and
-        the journal says FORWARD or SWEEP.
+        It can be repeated after any part of it: what is left of the hole is tombstones.
         """
         end = None
         while end is None:
@@ -130,28 +133,29 @@ class Writer:
         self._end_at(end)
 
     def bury(self, offset: int, *, flush: bool = True) -> None:
-        """Make a record a tombstone, on the disk before this returns if it is to ``flush``.
+        """Make a record a tombstone.
 
-        Of several records of a key, one that stands after the tombstone of another would
-        be taken for a later one of some other program.
+        Of several, the last goes first, and is waited for: a record with the key of a
+        tombstone before it would be taken for a later one of another program.
         """
         write_at(self._file.fd, TOMBSTONE, offset)
         if flush:
             self._file.flush()
 
     def cut(self, length: int) -> None:
-        """End the file there, by one call that is done or not.
-
-        :raises OSError: it was not done, or it is and may not be on the disk.
-        """
+        """End the file there, by one call that is done or not."""
         os.ftruncate(self._file.fd, length)
         self._file.flush()
 
-    def _next_move(self, at: int, hole: int) -> tuple[Change, int | None]:
-        """Return the move of the next block over a hole; with the last, the file's end.
+    def take_off(self, first: int, end: int) -> None:
+        """Remove the records from ``first`` on, so that a power cut leaves none in part."""
+        size = os.fstat(self._file.fd).st_size
+        for at in range(first, size - RECORD_SIZE + 1, RECORD_SIZE):
+            self.bury(at)
+        self.cut(end)
 
-        It is good until the next one is asked for.
-        """
+    def _next_move(self, at: int, hole: int) -> tuple[Change, int | None]:
+        """Return the move of the next block over a hole; with the last, the file's end."""
         wanted = hole + MOST_MOVED * RECORD_SIZE
         if len(self._block) < wanted:
             self._block = memoryview(bytearray(wanted))
@@ -162,9 +166,8 @@ class Writer:
     def _begin(self, change: Change) -> None:
         """Write a change down.
 
-        The file gets another version first.  A program that knows the present one does
-        not look at the journal until it changes (`LockedPool`), and a kill may come
-        before the first byte of the change.
+        The file gets another version first: a program that knows the present one looks at
+        the journal when it changes, and a kill may come before the change's first byte.
         """
         os.utime(self._file.fd)
         self.journal.write(change)
@@ -185,20 +188,20 @@ class Writer:
         before: Sequence[tuple[bytes, int]],
         *,
         has_entry: bool = True,
-        cut: int | None = None,
+        is_append: bool = False,
     ) -> None:
-        """Write back what was there before: bytes and their offsets.
-
-        With ``cut`` the file is ended there instead, and its entry is SWEEP, which stays.
-        """
-        fd = self._file.fd
+        """Write back what was there before, bytes and their offsets; an append is cut off."""
         try:
-            if cut is not None:
-                os.ftruncate(fd, cut)
+            if is_append:
+                tail, offset = before[0]
+                self.take_off(offset, offset + len(tail))
             elif has_entry:
-                self.journal.mark(BACKWARD)
+                self.journal.mark(BACKWARD, durable=True)
             for data, offset in before:
-                write_at(fd, data, offset)
+                write_at(self._file.fd, data, offset)
+            if has_entry:
+                # Before the entry goes: it may not be there after a power cut.
+                self._file.flush()
         except (OSError, PoolError) as error:
             config = self._file.config
             reason = f"{cause}, and what was written cannot be taken back: {error}"
