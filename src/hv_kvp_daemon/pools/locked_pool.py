@@ -62,8 +62,8 @@ class LockedPool:
     """
 
     __slots__ = (
-        *("_can_write", "_identity", "_lock", "_name_on_disk", "_reported"),
-        *("config", "creating", "fd", "reading", "trusted", "version", "was_trusted"),
+        *("_can_write", "_identity", "_name_on_disk", "_reported"),
+        *("config", "creating", "fd", "lock", "reading", "trusted", "version", "was_trusted"),
         *("writer", "writing"),
     )
 
@@ -77,7 +77,7 @@ class LockedPool:
         self.reading = _Locked(self, write=False, create=False)
         self.writing = _Locked(self, write=True, create=False)
         self.creating = _Locked(self, write=True, create=True)
-        self._lock = PoolLock(config)
+        self.lock = PoolLock(config)
         self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
@@ -146,7 +146,7 @@ class LockedPool:
         if (
             status.st_size == size
             and status.st_mtime_ns == now
-            and self._lock.is_complete
+            and self.lock.is_complete
             and self.writer.journal.is_clear
         ):
             self.trusted = version_of(status)
@@ -160,12 +160,8 @@ class LockedPool:
         try:
             return self._examine(size, write)
         except BaseException:
-            self.leave()
+            self.lock.release(self.fd)
             raise
-
-    def leave(self) -> None:
-        """Unlock the file.  For the contexts."""
-        self._lock.release(self.fd)
 
     def _acquire(self, write: bool, create: bool) -> int:
         """Open if need be, lock, look at the path, and return the file's length."""
@@ -178,16 +174,16 @@ class LockedPool:
                 self.version = None
                 return 0
             try:
-                self._lock.acquire(self.fd, exclusive=write)
+                self.lock.acquire(self.fd, exclusive=write)
                 self.version = version_of(os.lstat(self.config.path))
                 if self.version[:2] == self._identity:
                     return self.version[2]
             except FileNotFoundError:
                 pass  # removed, as well as replaced
             except BaseException:
-                self.leave()
+                self.lock.release(self.fd)
                 raise
-            self.leave()
+            self.lock.release(self.fd)
             self._close()
         reason = f"replaced {_REOPEN_LIMIT} times meanwhile"
         raise PoolError(self.config.number, self.config.path, reason)
@@ -210,7 +206,7 @@ class LockedPool:
                 self.version = version_of(os.fstat(self.fd))
                 return self.version[2]
             if self._can_write:
-                self.leave()
+                self.lock.release(self.fd)
                 with self.writing:
                     pass  # recovered
         except PoolError as error:
@@ -221,7 +217,7 @@ class LockedPool:
                 self._reported = True
                 reason = error.reason
                 self.config.warn(f"an interrupted change cannot be put in order: {reason}")
-        self.leave()
+        self.lock.release(self.fd)
         size = self._acquire(write=False, create=False)
         return end_of_records(self.fd, size)
 
@@ -279,6 +275,6 @@ class _Locked:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.leave()
+        self._pool.lock.release(self._pool.fd)
         if isinstance(error, OSError):
             raise self._pool.config.error(error) from error

@@ -59,11 +59,13 @@ class PoolLock:
     A line is reported when a wait ends with one lock, and one when both are free again.
     """
 
-    __slots__ = ("_config", "_failed", "_held", "_stuck")
+    __slots__ = ("_config", "_failed", "_held", "_stuck", "is_complete")
 
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
         self._held = 0
+        #: Whether both are held.
+        self.is_complete = False
         # The lock that the last attempt failed at.
         self._failed = 0
         # By `exclusive`: what was not to be had within one wait, or what the other kind
@@ -101,11 +103,6 @@ class PoolLock:
             if not self._wait_for_both(fd, exclusive):
                 self._be_impatient(fd, exclusive)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether both are held."""
-        return self._held == _BOTH
-
     def release(self, fd: int) -> None:
         """Let go of what `acquire` took.
 
@@ -116,7 +113,7 @@ class PoolLock:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _OFD_NONE)
         if self._held & _FLOCK:
             fcntl.flock(fd, fcntl.LOCK_UN)
-        self._held = 0
+        self._held, self.is_complete = 0, False
 
     def _take(self, fd: int, exclusive: bool, *, one_will_do: bool = False) -> int:
         """Try each lock once and return those that are held now: both, none, or one.
@@ -142,7 +139,8 @@ class PoolLock:
         except BaseException:
             self.release(fd)
             raise
-        if self._held != _BOTH and not one_will_do:
+        self.is_complete = self._held == _BOTH
+        if not (self.is_complete or one_will_do):
             self.release(fd)
         return self._held
 

@@ -73,8 +73,9 @@ class Writer:
         fd = self._file.fd
         self.journal.mark(SWEEP)
         try:
-            # The tail is in the place of the key.
-            write_at(fd, bytes(len(tail)), offset)
+            if tail:
+                # It is in the place of the key.
+                write_at(fd, bytes(len(tail)), offset)
             os.ftruncate(fd, offset + RECORD_SIZE)
             write_at(fd, TOMBSTONE + record[KEY_SIZE:], offset)
             self._file.flush()
