@@ -1,7 +1,7 @@
-"""Another program that does anything at all to a pool's file, one thing after the other.
+"""Another program that does anything at all to a pool file, one thing after the other.
 
-`ConcurrentWriter` is a process; `do` returns when the thing is done, so whoever reads then must
-see what the file has.  Some of what it does takes the lock first, some does not.
+`ConcurrentWriter` is a process.  `do` returns when the thing is done, so a reader must see
+what the file has then.  Some things are done under a lock, some under none.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
-"""Death in the middle of a change: of the process, or of the machine.
+"""The end of a process, or of the machine, in the middle of a change.
 
-In: a call's number, and how far that call gets.  Out: the files as they are then.
+A process that is killed leaves what its system calls have done so far, and of the one
+that it is in at most a beginning.  So no process needs to be killed: from a given call on,
+no call is carried out, whatever the code under test tries.
 
-A process that is killed leaves what its system calls have done so far, and of the
-one that it is in at most a beginning.  So nothing needs to be killed: from a given
-call on, no call is carried out any more, whatever the code under test tries.
-
-A machine that loses its power leaves what was flushed, and any of the sectors that
-were written since.  `Disk` keeps account of both.
+A machine that loses its power leaves what was synced, and any of the sectors that were
+written since.  `Disk` records both.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ CHANGING = (
 
 
 class DeadError(BaseException):
-    """The process is no more; nothing may catch this and go on."""
+    """The process has ended; no code may catch this and go on."""
 
 
 class Calls:
@@ -96,10 +94,10 @@ def content(path: str) -> bytes:
 
 
 class Disk(Calls):
-    """As `Calls`, for a death of the machine: `lose_power` leaves what the disk has then.
+    """As `Calls`, for a loss of power: `lose_power` leaves what the disk has then.
 
-    Of each file it is what was flushed, and of the sectors and the lengths since
-    any that ``random`` chooses.
+    Of each file that is what was synced, and of the sectors and the lengths since any that
+    ``random`` chooses.
     """
 
     def __init__(self, directory: str, nth: int = 0, *, refused: int = 0) -> None:

@@ -38,5 +38,5 @@ def test_at_every_call_of_both(
             trial, records(size), name, neighbour, chance
         ):
             good = found in allowed
-            count("kills, and power cuts in mending", points=1, broken=not good)
+            count("kills, and power cuts in the recovery", points=1, broken=not good)
             assert good, (name, calls, [key_of(record) for record in found])
