@@ -113,7 +113,7 @@ class Deaths(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=VALUES, count=st.integers(1, 4))
     def neighbour_appends(self, key: bytes, value: bytes, count: int) -> None:
-        # No two alike: from the copy of a record beside it, `mending` cannot tell
+        # No two alike: from the copy of a record beside it, `recovery` cannot tell
         # one that is twice because a kill came between.
         new = []
         for _ in range(count):
