@@ -1,12 +1,12 @@
 """``make bench``: this daemon beside Debian's C daemon, on the same machine, in the same run.
 
-In: options.  Out: a table on standard output, everything as JSON, and a chart.
-The exit status is 0 when all was measured, whatever the targets say: times on
-another machine are no test.
+Prints a table, and writes all figures as JSON and a chart as SVG.  The exit status is 0 when
+everything was measured, whether or not the targets are met: times depend on the machine.
 
     make bench                                  five rounds, here and in the VM
     make bench ARGS='--quick'                   one short round, to see that all works
     make bench ARGS='--native --rounds 9'       without the VM
+    make bench ARGS='--calls'                   Python functions of a request; needs no root
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import vm
+from benchmarks import calls, vm
 from benchmarks.chart import Series, draw
 from benchmarks.measure import Figure
 from benchmarks.native import C_DAEMON
@@ -34,10 +34,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round of each")
     parser.add_argument("--native", action="store_true", help="on this machine only")
     parser.add_argument("--vm", action="store_true", help="in the driver VM only")
+    parser.add_argument("--calls", action="store_true", help="count Python functions only")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="at least 5 for figures")
     parser.add_argument("--json", default="build/bench.json", help="default: %(default)s")
     parser.add_argument("--svg", default="build/bench.svg", help="default: %(default)s")
     options = parser.parse_args()
+    if options.calls:
+        return calls.main()
     if options.quick:
         options.rounds = 1
     if os.geteuid() != 0:
@@ -61,7 +64,7 @@ def main() -> int:
 
 def _install_c_daemon() -> None:
     if not os.path.exists(C_DAEMON):
-        # Its unit would start it where there is a device.
+        # At run level 1 the package does not start its service, where there is a device.
         install = ["apt-get", "install", "--yes", "--no-install-recommends", "hyperv-daemons"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         subprocess.run(install, check=True, env=environment, stdout=sys.stderr)

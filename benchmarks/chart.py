@@ -1,7 +1,7 @@
-"""Cost of a request against the number of records, both daemons, as SVG.
+"""An SVG chart of the CPU time of a request against the number of records, for both daemons.
 
-In: series of (records, microseconds).  Out: an SVG file's text, on a white
-ground, as the page that shows it may be dark.  Both axes are logarithmic.
+Both axes are logarithmic.  The chart has a white background of its own, because the page that
+shows it may be dark.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _THOUSAND = 1000
 
 @dataclass(frozen=True)
 class Series:
-    """A line of the chart: its label stands at its right end."""
+    """A line of the chart, with its label at the right end: microseconds by records."""
 
     label: str
     points: Mapping[int, float]
@@ -28,7 +28,7 @@ class Series:
 
 
 class Axis:
-    """Maps values to pixels by their logarithm."""
+    """A logarithmic axis: maps values to pixels."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self._low, self._high = math.log10(low), math.log10(high)
@@ -40,7 +40,7 @@ class Axis:
 
 
 def draw(title: str, subtitle: str, series: Sequence[Series]) -> str:
-    """The chart; every series has at least one point."""
+    """Return the text of the SVG file; every series must have a point."""
     counts = sorted({count for one in series for count in one.points})
     costs = [cost for one in series for cost in one.points.values()]
     decades = range(math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs))) + 1)
@@ -80,7 +80,7 @@ def _series(one: Series, x: Axis, y: Axis) -> list[str]:
 
 
 def _labels(series: Sequence[Series], left: float, y: Axis) -> list[str]:
-    """Each beside its line's end, moved down where two would touch."""
+    """Labels beside the ends of their lines, moved down where two would overlap."""
     ends = sorted((y(one.points[max(one.points)]), one) for one in series)
     found, free = [], 0.0
     for end, one in ends:

@@ -1,12 +1,11 @@
 /*
- * LD_PRELOAD: opening /dev/vmbus/hv_kvp gives a descriptor that was inherited.
+ * An LD_PRELOAD library: opening /dev/vmbus/hv_kvp returns a duplicate of the
+ * descriptor whose number is in HV_KVP_BENCH_FD, one end of a SOCK_SEQPACKET
+ * pair.  The benchmark plays the driver at the other end.  No other call is
+ * changed, so a daemon does everything that it would do.
  *
- * In: HV_KVP_BENCH_FD, the number of one end of a SOCK_SEQPACKET pair, whose
- * other end plays the driver.  Out: every open of the device is a duplicate of
- * it.  Rule: nothing else is touched, so a daemon does all that it would do.
- *
- * A daemon of ours opens by open64, or __open64_2 where it was compiled with
- * _FORTIFY_SOURCE (CPython), Debian's C daemon by open.
+ * Our daemon opens by open64, or by __open64_2 where CPython was compiled with
+ * _FORTIFY_SOURCE; Debian's C daemon opens by open.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

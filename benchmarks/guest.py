@@ -1,8 +1,8 @@
-"""The daemons inside the driver VM, behind the kernel's own driver.
+"""Measurements inside the driver VM, where the kernel's own driver passes on each request.
 
-In: how many rounds.  Out: a line of JSON on the console for each figure.
-Rule: the driver has one daemon at a time, so a round is all workloads with one
-daemon after the other, each round in another order; all on one CPU, as natively.
+The driver serves one daemon at a time.  A round is therefore all workloads with one daemon,
+then with the next, in reverse order every other round; all on one CPU, as natively.  Each
+figure goes to the console as a line of JSON.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hv_kvp_daemon.wire.message import Request
 
-#: In front of each line of JSON, since the kernel writes to the console, too.
+#: Marks the lines of JSON, since the kernel writes to the console, too.
 MARK = "figure: "
 PLACE = "vm"
 
 
 class DriverHost:
-    """The host behind the driver: UTF-16 on its side of it."""
+    """A host that asks through the driver, in UTF-16."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -59,7 +59,7 @@ def _body(request: Request) -> bytes:
 
 
 class GuestDaemon:
-    """One of ``C``, ``netlink`` and ``device``: the driver knows it."""
+    """A daemon that has registered with the driver: ``C``, ``netlink`` or ``device``."""
 
     def __init__(self, name: str) -> None:
         self.name = name

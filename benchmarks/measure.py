@@ -1,8 +1,7 @@
-"""What a daemon spends: its own CPU time, its memory, its context switches.
+"""Measurements of a running daemon: its CPU time, its memory, its context switches.
 
-In: a running daemon and a workload.  Out: figures.
-Rule: the counters are read only while the daemon sleeps, so that what it does
-behind a reply is counted with the request that caused it.
+Counters are read only while the daemon sleeps, so that what it does after a reply counts
+with the request that caused it.
 """
 
 from __future__ import annotations
@@ -34,6 +33,14 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_EXTERNAL,
 )
 
+#: What a figure of memory was taken after; {:,} is its number of records or requests.
+AT_IDLE = "memory at idle"
+AFTER_REQUESTS = "memory after {:,} requests"
+WITH_RECORDS = "memory with {:,} records"
+
+#: Seconds without a request.
+IDLING = "{:,} s of idling"
+
 _SLEEPS_WITHIN = 30.0
 
 
@@ -43,6 +50,7 @@ class Figure:
 
     ``measure`` is ``cpu`` or ``wall`` (microseconds per request), ``rss`` or
     ``private`` (KiB), ``switches`` (a number) or ``start`` (milliseconds).
+    ``records`` is the size of the pool, or the number that ``workload`` names.
     """
 
     place: str
@@ -57,14 +65,14 @@ class Host(Protocol):
     """The other end: natively a socket, in the VM the driver's channel."""
 
     def packet(self, request: Request) -> bytes:
-        """What is sent for a request."""
+        """The bytes that are sent for a request."""
 
     def ask(self, packet: bytes) -> int:
-        """Send, wait for the reply, and give its status."""
+        """Send a packet, wait for its reply, and return the reply's status."""
 
 
 class Daemon(Protocol):
-    """One that serves: ``name`` as in the table, ``pools`` its directory."""
+    """A daemon that serves: ``name`` as in the table, ``pools`` its directory."""
 
     name: str
     pid: int
@@ -85,7 +93,7 @@ def measure(
         ask_all(daemon.host, packets(daemon.host, warm_up(workload.records)))
         asked = packets(daemon.host, workload.batch(chance))
         requests += len(asked)
-        # One by one where something untimed comes in between.
+        # One by one where something untimed happens between two requests.
         apart = workload.appends or workload.pause
         for packet in [[one] for one in asked] if apart else [asked]:
             if workload.appends:
@@ -109,7 +117,10 @@ def packets(host: Host, asked: Iterable[Asked]) -> list[Packet]:
 
 
 def ask_all(host: Host, asked: Iterable[Packet]) -> None:
-    """Ask one after the other, and insist on the statuses."""
+    """Send packets one after the other.
+
+    :raises RuntimeError: a reply has not the status that belongs to its packet.
+    """
     for packet, expected in asked:
         status = host.ask(packet)
         if status != expected:
@@ -117,7 +128,7 @@ def ask_all(host: Host, asked: Iterable[Packet]) -> None:
 
 
 def timed(daemon: Daemon, asked: list[Packet]) -> tuple[int, int]:
-    """Nanoseconds that a batch costs: of the daemon's CPU, and at the host."""
+    """Nanoseconds that a batch takes: of the daemon's CPU, and of wall time at the host."""
     before = cpu_time(daemon.pid)
     started = time.perf_counter_ns()
     ask_all(daemon.host, asked)
@@ -126,14 +137,17 @@ def timed(daemon: Daemon, asked: list[Packet]) -> tuple[int, int]:
 
 
 def cpu_time(pid: int) -> int:
-    """The process's CPU time in ns, once it sleeps: first number of /proc/PID/schedstat."""
+    """The CPU time of a process in ns, read from /proc/PID/schedstat once it sleeps."""
     wait_asleep(pid)
     with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
         return int(file.read().split()[0])
 
 
 def wait_asleep(pid: int) -> None:
-    """Wait until a process waits."""
+    """Wait until a process sleeps.
+
+    :raises RuntimeError: it does not within 30 s.
+    """
     deadline = time.monotonic() + _SLEEPS_WITHIN
     while _state(pid) != "S":
         if time.monotonic() >= deadline:
@@ -142,7 +156,7 @@ def wait_asleep(pid: int) -> None:
 
 
 def wait_childless(pid: int) -> None:
-    """Wait until a daemon's look-up of its name has ended."""
+    """Wait until the child that looks up the guest's full name has ended."""
     deadline = time.monotonic() + _SLEEPS_WITHIN
     while _children(pid):
         if time.monotonic() >= deadline:
@@ -162,9 +176,9 @@ def _state(pid: int) -> str:
 
 
 def memory(pid: int) -> tuple[int, int]:
-    """Resident and private KiB, counted page by page: /proc/PID/smaps_rollup.
+    """Resident and private KiB from /proc/PID/smaps_rollup, which counts page by page.
 
-    VmRSS is the same sum, but kept per CPU and folded in only now and then.
+    VmRSS is kept per CPU and summed only now and then, so it may be some pages off.
     """
     sizes = {}
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -174,19 +188,17 @@ def memory(pid: int) -> tuple[int, int]:
     return sizes["Rss:"], sizes["Private_Clean:"] + sizes["Private_Dirty:"]
 
 
-def memory_figures(
-    place: str, name: str, pid: int, when: str, records: int = 0
-) -> list[Figure]:
-    """Both sizes as figures."""
+def memory_figures(place: str, name: str, pid: int, when: str, number: int = 0) -> list[Figure]:
+    """Resident and private size as figures."""
     wait_asleep(pid)
     return [
-        Figure(place, name, when, records, kind, size)
+        Figure(place, name, when, number, kind, size)
         for kind, size in zip(("rss", "private"), memory(pid), strict=True)
     ]
 
 
 def many_requests(host: Host, number: int) -> None:
-    """Ask of everything, for what it leaves in memory; the pool has 50 records."""
+    """Send ``number`` requests of all kinds, before memory is measured again."""
     mixture = [
         *(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=n) for n in range(AUTO_KEYS)),
         *(Request(KVP_OP_ENUMERATE, KVP_POOL_EXTERNAL, index=n) for n in range(8)),
@@ -198,18 +210,16 @@ def many_requests(host: Host, number: int) -> None:
 
 
 def switches(pid: int) -> int:
-    """How often the process was given or took itself off a CPU so far."""
+    """The number of context switches of a process so far, voluntary or not."""
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
         return sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
 
 
-def idle_figures(
-    place: str, daemons: Iterable[tuple[str, int]], seconds: float
-) -> list[Figure]:
-    """Context switches of processes that nobody asks anything, all at the same time."""
+def idle_figures(place: str, daemons: Iterable[tuple[str, int]], seconds: int) -> list[Figure]:
+    """Context switches of processes that get no request for so many seconds."""
     before = [(name, pid, switches(pid)) for name, pid in daemons]
     time.sleep(seconds)
     return [
-        Figure(place, name, "idle", 0, "switches", (switches(pid) - old) * 60 / seconds)
+        Figure(place, name, IDLING, seconds, "switches", switches(pid) - old)
         for name, pid, old in before
     ]

@@ -1,14 +1,14 @@
-"""The daemons on this machine, each on one end of a SOCK_SEQPACKET pair.
+"""Measurements on this machine: each daemon serves one end of a SOCK_SEQPACKET pair.
 
-In: how many rounds.  Out: figures as JSON on standard output.
-Rule: all daemons live at the same time, in one mount namespace of their own, on
-one CPU, and every workload visits them in turn, the order reversed with each
-round: what disturbs the machine disturbs all.
+All daemons run at the same time, in one mount namespace.  Each workload visits them in turn,
+in reverse order every other round, so that what disturbs the machine disturbs all of them.
 
-One CPU, the host's: waking another one is an interrupt between CPUs, which
-costs several times what either daemon does and is billed to whoever wakes.
+They share one CPU with the benchmark that plays the host.  Waking a process on another CPU
+takes an inter-processor interrupt, which costs several times what either daemon does for a
+request and is charged to the side that wakes.
 
-Run by __main__ under unshare --mount, as root.
+`benchmarks.__main__` runs this module under unshare --mount, as root; the figures come out
+as JSON on standard output.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ import time
 from dataclasses import asdict
 
 from benchmarks.measure import (
+    AFTER_REQUESTS,
+    AT_IDLE,
+    WITH_RECORDS,
     Figure,
     Host,
     ask_all,
@@ -62,10 +65,14 @@ sys.path.insert(0, {lib!r})
 from hv_kvp_daemon.service.main import main
 raise SystemExit(main())
 """
-#: The daemon of the comparison waits for the disk no more than C does.
+#: C never syncs, so the daemon that is compared with it does not either.
 OPTIONS = {"C": None, "ours": ["--no-sync"], "ours, synced": []}
-#: Says that it has started, then does nothing: what any Python program costs.
+#: The least that any Python program costs: it says that it has started, then sleeps.
 BARE = "import os, time; os.write({fd}, b'x'); time.sleep(999)"
+#: The wrapper that pip writes runs without -I, and site-packages may have .pth files.  Both
+#: count, but an interpreter of the same venv has the latter, too.
+INSTALLED = os.path.join(os.path.dirname(sys.executable), "hv-kvp-daemon")
+BARES = {"python": [PYTHON, "-I"], "venv's python": [sys.executable]}
 START_TRIES = 4
 _ANSWER_WITHIN = 120.0
 
@@ -89,7 +96,7 @@ class SocketHost:
 
 
 class NativeDaemon:
-    """A daemon that has been started; `register` makes it serve."""
+    """A daemon process that has been started; it serves once `register` returns."""
 
     def __init__(self, name: str, argv: list[str], shim: str, pools: str = "") -> None:
         self.name = name
@@ -127,7 +134,7 @@ class NativeDaemon:
         theirs.close()
 
     def first_word(self) -> tuple[bytes, float]:
-        """Wait for what it sends first; that, and the milliseconds since its exec."""
+        """Wait for its first message: the bytes, and the milliseconds since its exec."""
         message = self._end.recv(MESSAGE_SIZE)
         if not message:
             self._errors.seek(0)
@@ -136,7 +143,7 @@ class NativeDaemon:
         return message, (time.monotonic_ns() - self._started) / 1e6
 
     def register(self) -> float:
-        """Wait for the registration and answer it; the milliseconds since the start."""
+        """Wait for the registration and answer it: the milliseconds since its exec."""
         message, elapsed = self.first_word()
         if message[0] != KVP_OP_REGISTER1:
             raise RuntimeError(f"{self.name} begins with operation {message[0]}")
@@ -152,7 +159,7 @@ class NativeDaemon:
 
 
 class Workshop:
-    """A temporary folder with what the daemons need: shim, installed package, pools."""
+    """A temporary directory with the preloaded shim, a copy of the package, and the pools."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -160,7 +167,7 @@ class Workshop:
         self._launcher = os.path.join(path, "hv-kvp-daemon")
 
     def build(self) -> None:
-        """Compile the shim, install the package with its bytecode, mount what is private."""
+        """Compile the shim, copy and compile the package, and mount private directories."""
         source = os.path.join(HERE, "device.c")
         run("cc", "-O2", "-shared", "-fPIC", "-o", self.shim, source)
         lib = os.path.join(self.path, "lib")
@@ -179,10 +186,10 @@ class Workshop:
         run("mount", "-t", "tmpfs", "bench", os.path.dirname(RUN_LOCK))
 
     def start(self, name: str) -> NativeDaemon:
-        """Start one of OPTIONS, or "python"; its pools are empty."""
-        options = OPTIONS.get(name)
-        if name == "python":
-            return NativeDaemon(name, [PYTHON, "-I", "-c", BARE], self.shim)
+        """Start one of OPTIONS or BARES, or the installed command; its pools are empty."""
+        options = OPTIONS.get(name, [])
+        if name in BARES:
+            return NativeDaemon(name, [*BARES[name], "-c", BARE], self.shim)
         pools = C_POOLS if options is None else os.path.join(self.path, f"pools of {name}")
         os.makedirs(pools, exist_ok=True)
         for number in range(5):
@@ -190,11 +197,12 @@ class Workshop:
                 pass
         if options is None:
             return NativeDaemon(name, [C_DAEMON, "-n"], self.shim, pools)
-        # Each of ours keeps its lock on a file that has gone: they would not
-        # start beside each other otherwise.
+        # A second daemon of ours refuses to start while the first holds this lock, so
+        # each is given a file of its own.
         if os.path.exists(RUN_LOCK):
             os.unlink(RUN_LOCK)
-        argv = [self._launcher, "-n", "--transport", "chardev", "--pool-dir", pools, *options]
+        command = INSTALLED if name == "installed by pip" else self._launcher
+        argv = [command, "-n", "--transport", "chardev", "--pool-dir", pools, *options]
         return NativeDaemon(name, argv, self.shim, pools)
 
 
@@ -243,28 +251,36 @@ def starts(shop: Workshop, rounds: int) -> list[Figure]:
 
 
 def memories(shop: Workshop, *, quick: bool) -> list[Figure]:
-    """Memory at idle, after requests, with many records; and the switches while idle."""
-    # Two interpreters at all times: text that two share is private to neither.
-    bare = [shop.start("python") for _ in range(2)]
+    """Memory at idle, after requests, with many records; and context switches at idle."""
+    # Two interpreters of a kind at all times, since a page that only one process maps
+    # counts as private to it.
+    bare = [shop.start(name) for name in BARES for _ in range(2)]
     for each in bare:
         each.first_word()
+    found = []
+    for each in bare[::2]:
+        found += memory_figures(PLACE, each.name, each.pid, AT_IDLE)
+    installed = shop.start("installed by pip")
+    installed.register()
+    found += memory_figures(PLACE, installed.name, installed.pid, AT_IDLE)
+    installed.stop()
     daemons = [shop.start(name) for name in ("C", "ours")]
-    found = memory_figures(PLACE, "python", bare[0].pid, "memory at idle")
     for daemon in daemons:
         daemon.register()
-        found += memory_figures(PLACE, daemon.name, daemon.pid, "memory at idle")
+        found += memory_figures(PLACE, daemon.name, daemon.pid, AT_IDLE)
     idle = [(daemon.name, daemon.pid) for daemon in daemons]
     found += idle_figures(PLACE, idle, 3 if quick else 60)
     for daemon in daemons:
         lay_out(os.path.join(daemon.pools, f".kvp_pool_{POOL}"), 50)
-        many_requests(daemon.host, 1000 if quick else 10000)
-        found += memory_figures(PLACE, daemon.name, daemon.pid, "memory after 10,000 requests")
+        number = 1000 if quick else 10000
+        many_requests(daemon.host, number)
+        found += memory_figures(PLACE, daemon.name, daemon.pid, AFTER_REQUESTS, number)
         daemon.stop()
     for daemon in (shop.start(name) for name in ("C", "ours")):
         daemon.register()
         lay_out(os.path.join(daemon.pools, f".kvp_pool_{POOL}"), 10000)
         ask_all(daemon.host, packets(daemon.host, warm_up(10000)))
-        found += memory_figures(PLACE, daemon.name, daemon.pid, "memory with 10,000 records")
+        found += memory_figures(PLACE, daemon.name, daemon.pid, WITH_RECORDS, 10000)
         daemon.stop()
     for each in bare:
         each.stop()

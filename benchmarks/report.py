@@ -1,7 +1,4 @@
-"""What is printed and kept: the table as text, everything as JSON.
-
-In: rows and figures.  Out: text.
-"""
+"""Output of the benchmark: the table as text, and all figures as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _HEAD = ("", "workload", "daemon", "C", "ours", "", "compared", "target", "")
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A table in Markdown, aligned for a terminal."""
+    """The table in Markdown, aligned for a terminal."""
     lines = [_HEAD, *map(_cells, rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(_HEAD))]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -62,7 +59,7 @@ def _number(value: float | None) -> str:
 
 
 def dump(figures: Sequence[Figure], rows: Sequence[Row], options: dict[str, object]) -> str:
-    """All of it, with what it was measured on."""
+    """Rows and figures as JSON, with the machine and the options."""
     return json.dumps(
         {
             "machine": machine(),
@@ -75,7 +72,7 @@ def dump(figures: Sequence[Figure], rows: Sequence[Row], options: dict[str, obje
 
 
 def machine() -> dict[str, str]:
-    """Kernel, processor and the versions of what was compared."""
+    """The machine: kernel, processor, load, and the versions of both daemons."""
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         models = [
             line.split(":", 1)[1].strip() for line in file if line.startswith("model name")

@@ -1,6 +1,6 @@
-"""Boots the driver VM with the benchmark in it and collects its figures.
+"""Boots the driver VM with the benchmark in it, and collects the figures from its console.
 
-In: how many rounds.  Out: figures.  Needs root, as the VM's build does.
+Needs root, as building the VM does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.measure import Figure
 from tests.driver import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-#: Bound on the VM: its boot, and one round of the three daemons.
+#: Limits after which the VM is stopped: for its boot, and for one round of three daemons.
 BOOT_SECONDS, ROUND_SECONDS = 120, 400
 RUN = """\
 for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done

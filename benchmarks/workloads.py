@@ -1,9 +1,7 @@
-"""What the host asks: batches of requests, and the state of the pool before each.
+"""Workloads: batches of requests, and the state of the pool before each of them.
 
-In: how many records, and a source of chance.  Out: requests with the statuses
-that they must come back with; a figure of requests that failed is worth nothing.
-
-Every workload uses one pool of the host's.  Both daemons find it as another
+Each request has the status that its reply must carry, because the cost of a request that
+failed says nothing.  Every workload uses the host's pool.  Both daemons find it as another
 program has written it, in place, while they run.
 """
 
@@ -33,12 +31,12 @@ POOL = KVP_POOL_EXTERNAL
 AUTO_KEYS = 10
 _OS_NAME, _IPV4 = 5, 2
 
-# A file's times have the kernel's tick (4 ms here, 10 at most).  A daemon that
-# keeps what it read asks how old the file is; 20 ms is the issue's own bound.
+# A file's times advance with the kernel's tick: 4 ms on Debian, 10 ms at most.  Within a
+# tick of the last change our daemon does not trust what it has read before.
 _SETTLED = 0.03
 
-# Between two requests of a paced workload.
-_PAUSE = 0.002
+# Seconds between two requests of a paced workload, and of the host's minute.
+_PAUSE, _HOST_PAUSE = 0.002, 0.01
 
 Asked = tuple[Request, int]
 Batch = Callable[[random.Random], list[Asked]]
@@ -49,11 +47,11 @@ class Workload:
     """One row of the table.
 
     ``batch`` makes the requests of one batch; what is timed is a whole batch.
-    ``changes``: the pool is laid out anew before each batch.  ``appends``:
-    another program appends a record before each request, untimed.  ``get``: the
-    C daemon cannot do it.  ``pause``: seconds between two requests, as a host
-    leaves them; the processor's caches then hold other things (here: the
-    benchmark's own, and whatever else runs).
+    ``changes``: the pool is written anew before each batch.  ``appends``: another
+    program appends a record before each request, untimed.  ``get``: the C daemon
+    cannot serve it.  ``pause``: seconds between two requests, as a host leaves
+    them; the processor's caches then hold the benchmark's data and whatever
+    else runs.
     """
 
     name: str
@@ -68,13 +66,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: the VM is slower, and a smoke test needs little."""
+    """The number of requests of each kind, and of records in the pool."""
 
     auto: int
     paced: int
     sweeps: int
     enumerate: dict[int, int]
     walks: dict[int, int]
+    minutes: dict[int, int]
     changes: dict[int, tuple[int, int]]
     appends: dict[int, int]
 
@@ -85,6 +84,7 @@ NATIVE = Sizes(
     sweeps=100,
     enumerate={50: 1000, 500: 500, 2000: 250, 10000: 80},
     walks={50: 10, 500: 2, 2000: 1, 10000: 1},
+    minutes={50: 5},
     changes={50: (10, 20), 500: (20, 5), 2000: (20, 3), 10000: (40, 1)},
     appends={50: 100, 2000: 50},
 )
@@ -94,6 +94,7 @@ VM = Sizes(
     sweeps=10,
     enumerate={50: 100, 500: 50, 2000: 20},
     walks={50: 2},
+    minutes={50: 2},
     changes={50: (10, 3), 2000: (8, 1)},
     appends={50: 20, 2000: 8},
 )
@@ -103,6 +104,7 @@ QUICK = Sizes(
     sweeps=20,
     enumerate={50: 100, 500: 50, 2000: 30},
     walks={50: 1},
+    minutes={50: 1},
     changes={50: (10, 2), 2000: (10, 1)},
     appends={50: 10, 2000: 5},
 )
@@ -128,6 +130,9 @@ def all_workloads(sizes: Sizes) -> list[Workload]:
         found.append(Workload("enumerate", count, _random_enumerate(count, number)))
     for count, number in sizes.walks.items():
         found.append(Workload("walk", count, _walks(count, number)))
+    for count, number in sizes.minutes.items():
+        minute = _minutes(count, number)
+        found.append(Workload("a host's minute", count, minute, pause=_HOST_PAUSE))
     for count, number in sizes.enumerate.items():
         found.append(Workload("GET", count, _random_get(count, number), get=True))
     changing: list[tuple[str, Callable[[int, int], Batch]]]
@@ -147,11 +152,11 @@ def all_workloads(sizes: Sizes) -> list[Workload]:
 
 
 def lay_out(path: str, count: int) -> None:
-    """Make a pool of so many records, in place, and let its times grow old.
+    """Write a pool of ``count`` records in place, and wait until its times have settled.
 
-    One record after the other, as everybody does who writes pools.  What one write(2)
-    made of 25 MB has folios of up to 2 MiB, and each small write to one that is clean
-    then costs ext4 40 us (Linux 6.18), whoever writes.
+    Records are written one by one, as other writers of pools do.  After one write(2) of
+    25 MB the page cache holds folios of up to 2 MiB, and each small write to a clean one
+    of those costs ext4 40 us (Linux 6.18), in any program.
     """
     with open(path, "r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -169,9 +174,9 @@ def append(path: str, number: int) -> None:
 
 
 def warm_up(count: int) -> list[Asked]:
-    """What is asked before a batch, untimed: a daemon's own copy or index of the pool is made.
+    """Requests before a batch, untimed, after which a daemon has its copy or index of the pool.
 
-    Ours makes the index at the second look-up of a key in a file that nobody else changed.
+    Our daemon builds its index at the second look-up of a key in an unchanged file.
     """
     if not count:
         return [(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=0), HV_S_OK)]
@@ -186,12 +191,24 @@ def _auto(index: int, number: int) -> Batch:
     return lambda _: [(request, HV_S_OK)] * number
 
 
-def _sweeps(number: int) -> Batch:
+def _sweep() -> list[Asked]:
     keys = [
         (Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=n), HV_S_OK) for n in range(AUTO_KEYS)
     ]
-    end = (Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=AUTO_KEYS), HV_S_CONT)
-    return lambda _: [*keys, end] * number
+    return [*keys, (Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=AUTO_KEYS), HV_S_CONT)]
+
+
+def _sweeps(number: int) -> Batch:
+    return lambda _: _sweep() * number
+
+
+def _walk(count: int) -> list[Asked]:
+    return [*map(_enumerate, range(count)), _enumerate(count, HV_S_CONT)]
+
+
+def _minutes(count: int, number: int) -> Batch:
+    """What a host asks each minute: the auto pool, then all that is in another one."""
+    return lambda _: [*_sweep(), *_walk(count)] * number
 
 
 def _enumerate(index: int, status: int = HV_S_OK) -> Asked:
@@ -203,8 +220,7 @@ def _random_enumerate(count: int, number: int) -> Batch:
 
 
 def _walks(count: int, number: int) -> Batch:
-    walk = [*map(_enumerate, range(count)), _enumerate(count, HV_S_CONT)]
-    return lambda _: walk * number
+    return lambda _: _walk(count) * number
 
 
 def _random_get(count: int, number: int) -> Batch:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hv_kvp_daemon.cli.operator import build_parser
+from hv_kvp_daemon.cli.main import build_parser
 from tests.support.command import PATIENCE
 
 FOLDER = Path(__file__).parents[2] / "docs" / "man"

@@ -217,9 +217,13 @@ def run(*argv: str) -> str:
 # The driver.
 
 
-def load_driver() -> None:
-    """Load the driver, for scenarios with ``APPEND = "hvlab.manual"``."""
-    run("modprobe", "hvlab")
+def load_driver(slow_ms: int = 0) -> None:
+    """Load the driver, for scenarios with ``APPEND = "hvlab.manual"``.
+
+    ``slow_ms`` stretches the time in which it can be reached and is not ready, as a
+    virtual CPU that is preempted does.
+    """
+    run("modprobe", "hvlab", f"slow_ms={slow_ms}")
 
 
 def unload_driver() -> None:

@@ -18,7 +18,6 @@
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 
 #define WHOLE(type) printf("%s\t0\t%zu\n", #type, sizeof(struct type))
 #define FIELD(type, field)						\
@@ -196,6 +195,7 @@ static void netlink(void)
 	VALUE(NETLINK_NO_ENOBUFS);
 	VALUE(NETLINK_EXT_ACK);
 	VALUE(NETLINK_GET_STRICT_CHK);
+	VALUE(NETLINK_GET_STRICT_CHK);
 	VALUE(NLM_F_REQUEST);
 	VALUE(NLM_F_MULTI);
 	VALUE(NLM_F_ACK);
@@ -264,13 +264,11 @@ static void rtnetlink(void)
 	OPEN(rtvia, rtvia_addr);
 
 	VALUE(RTM_NEWLINK);
-	VALUE(RTM_DELLINK);
 	VALUE(RTM_GETLINK);
 	VALUE(RTM_NEWADDR);
 	VALUE(RTM_DELADDR);
 	VALUE(RTM_GETADDR);
 	VALUE(RTM_NEWROUTE);
-	VALUE(RTM_DELROUTE);
 	VALUE(RTM_GETROUTE);
 	VALUE(RTMGRP_LINK);
 	VALUE(RTMGRP_IPV4_IFADDR);
@@ -378,7 +376,6 @@ static void rtnetlink(void)
 	VALUE(IF_OPER_DOWN);
 	VALUE(IF_OPER_DORMANT);
 	VALUE(IF_OPER_UP);
-	VALUE(SIOCGIFFLAGS);
 }
 
 int main(void)

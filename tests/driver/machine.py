@@ -44,7 +44,7 @@ from {module} import main
 raise SystemExit(main())
 """
 COMMANDS = {
-    "hv-kvp": "hv_kvp_daemon.cli.operator",
+    "hv-kvp": "hv_kvp_daemon.cli.main",
     "hv-kvp-daemon": "hv_kvp_daemon.service.main",
 }
 RUN = """\

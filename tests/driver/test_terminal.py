@@ -160,11 +160,11 @@ def test_list_fits_the_window_and_nothing_drives_it(tmux: Tmux, pools: Path) -> 
 def test_clear_asks_and_takes_no_for_an_answer(tmux: Tmux, pools: Path) -> None:
     before = (pools / ".kvp_pool_1").read_bytes()
     tmux.type("hv-kvp clear guest --pool-dir pools; echo status $?")
-    tmux.wait_for("Remove 4 records of pool guest? [y/N]")
+    tmux.wait_for("Remove all records of pool guest (4)? [y/N]")
     tmux.type("n")
     lines = tmux.wait_until_done()
     assert lines[1:] == [
-        "Remove 4 records of pool guest? [y/N] n",
+        "Remove all records of pool guest (4)? [y/N] n",
         "status 0",
         _BARE,
     ]

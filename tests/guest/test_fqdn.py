@@ -1,9 +1,10 @@
+"""The full name: which requests start a look-up, which wait, and what they are told."""
+
 from __future__ import annotations
 
 import errno
 import os
 import resource
-import select
 import signal
 import socket
 import subprocess
@@ -16,32 +17,28 @@ import pytest
 
 import hv_kvp_daemon
 from hv_kvp_daemon.guest import fqdn
-from hv_kvp_daemon.guest.fqdn import MAX_NAME, FqdnLookup, HostnameWatch, host_name
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.guest.fqdn import MAX_NAME, FqdnLookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
-HOST = host_name()
+HOST = os.uname().nodename.encode()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
-PATIENCE = 10.0
+PATIENCE = 60.0
+
+#: The guest's addresses, and others.
+FIRST, SECOND, THIRD = ((b"192.0.2.%d" % number, b"2001:db8::1") for number in (1, 2, 3))
 
 
-def ready(fd: int, events: int = select.POLLIN) -> bool:
-    poll = select.poll()
-    poll.register(fd, events)
-    return bool(poll.poll(PATIENCE * 1000))
+def known(host: bytes) -> bytes:
+    return host + b".example.org"
 
 
-def answered(lookup: FqdnLookup) -> bool:
-    """Run one look-up to its end; True: the name changed."""
-    lookup.start()
-    assert ready(lookup.fileno())
-    changed = lookup.finish()
-    assert lookup.fileno() == -1
-    assert lookup.deadline is None
-    return changed
+def unknown(_: bytes) -> bytes:
+    raise OSError(errno.ENOENT, "unknown name")
 
 
 def hang(_: bytes) -> bytes:
@@ -49,16 +46,63 @@ def hang(_: bytes) -> bytes:
     return b"woken"
 
 
-def own_name(_: bytes) -> bytes:
-    return Path("/proc/self/comm").read_bytes().rstrip()
+class Guest:
+    """A look-up whose child's work and whose waits are a test's.
+
+    ``waits`` are the waits of requests, in seconds.  A request that should not wait for
+    the resolver waits for nothing; `settle` waits for the child's end.
+    """
+
+    def __init__(self) -> None:
+        self.resolve: Callable[[bytes], bytes] = known
+        self.lookups = 0
+        self.waits: list[float] = []
+        self.waiting = True
+        self.reports: list[str] = []
+        self.addresses = FIRST
+        self.lookup = FqdnLookup(self._wait, self.reports.append, self._resolve)
+
+    def _resolve(self, host: bytes) -> bytes:
+        return self.resolve(host)
+
+    def _wait(self, fd: int, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return self.waiting and wait_readable(fd, PATIENCE)
+
+    def ask(self) -> bytes:
+        return self.lookup.name(self.addresses)
+
+    @property
+    def child(self) -> int:
+        return self.lookup._pid
+
+    def settle(self) -> None:
+        """Wait until the child has answered or ended."""
+        assert wait_readable(self.lookup._fd, PATIENCE)
 
 
-def test_a_child_does_not_bear_the_daemons_name() -> None:
-    """Test suites and agents count the processes called hv_kvp_daemon."""
-    lookup = FqdnLookup(own_name)
-    answered(lookup)
-    assert lookup.name == "hv_kvp_fqdn"
-    assert Path("/proc/self/comm").read_text() != "hv_kvp_fqdn\n"
+class Clock:
+    """time.monotonic() for a test that cannot wait for hours."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def guest() -> Iterator[Guest]:
+    guest = Guest()
+    yield guest
+    guest.lookup.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(fqdn, "time", clock)
+    return clock
 
 
 def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
@@ -76,52 +120,71 @@ def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
     return done.stdout.splitlines()
 
 
-# -- the look-up
+# -- what a request gets
 
 
-def test_the_host_name_stands_until_the_answer_is_there() -> None:
-    lookup = FqdnLookup(lambda host: host + b".example.org")
-    assert (lookup.name, lookup.known, lookup.fileno(), lookup.deadline) == (
-        HOST,
-        False,
-        -1,
-        None,
-    )
-    assert lookup.start() is False
-    assert lookup.name == HOST
-    assert ready(lookup.fileno())
-    assert lookup.finish() is True
-    assert (lookup.name, lookup.known) == (f"{HOST}.example.org", True)
+def test_no_child_is_made_before_the_name_is_asked_for(guest: Guest) -> None:
+    assert guest.child == -1
+    guest.lookup.refresh()
+    assert guest.child == -1
+    assert not guest.lookup.known
 
 
-def test_the_same_answer_again_is_no_change() -> None:
-    lookup = FqdnLookup(lambda _: b"vm.example.org")
-    assert answered(lookup) is True
-    lookup.start()
-    assert lookup.name == "vm.example.org"
-    assert ready(lookup.fileno())
-    assert lookup.finish() is False
+def test_the_request_that_starts_the_look_up_gets_its_answer(guest: Guest) -> None:
+    assert guest.ask() == HOST + b".example.org"
+    assert guest.lookup.known
+    assert guest.waits == [fqdn.PATIENCE] == [1.0]
 
 
-def test_finish_before_the_answer_leaves_the_look_up_alone() -> None:
-    """O2: whoever asks too early is not made to wait."""
-    lookup = FqdnLookup(hang)
-    lookup.start()
+def test_a_known_name_is_not_looked_up_again(guest: Guest, clock: Clock) -> None:
+    name = guest.ask()
+    clock.now += 1_000_000
+    guest.resolve = unknown
+    assert guest.ask() is name
+    assert guest.waits == [1.0]
+
+
+def test_a_request_does_not_wait_longer_than_its_patience(guest: Guest) -> None:
+    """O2: a resolver that hangs holds up one request, and for a second at most."""
+    lookup = FqdnLookup(wait_readable, guest.reports.append, hang, patience=0.2)
     began = time.monotonic()
-    assert lookup.finish() is False
-    assert time.monotonic() - began < 1
-    assert lookup.fileno() >= 0
+    assert lookup.name(FIRST) == HOST
+    assert 0.2 <= time.monotonic() - began < PATIENCE
     lookup.close()
-    assert lookup.finish() is False
+
+
+def test_while_the_resolver_hangs_requests_do_not_wait_again(guest: Guest) -> None:
+    guest.resolve = hang
+    guest.waiting = False
+    assert [guest.ask() for _ in range(5)] == [HOST] * 5
+    child = guest.child
+    guest.addresses = SECOND
+    assert [guest.ask() for _ in range(5)] == [HOST] * 5
+    assert guest.waits == [1.0]
+    assert guest.child == child != -1
+
+
+def test_an_answer_that_comes_later_is_there_for_the_next_request(
+    guest: Guest, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    guest.resolve = lambda _: gate.read_bytes()
+    guest.waiting = False
+    assert guest.ask() == HOST
+    gate.write_bytes(b"late.example.org")
+    guest.settle()
+    assert guest.ask() == b"late.example.org"
+    assert guest.child == -1
+    assert guest.waits == [1.0]
 
 
 @pytest.mark.parametrize(
     "name", [b"localhost", b"192.0.2.1", b"b\xc3\xbcro.example", b"n" * 511]
 )
-def test_what_the_resolver_says_is_taken_as_it_is(name: bytes) -> None:
-    lookup = FqdnLookup(lambda _: name)
-    assert answered(lookup)
-    assert lookup.name == name.decode()
+def test_what_the_resolver_says_is_taken_as_it_is(guest: Guest, name: bytes) -> None:
+    guest.resolve = lambda _: name
+    assert guest.ask() == name
 
 
 def fail(error: BaseException) -> Callable[[bytes], bytes]:
@@ -167,67 +230,248 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_failure_gives_the_host_name_and_no_error_text(kind: str) -> None:
+def test_a_failure_gives_the_host_name_and_no_error_text(guest: Guest, kind: str) -> None:
     """O3, O4."""
-    lookup = FqdnLookup(FAILURES[kind])  # type: ignore[arg-type]  # "no bytes" is the point
-    assert answered(lookup) is False
-    assert (lookup.name, lookup.known) == (HOST, False)
+    guest.resolve = FAILURES[kind]  # type: ignore[assignment]  # "no bytes" is the point
+    assert guest.ask() == HOST
+    assert not guest.lookup.known
+    assert guest.child == -1
 
 
-def test_a_failure_after_an_answer_goes_back_to_the_host_name(tmp_path: Path) -> None:
-    answer = tmp_path / "answer"
-    answer.write_bytes(b"vm.example.org")
-    lookup = FqdnLookup(lambda _: answer.read_bytes())
-    assert answered(lookup)
-    answer.unlink()
-    assert answered(lookup) is True
-    assert (lookup.name, lookup.known) == (HOST, False)
+def test_a_failure_after_an_answer_goes_back_to_the_host_name(guest: Guest) -> None:
+    assert guest.ask() == HOST + b".example.org"
+    guest.resolve = unknown
+    guest.lookup.refresh()
+    assert guest.ask() == HOST
+    assert not guest.lookup.known
 
 
-def test_a_look_up_that_takes_too_long_is_given_up() -> None:
-    lookup = FqdnLookup(hang, timeout=100.0)
-    before = time.monotonic()
-    lookup.start()
-    assert lookup.deadline is not None
-    assert before + 100 <= lookup.deadline <= time.monotonic() + 100
-    assert lookup.expire() is False
-    assert (lookup.name, lookup.fileno()) == (HOST, -1)
-    assert lookup.expire() is False
+# -- which requests start another look-up
 
 
-def test_starting_again_ends_the_running_one() -> None:
-    lookup = FqdnLookup(hang)
-    lookup.start()
-    first = lookup._pid
-    lookup.start()
-    assert lookup._pid != first
+def test_a_failed_look_up_is_repeated_after_an_interval(guest: Guest, clock: Clock) -> None:
+    guest.resolve = unknown
+    assert guest.ask() == HOST
+    guest.resolve = known
+    clock.now += fqdn.RETRY_INTERVAL - 0.001
+    assert guest.ask() == HOST
+    assert len(guest.waits) == 1
+    clock.now += 0.001
+    assert guest.ask() == HOST + b".example.org"
+    assert len(guest.waits) == 2
+
+
+@pytest.mark.parametrize("resolve", [known, unknown])
+def test_changed_addresses_have_the_name_looked_up_again(
+    guest: Guest, clock: Clock, resolve: Callable[[bytes], bytes]
+) -> None:
+    guest.resolve = resolve
+    guest.ask()
+    guest.resolve = lambda _: b"moved.example.org"
+    guest.addresses = SECOND
+    clock.now += fqdn.LOOKUP_INTERVAL
+    assert guest.ask() == b"moved.example.org"
+    assert guest.ask() == b"moved.example.org"
+    assert len(guest.waits) == 2
+
+
+def test_addresses_that_keep_changing_start_a_look_up_for_each_interval(
+    guest: Guest, clock: Clock
+) -> None:
+    guest.ask()
+    for second in range(10 * int(fqdn.LOOKUP_INTERVAL)):
+        clock.now += 1
+        guest.addresses = (SECOND, THIRD)[second % 2]
+        guest.ask()
+    assert len(guest.waits) == 11
+
+
+def test_addresses_that_change_back_within_the_interval_are_no_reason(
+    guest: Guest, clock: Clock
+) -> None:
+    guest.ask()
+    guest.addresses = SECOND
+    guest.ask()
+    guest.addresses = FIRST
+    clock.now += 1_000_000
+    guest.ask()
+    assert len(guest.waits) == 1
+
+
+def test_an_earlier_answer_stands_while_the_new_one_is_not_there(
+    guest: Guest, clock: Clock
+) -> None:
+    assert guest.ask() == HOST + b".example.org"
+    guest.resolve = hang
+    guest.waiting = False
+    guest.addresses = SECOND
+    clock.now += fqdn.LOOKUP_INTERVAL
+    assert guest.ask() == HOST + b".example.org"
+    assert guest.child != -1
+
+
+def test_addresses_that_change_during_a_look_up_are_noticed_after_it(
+    guest: Guest, clock: Clock, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    guest.resolve = lambda _: gate.read_bytes()
+    guest.waiting = False
+    guest.ask()
+    guest.addresses = SECOND
+    assert guest.ask() == HOST
+    gate.write_bytes(b"first.example")
+    guest.settle()
+    clock.now += fqdn.LOOKUP_INTERVAL
+    guest.resolve = lambda _: b"second.example"
+    guest.waiting = True
+    assert guest.ask() == b"second.example"
+    assert len(guest.waits) == 2
+
+
+def test_refresh_has_the_name_looked_up_whatever_is_known_or_under_way(guest: Guest) -> None:
+    assert guest.ask() == HOST + b".example.org"
+    guest.resolve = hang
+    guest.waiting = False
+    guest.lookup.refresh()
+    assert guest.ask() == HOST + b".example.org"
+    hanging = guest.child
+    guest.resolve = lambda _: b"refreshed.example"
+    guest.waiting = True
+    guest.lookup.refresh()
     with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
-    lookup.close()
+        os.kill(hanging, 0)
+    assert guest.ask() == b"refreshed.example"
 
 
-def test_closing_ends_the_look_up_and_keeps_the_name() -> None:
-    lookup = FqdnLookup(lambda _: b"vm.example.org")
-    assert answered(lookup)
-    lookup.start()
-    lookup.close()
-    assert (lookup.name, lookup.fileno(), lookup.deadline) == ("vm.example.org", -1, None)
-    lookup.close()
+RENAMED = """
+import os, signal, socket
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.guest.fqdn import FqdnLookup
+
+waits = []
+
+def wait(fd, seconds):
+    waits.append(seconds)
+    return not hanging and wait_readable(fd, 10)
+
+def resolve(host):
+    return signal.pause() if hanging else host + b".example.org"
+
+def show():
+    print(lookup.name((b"", b"")).decode(), len(waits), lookup._pid >= 0)
+
+lookup = FqdnLookup(wait, print, resolve)
+hanging = False
+socket.sethostname("localhost")
+show()
+socket.sethostname("named-by-cloud-init")
+show()
+socket.sethostname("named-by-cloud-init")
+show()
+hanging = True
+socket.sethostname("hangs")
+show()
+show()
+child = lookup._pid
+hanging = False
+socket.sethostname("answers")
+show()
+try:
+    os.kill(child, 0)
+except ProcessLookupError:
+    print("one child at a time")
+lookup.close()
+"""
 
 
-def test_the_answer_of_a_stopped_child_is_taken_without_waiting_for_it() -> None:
-    lookup = FqdnLookup(lambda _: b"vm.example.org")
-    lookup.start()
-    assert ready(lookup.fileno())
+def test_a_changed_host_name_holds_at_once_and_starts_its_own_look_up() -> None:
+    assert in_namespaces(RENAMED) == [
+        "localhost.example.org 1 False",
+        "named-by-cloud-init.example.org 2 False",
+        "named-by-cloud-init.example.org 2 False",
+        "hangs 3 True",
+        "hangs 3 True",
+        "answers.example.org 4 False",
+        "one child at a time",
+    ]
+
+
+# -- a child that does not end
+
+
+def test_a_look_up_that_takes_too_long_is_given_up_by_a_request(
+    guest: Guest, clock: Clock
+) -> None:
+    guest.resolve = hang
+    guest.waiting = False
+    guest.ask()
+    hanging = guest.child
+    clock.now += fqdn.LOOKUP_TIMEOUT - 0.001
+    guest.ask()
+    assert guest.child == hanging
+    clock.now += 0.001
+    guest.resolve = known
+    guest.waiting = True
+    # Its time is over and so is the interval after a failure.
+    assert guest.ask() == HOST + b".example.org"
+    with pytest.raises(ProcessLookupError):
+        os.kill(hanging, 0)
+    assert len(guest.waits) == 2
+
+
+def test_an_answer_after_the_time_limit_counts_if_it_is_there(
+    guest: Guest, clock: Clock
+) -> None:
+    guest.waiting = False
+    guest.ask()
+    guest.settle()
+    clock.now += 1_000_000
+    assert guest.ask() == HOST + b".example.org"
+
+
+def test_a_child_that_was_killed_is_a_failure(guest: Guest) -> None:
+    guest.resolve = hang
+    guest.waiting = False
+    guest.ask()
+    os.kill(guest.child, signal.SIGKILL)
+    guest.settle()
+    assert guest.ask() == HOST
+    assert guest.child == -1
+    assert len(guest.waits) == 1
+
+
+def test_closing_ends_the_look_up(guest: Guest) -> None:
+    guest.resolve = hang
+    guest.waiting = False
+    guest.ask()
+    hanging = guest.child
+    guest.lookup.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(hanging, 0)
+    guest.lookup.close()
+
+
+def test_the_answer_of_a_stopped_child_is_taken_without_waiting_for_it(guest: Guest) -> None:
+    guest.waiting = False
+    guest.ask()
+    guest.settle()
     # If it is not gone by now, it will not go by itself.
-    os.kill(lookup._pid, signal.SIGSTOP)
-    assert lookup.finish() is True
+    os.kill(guest.child, signal.SIGSTOP)
+    assert guest.ask() == HOST + b".example.org"
 
 
 # -- the child
 
 
-def test_the_child_keeps_no_descriptor_of_the_daemon() -> None:
+def test_a_child_does_not_have_the_daemons_name(guest: Guest) -> None:
+    """Test suites and agents count the processes called hv_kvp_daemon."""
+    guest.resolve = lambda _: Path("/proc/self/comm").read_bytes().rstrip()
+    assert guest.ask() == b"hv_kvp_fqdn"
+    assert Path("/proc/self/comm").read_text() != "hv_kvp_fqdn\n"
+
+
+def test_the_child_keeps_no_descriptor_of_the_daemon(guest: Guest) -> None:
     def descriptors(_: bytes) -> bytes:
         links = {int(fd): f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
         # What listdir itself had open is gone.
@@ -239,24 +483,25 @@ def test_the_child_keeps_no_descriptor_of_the_daemon() -> None:
         return ",".join(kinds).encode()
 
     kept = [os.dup2(1, number, inheritable=True) for number in (50, 51, 300)]
-    lookup = FqdnLookup(descriptors)
-    assert answered(lookup)
+    guest.resolve = descriptors
+    name = guest.ask()
     for number in kept:
         os.close(number)
-    assert lookup.name == "0=/dev/null,1=/dev/null,2=/dev/null,3=pipe"
+    assert name == b"0=/dev/null,1=/dev/null,2=/dev/null,3=pipe"
 
 
-def test_what_the_daemon_closes_is_closed_while_the_child_hangs() -> None:
+def test_what_the_daemon_closes_is_closed_while_the_child_hangs(guest: Guest) -> None:
     """The child is no second holder of a lock or of the driver's device."""
     read_end, write_end = os.pipe()
-    lookup = FqdnLookup(hang)
-    lookup.start()
+    guest.resolve = hang
+    guest.waiting = False
+    guest.ask()
     os.close(write_end)
-    assert ready(read_end)
+    assert wait_readable(read_end, PATIENCE)
     assert os.read(read_end, 1) == b""
     os.close(read_end)
-    assert lookup.fileno() >= 0
-    lookup.close()
+    assert guest.ask() == HOST
+    assert guest.child != -1
 
 
 def test_the_child_answers_where_the_daemon_has_no_standard_streams() -> None:
@@ -265,15 +510,10 @@ import os
 os.closerange(1, 3)
 os.dup2(0, 9)
 os.close(0)
+from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
-import select
-lookup = FqdnLookup(lambda host: b"vm.example.org")
-lookup.start()
-poll = select.poll()
-poll.register(lookup.fileno(), select.POLLIN)
-poll.poll(10_000)
-lookup.finish()
-os.write(9, lookup.name.encode())
+lookup = FqdnLookup(wait_readable, print, lambda host: b"vm.example.org", patience=10)
+os.write(9, lookup.name((b"", b"")))
 """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -289,7 +529,7 @@ os.write(9, lookup.name.encode())
 
 
 def test_a_signal_ends_the_child_and_reaches_no_handler_of_the_daemon(
-    monkeypatch: pytest.MonkeyPatch,
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.dup2
     daemon = os.getpid()
@@ -308,10 +548,9 @@ def test_a_signal_ends_the_child_and_reaches_no_handler_of_the_daemon(
     before_handler = signal.signal(signal.SIGTERM, lambda number, _: taken.append(number))
     before_wakeup = signal.set_wakeup_fd(theirs.fileno())
     try:
-        lookup = FqdnLookup(hang)
-        lookup.start()
-        assert ready(lookup.fileno())
-        assert lookup.finish() is False
+        guest.resolve = hang
+        assert guest.ask() == HOST
+        assert guest.child == -1
         with pytest.raises(BlockingIOError):
             ours.recv(1)
     finally:
@@ -322,7 +561,7 @@ def test_a_signal_ends_the_child_and_reaches_no_handler_of_the_daemon(
     assert taken == []
 
 
-def test_the_child_has_default_actions_and_no_blocked_signal() -> None:
+def test_the_child_has_default_actions_and_no_blocked_signal(guest: Guest) -> None:
     def state(_: bytes) -> bytes:
         defaults = all(
             signal.getsignal(number) in (signal.SIG_DFL, None)
@@ -333,9 +572,8 @@ def test_the_child_has_default_actions_and_no_blocked_signal() -> None:
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
-        lookup = FqdnLookup(state)
-        assert answered(lookup)
-        assert lookup.name == "True 0"
+        guest.resolve = state
+        assert guest.ask() == b"True 0"
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before | {signal.SIGUSR1}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -343,7 +581,8 @@ def test_the_child_has_default_actions_and_no_blocked_signal() -> None:
 
 def test_the_child_runs_nothing_of_the_daemons_exit(tmp_path: Path) -> None:
     script = """
-import atexit, select, sys
+import atexit, sys
+from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 
 @atexit.register
@@ -351,12 +590,9 @@ def note():
     with open(sys.argv[1], "a") as file:
         file.write("exit\\n")
 
-lookup = FqdnLookup(lambda host: sys.exit(0))
-lookup.start()
-poll = select.poll()
-poll.register(lookup.fileno(), select.POLLIN)
-assert poll.poll(10_000)
-assert not lookup.finish()
+lookup = FqdnLookup(wait_readable, print, lambda host: sys.exit(0), patience=10)
+lookup.name((b"", b""))
+assert lookup._pid == -1
 """
     notes = tmp_path / "notes"
     subprocess.run(
@@ -368,25 +604,28 @@ assert not lookup.finish()
     assert notes.read_text() == "exit\n"
 
 
-def test_a_daemon_that_ignores_sigchld_gets_its_answers() -> None:
+def test_a_daemon_that_ignores_sigchld_gets_its_answers(guest: Guest) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        lookup = FqdnLookup(lambda _: b"vm.example.org")
-        assert answered(lookup)
-        slow = FqdnLookup(hang)
-        slow.start()
-        slow.close()
+        assert guest.ask() == HOST + b".example.org"
+        guest.resolve = hang
+        guest.waiting = False
+        guest.lookup.refresh()
+        guest.ask()
+        guest.lookup.close()
     finally:
         signal.signal(signal.SIGCHLD, before)
-    assert lookup.name == "vm.example.org"
 
 
 def test_a_child_that_hangs_does_not_outlive_a_killed_daemon() -> None:
     script = """
 import os, signal
+from hv_kvp_daemon.guest import fqdn
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
-lookup = FqdnLookup(lambda host: signal.pause(), timeout=0.0)
-lookup.start()
+hang = lambda host: signal.pause()
+fqdn.LOOKUP_TIMEOUT = 0.0
+lookup = FqdnLookup(lambda fd, seconds: False, print, hang)
+lookup.name((b"", b""))
 print(lookup._pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -404,7 +643,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     except ProcessLookupError:
         return
     try:
-        assert ready(orphan)
+        assert wait_readable(orphan, PATIENCE)
     finally:
         os.close(orphan)
 
@@ -412,48 +651,51 @@ os.kill(os.getpid(), signal.SIGKILL)
 # -- what the system refuses
 
 
-def test_without_a_free_descriptor_the_host_name_stands() -> None:
-    lookup = FqdnLookup(lambda _: b"vm.example.org")
-    assert answered(lookup)
+def test_without_a_free_descriptor_the_host_name_stands(guest: Guest) -> None:
+    assert guest.ask() == HOST + b".example.org"
+    guest.lookup.refresh()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        with pytest.raises(OSError, match="Too many open files"):
-            lookup.start()
+        assert guest.ask() == HOST
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert (lookup.name, lookup.fileno(), lookup.deadline) == (HOST, -1, None)
-    assert answered(lookup)
+    (report,) = guest.reports
+    assert report.startswith("the host name is used, the full name cannot be looked up: ")
+    assert report.endswith("[Errno 24] Too many open files")
+    guest.lookup.refresh()
+    assert guest.ask() == HOST + b".example.org"
 
 
-def test_without_a_process_the_host_name_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_process_the_host_name_stands(
+    guest: Guest, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fork() -> int:
-        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        raise BlockingIOError(errno.EAGAIN, "no process")
 
-    lookup = FqdnLookup(lambda _: b"vm.example.org")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with monkeypatch.context() as patch:
         patch.setattr(os, "fork", fork)
-        with pytest.raises(BlockingIOError):
-            lookup.start()
+        assert [guest.ask() for _ in range(5)] == [HOST] * 5
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
-    assert (lookup.name, lookup.fileno(), lookup.deadline) == (HOST, -1, None)
-    assert answered(lookup)
+    assert guest.reports == [
+        "the host name is used, the full name cannot be looked up: [Errno 11] no process"
+    ]
+    assert guest.waits == []
+    # As after any other failure.
+    clock.now += fqdn.RETRY_INTERVAL
+    assert guest.ask() == HOST + b".example.org"
 
 
 # -- the system's resolver
 
 REAL_LOOKUP = """
-import select, socket, sys
+import socket, sys
+from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 socket.sethostname(sys.argv[1])
-lookup = FqdnLookup()
-lookup.start()
-poll = select.poll()
-poll.register(lookup.fileno(), select.POLLIN)
-assert poll.poll(10_000)
-lookup.finish()
-print(lookup.name, lookup.known)
+lookup = FqdnLookup(wait_readable, print, patience=10)
+print(lookup.name((b"", b"")).decode(), lookup.known)
 """
 
 
@@ -500,91 +742,19 @@ def test_the_resolver_is_not_asked_in_the_daemon(monkeypatch: pytest.MonkeyPatch
         return host.decode() + ".example.org"
 
     monkeypatch.setattr(fqdn, "_address_info", address_info)
-    lookup = FqdnLookup()
-    assert answered(lookup)
-    assert lookup.name == f"{HOST}.example.org"
+    lookup = FqdnLookup(wait_readable, print, patience=PATIENCE)
+    assert lookup.name(FIRST) == HOST + b".example.org"
     assert calls == []
-
-
-# -- the watch
-
-
-WATCH = """
-import os, select, socket, subprocess, sys
-from hv_kvp_daemon.guest.fqdn import FqdnLookup, HostnameWatch
-
-socket.sethostname("before")
-watch = HostnameWatch()
-lookup = FqdnLookup(lambda host: host + b".example.org")
-poll = select.poll()
-poll.register(watch.fileno(), select.POLLPRI)
-
-def report():
-    reports = poll.poll(0)
-    again = poll.poll(0)
-    print(len(reports), len(again), watch.changed(), watch.changed(), os.uname().nodename)
-
-report()
-socket.sethostname("after")
-report()
-socket.sethostname("after")
-report()
-socket.sethostname("one")
-socket.sethostname("two")
-report()
-other = "import socket; socket.sethostname('container')"
-subprocess.run(["unshare", "--uts", sys.executable, "-c", other], check=True)
-report()
-lookup.start()
-poll.register(lookup.fileno(), select.POLLIN)
-poll.poll(10_000)
-print(lookup.finish(), lookup.name)
-socket.sethostname("three")
-print(lookup.start(), lookup.name)
-lookup.close()
-"""
-
-
-def test_a_new_host_name_is_reported_once_and_replaces_the_old_ones_answer() -> None:
-    assert in_namespaces(WATCH) == [
-        "0 0 False False before",
-        "1 0 True False after",
-        "1 0 False False after",
-        "1 0 True False two",
-        "1 0 False False two",
-        "True two.example.org",
-        "True three",
-    ]
 
 
 def test_an_unset_host_name_and_one_of_control_characters_are_empty_text() -> None:
     script = """
 import socket
-from hv_kvp_daemon.guest.fqdn import host_name
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.guest.fqdn import FqdnLookup
 for raw in (b"", b"\\x01\\n\\x7f", b"a\\x1bb", b"caf\\xc3", b"b\\xc3\\xbcro"):
     socket.sethostname(raw)
-    print(ascii(host_name()))
+    lookup = FqdnLookup(wait_readable, print, lambda host: b"")
+    print(ascii(lookup.name((b"", b"")).decode()))
 """
     assert in_namespaces(script) == ["''", "''", "'ab'", "'caf\\ufffd'", "'b\\xfcro'"]
-
-
-def test_where_there_is_no_file_to_poll_there_is_no_descriptor(tmp_path: Path) -> None:
-    watch = HostnameWatch(str(tmp_path / "no such file"))
-    assert watch.fileno() == -1
-    assert watch.changed() is False
-    watch.close()
-
-
-def test_a_file_that_is_ready_at_all_times_is_not_watched() -> None:
-    # An attribute of sysfs reports until it is read.
-    watch = HostnameWatch("/sys/kernel/uevent_seqnum")
-    assert watch.fileno() == -1
-
-
-def test_closing_the_watch_twice_closes_it_once() -> None:
-    watch = HostnameWatch()
-    assert watch.fileno() >= 0
-    assert not os.get_inheritable(watch.fileno())
-    watch.close()
-    assert watch.fileno() == -1
-    watch.close()

@@ -1,21 +1,17 @@
-"""What these tests are about: interfaces, state files, questions and their answers."""
+"""What these tests are about: interfaces, state files, and programs that answer."""
 
 from __future__ import annotations
 
-import select
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.netconfig.inquiry import Inquiry, inquire
-from hv_kvp_daemon.netconfig.program import Answer, Question
-from hv_kvp_daemon.netconfig.report import Report
-from tests.support.network import IFA_F_NODAD, link
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.netconfig.config import AdapterConfig, adapter_config
+from hv_kvp_daemon.netconfig.program import Programs
+from tests.support.network import IFA_F_NODAD, link, wait_until_usable
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
-
-    from hv_kvp_daemon.netconfig.steps import Steps, T
 
 
 def veth(ip: IPRoute, name: str, mac: str, *addresses: str) -> int:
@@ -32,48 +28,61 @@ def add(ip: IPRoute, index: int, address: str) -> None:
     text, _, length = address.partition("/")
     flags = {"flags": IFA_F_NODAD} if ":" in text else {}
     ip.addr("add", index=index, address=text, prefixlen=int(length), **flags)
+    if flags:
+        wait_until_usable(text)
 
 
-def finish(inquiry: Inquiry) -> Report:
-    """Do what the service's loop does until the report is there."""
-    while inquiry.report is None:
-        poll = select.poll()
-        poll.register(inquiry.fileno(), select.POLLIN)
-        assert inquiry.deadline is not None
-        left = inquiry.deadline - time.monotonic()
-        if poll.poll(max(0, int(left * 1000) + 1)):
-            inquiry.on_event()
-        else:
-            inquiry.expire()
-    return inquiry.report
+def ask(mac: str, root: str = "/nowhere") -> AdapterConfig:
+    """The configuration of the interface with a MAC; a program that fails fails the test."""
+
+    def fail(report: str) -> None:
+        raise AssertionError(report)
+
+    config = adapter_config(mac.encode(), wait_readable, fail, root)
+    assert config is not None
+    return config
 
 
-def ask(mac: str, root: str = "/nowhere") -> Report:
-    """The finished report of the interface with a MAC; what goes wrong fails the test."""
+class Machine:
+    """A root directory whose programs give the answers of a test, in this order.
 
-    def fail(problem: str) -> None:
-        raise AssertionError(problem)
+    None is the answer of a program that fails.  ``asked`` are the commands; without
+    answers the programs are run.  ``reports`` are the lines for the log.
+    """
 
-    inquiry = inquire(mac.encode(), fail, root)
-    assert inquiry is not None
-    return finish(inquiry)
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.reports: list[str] = []
+        self.asked: list[tuple[str, ...]] = []
+
+    def programs(self, *answers: str | None) -> Programs:
+        self.asked = []
+        return _Answering(self, answers)
+
+    def write(self, path: str, *lines: str) -> None:
+        write(self.root, path, "\n".join(lines))
+
+    def script(self, path: str, text: str) -> None:
+        """An executable file; without ``#!`` in it the shell's."""
+        text = text if text.startswith("#!") else f"#!/bin/sh\n{text}\n"
+        write(self.root, path, text, 0o755)
 
 
-def play(steps: Steps[T], *answers: str | Answer) -> tuple[T, list[tuple[str, ...]]]:
-    """Answer the questions of steps in turn: what they return, and what was asked."""
-    asked: list[tuple[str, ...]] = []
-    coming = iter(answers)
-    question: Question
-    try:
-        question = next(steps)
-        while True:
-            asked.append(question.argv)
-            answer = next(coming)
-            question = steps.send(Answer(answer) if isinstance(answer, str) else answer)
-    except StopIteration as end:
-        assert not list(coming)
-        result: T = end.value
-        return result, asked
+class _Answering(Programs):
+    __slots__ = ("_answers", "_machine")
+
+    def __init__(self, machine: Machine, answers: tuple[str | None, ...]) -> None:
+        super().__init__(wait_readable, machine.reports.append, str(machine.root))
+        self._machine = machine
+        self._answers = list(answers)
+
+    def run(
+        self, path: str, *arguments: str, seconds: float, any_status: bool = False
+    ) -> str | None:
+        self._machine.asked.append((path, *arguments))
+        if not self._answers:
+            return super().run(path, *arguments, seconds=seconds, any_status=any_status)
+        return self._answers.pop(0)
 
 
 def write(root: Path, path: str, text: str, mode: int = 0o644) -> Path:
@@ -85,8 +94,8 @@ def write(root: Path, path: str, text: str, mode: int = 0o644) -> Path:
     return file
 
 
-def report(name: str = "eth0", index: int = 2, *, alone: bool = True) -> Report:
-    """A report with nothing in it yet."""
-    empty = Report(name=name, index=index, mac=bytes(6))
-    empty.alone = alone
+def config(name: str = "eth0", index: int = 2, *, sole: bool = True) -> AdapterConfig:
+    """A configuration with nothing in it yet."""
+    empty = AdapterConfig(name, index)
+    empty.is_sole_interface = sole
     return empty

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.netconfig.answer import encode_report, fitting, ip_info, subnet_text
-from hv_kvp_daemon.wire.ipinfo import decode_ip
+from hv_kvp_daemon.netconfig.answer import ip_info, subnet_text
+from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE
 
-from .network import report
+from .network import config
 
 if TYPE_CHECKING:
-    from hv_kvp_daemon.netconfig.report import Report
+    from hv_kvp_daemon.netconfig.config import AdapterConfig
 
 ADAPTER = b"00:15:5D:00:00:01"
 
@@ -32,8 +32,8 @@ texts = st.lists(st.ip_addresses().map(str), max_size=120)
 
 
 @st.composite
-def reports(draw: st.DrawFn) -> Report:
-    made = report()
+def configs(draw: st.DrawFn) -> AdapterConfig:
+    made = config()
     made.addresses = draw(st.lists(v4 | v6, max_size=120))
     made.gateways = draw(texts)
     made.dns = draw(texts)
@@ -45,9 +45,9 @@ def items(field: bytes) -> list[str]:
     return field.decode().split(";") if field else []
 
 
-@given(reports())
-def test_fields_hold_the_first_whole_addresses_that_fit(made: Report) -> None:
-    message = encode_report(made, ADAPTER)
+@given(configs())
+def test_fields_hold_the_first_whole_addresses_that_fit(made: AdapterConfig) -> None:
+    message = encode_ip_reply(ip_info(made, ADAPTER))
     assert len(message) == MESSAGE_SIZE
     assert message[:4] == bytes(4)
     info = decode_ip(message)
@@ -71,8 +71,8 @@ def test_fields_hold_the_first_whole_addresses_that_fit(made: Report) -> None:
         )
 
 
-@given(reports())
-def test_addresses_and_masks_are_pairs(made: Report) -> None:
+@given(configs())
+def test_addresses_and_masks_are_pairs(made: AdapterConfig) -> None:
     info = ip_info(made, ADAPTER)
     addresses, masks = items(info.ip_addr), items(info.sub_net)
     assert len(addresses) == len(masks)
@@ -89,7 +89,7 @@ def test_addresses_and_masks_are_pairs(made: Report) -> None:
 
 
 def test_the_masks_of_short_addresses_decide_as_well() -> None:
-    made = report()
+    made = config()
     made.addresses = [(int(socket.AF_INET), "1.1.1.1", 30)] * 100
     info = ip_info(made, ADAPTER)
     assert len(items(info.ip_addr)) == len(items(info.sub_net)) == 1023 // 16
@@ -101,9 +101,3 @@ def test_masks_of_both_families() -> None:
         "0.0.0.0", "255.0.0.0", "255.255.255.128", "255.255.255.255",
     ]  # fmt: skip
     assert subnet_text(socket.AF_INET6, 64) == "/64"
-
-
-def test_what_fits_exactly_is_kept() -> None:
-    assert fitting(["aaaa", "bbbb"], 9) == 2
-    assert fitting(["aaaa", "bbbb"], 8) == 1
-    assert fitting([], 0) == 0

@@ -1,4 +1,4 @@
-"""docs/defects.md says the truth: each row's tests exist, and one of them carries the id."""
+"""docs/defects.md agrees with the tests: those that a row names exist, and one gives its id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, and what the host is told of the guest.
+#: Rows of the list: messages, pools, and what the guest reports of itself.
 IDS = [
     f"{kind}{n}" for kind, last in (("T", 17), ("P", 25), ("O", 13)) for n in range(1, last + 1)
 ]
@@ -22,7 +22,7 @@ ID = re.compile(r"\b[TPO]\d+\b")
 
 
 def rows() -> dict[str, str]:
-    """By id: the tests of a row, or the reason why there is none."""
+    """The tests of each row by its id, or the reason why there is none."""
     found = ROW.findall((ROOT / "docs" / "defects.md").read_text())
     assert [name for name, _, _ in found] == IDS
     return {name: tests for name, _, tests in found}
@@ -30,7 +30,7 @@ def rows() -> dict[str, str]:
 
 @cache
 def docstrings(path: str) -> dict[str, str]:
-    """The tests and checks of a file, with their docstrings."""
+    """The docstrings of the tests and checks in a file."""
     tree = ast.parse((ROOT / path).read_text())
     return {
         node.name: ast.get_docstring(node) or ""

@@ -1,6 +1,6 @@
 """The files in systemd/ agree with the program and with each other.
 
-That systemd takes them, and how they behave, is seen in tests/driver.
+tests/driver shows that systemd accepts them, and how they behave.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
-from hv_kvp_daemon.transport.chardev import DEVICE
+from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
 FOLDER = Path(__file__).parents[2] / "systemd"
@@ -28,7 +28,7 @@ Sections = dict[str, dict[str, list[str]]]
 
 
 def lines(name: str) -> list[str]:
-    """What is neither a comment nor empty."""
+    """The lines of a file that are neither comments nor empty."""
     text = (FOLDER / name).read_text(encoding="ascii")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
@@ -79,13 +79,13 @@ def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:
 
 
 def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
-    # A directory in ReadWritePaths= that nobody makes fails the unit.
+    # The unit fails if a directory in ReadWritePaths= does not exist.
     assert unit["Service"]["ReadWritePaths"] == [POOL_DIRECTORY]
     assert unit["Unit"]["RequiresMountsFor"] == [POOL_DIRECTORY]
     assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
     made, link = (line.split() for line in lines(TMPFILES))
     assert made == ["d", POOL_DIRECTORY, "0755", "root", "root", "-"]
-    # Without "+": what is there stays.
+    # Without "+": an existing file or directory is left alone.
     assert link == ["L", LINK, "-", "-", "-", "-", POOL_DIRECTORY]
 
 
@@ -105,7 +105,7 @@ def test_udev_alone_starts_the_unit(unit: Sections) -> None:
     assert parts["KERNEL=="].replace("/", "!") == DEVPATH.decode().rpartition("/")[2]
     assert parts["ACTION!="] == "remove"
     assert parts["TAG+="] == "systemd"
-    # "=": the distributions' rules, which are read before, want their daemon.
+    # "=", since the distributions' rules, which are read before, start their own daemon.
     assert parts["ENV{SYSTEMD_WANTS}="] == UNIT
     assert RULES > "70-hypervkvp.rules"
     assert unit["Install"] == {"Alias": ["hv_kvp_daemon.service"]}
@@ -117,11 +117,11 @@ def test_early_services_find_the_pools(unit: Sections) -> None:
         *before
     }
     assert unit["Unit"]["DefaultDependencies"] == ["no"]
-    # What DefaultDependencies=no takes away has to be said: it ends at shutdown.
+    # DefaultDependencies=no removes this as well: the unit stops at shutdown.
     assert "shutdown.target" in before
     conflicts = unit["Unit"]["Conflicts"][0].split()
     assert {"shutdown.target", "hypervkvpd.service"} <= {*conflicts}
-    # Its own names, which the distributions' units have as well.
+    # These are its own names, which the distributions' units have, too.
     assert not {UNIT, *unit["Install"]["Alias"]} & {*conflicts}
 
 
@@ -159,7 +159,7 @@ def test_system_calls_are_an_allow_list(unit: Sections) -> None:
     [
         "IPAddressDeny",  # cuts off DNS
         "PrivateDevices",  # hides the device
-        "PrivateNetwork",  # no driver behind the connector
+        "PrivateNetwork",  # the driver is not in another network namespace
         "PrivateUsers",  # no right to join its group before Linux 6.6
         "ProcSubset",  # hides changes of the host name and the group's other members
         "ProtectHostname",  # freezes the host name

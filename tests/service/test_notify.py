@@ -19,7 +19,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
 
     def heard(self) -> str:
         return self.socket.recv(4096).decode()

@@ -131,7 +131,7 @@ class Manager:
         self.address = str(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
 
     def next(self, start: str, part: str = "") -> str:
         """The next datagram that starts so and has that part."""
@@ -154,7 +154,7 @@ def test_systemd_is_told_ready_reloading_status_and_stopping(
     with RunningDaemon(tmp_path, env={"NOTIFY_SOCKET": manager.address}) as daemon:
         ready = manager.next("READY=1")
         assert "waiting on" in ready
-        assert "external=0 guest=0 host=0 internal=0" in ready
+        assert f"pools in {daemon.pool_dir}" in ready
         assert daemon.pool(4).exists()
         daemon.connect()
         manager.next("STATUS=serving", "driver version 3.1")
@@ -163,7 +163,7 @@ def test_systemd_is_told_ready_reloading_status_and_stopping(
         assert "driver version 3.1" in manager.next("READY=1")
         daemon.process.send_signal(signal.SIGTERM)
         manager.next("STOPPING=1")
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(60) == 0
 
 
 def test_ready_does_not_wait_for_a_host(tmp_path: Path, manager: Manager) -> None:
@@ -183,7 +183,7 @@ def test_sighup_reads_the_release_files_again(daemon: RunningDaemon) -> None:
 def test_detached_it_returns_when_it_serves(tmp_path: Path) -> None:
     """T16: the result of daemon() was ignored."""
     with RunningDaemon(tmp_path, attached="") as parent:
-        assert parent.process.wait(10) == 0
+        assert parent.process.wait(60) == 0
         peer = parent.connect()
         (child,) = _daemons_of(tmp_path)
         assert os.getsid(child.pid) == child.pid
@@ -237,7 +237,7 @@ def test_closed_standard_descriptors_are_not_given_to_a_pool(
 def test_detached_it_reports_why_it_cannot_serve(tmp_path: Path) -> None:
     (tmp_path / "pools").write_text("no directory")
     with RunningDaemon(tmp_path, attached="") as parent:
-        assert parent.process.wait(10) == 1
+        assert parent.process.wait(60) == 1
         lines = parent.stderr.splitlines()
         assert len(lines) == 1
         assert str(tmp_path / "pools") in lines[0]
@@ -310,7 +310,7 @@ def test_a_journal_that_hangs_does_not_hang_the_daemon(tmp_path: Path) -> None:
             assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
             peer.close()
             process.terminate()
-            assert process.wait(5) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     os.close(read)

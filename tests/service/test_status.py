@@ -1,95 +1,243 @@
-"""The file in which the daemon says what it is doing."""
+"""A reader believes a status page only after it has checked it."""
 
 from __future__ import annotations
 
 import os
-import stat
+import random
+import signal
+import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from hv_kvp_daemon.service.status import StatusFile, describe, read, start_ticks
-
-FIELDS = {"STATE": "serving", "POOL_DIR": "/a b=c"}
-
-
-def test_what_is_written_is_read(tmp_path: object) -> None:
-    path = f"{tmp_path}/status"
-    StatusFile(path, pytest.fail).write(FIELDS)
-    assert read(path) == {
-        "PID": str(os.getpid()),
-        "START_TICKS": str(start_ticks(os.getpid())),
-        **FIELDS,
-    }
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
+from hv_kvp_daemon.service.status_page import SIZE, StatusPage, start_ticks
+from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_ENUMERATE, KVP_OP_SET
+from tests.support.process import RunningDaemon
 
 
-def test_everyone_may_read_it_whatever_the_umask(tmp_path: object) -> None:
-    path = f"{tmp_path}/status"
-    former = os.umask(0o077)
-    try:
-        StatusFile(path, pytest.fail).write(FIELDS)
-    finally:
-        os.umask(former)
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
-    assert os.listdir(str(tmp_path)) == ["status"]
-
-
-def test_a_value_cannot_make_a_line_of_its_own(tmp_path: object) -> None:
-    path = f"{tmp_path}/status"
-    StatusFile(path, pytest.fail).write({"POOL_DIR": "/a\nPID=1"})
-    fields = read(path)
-    assert fields is not None
-    assert fields["POOL_DIR"] == "/a\\nPID=1"
-    assert fields["PID"] == str(os.getpid())
-
-
-def test_a_failure_is_told_once_until_it_works_again(tmp_path: object) -> None:
-    problems: list[str] = []
-    file = StatusFile(f"{tmp_path}/gone/status", problems.append)
-    for _ in range(3):
-        file.write(FIELDS)
-    os.mkdir(f"{tmp_path}/gone")
-    file.write(FIELDS)
-    os.unlink(f"{tmp_path}/gone/status")
-    os.rmdir(f"{tmp_path}/gone")
-    file.write(FIELDS)
-    assert len(problems) == 2
-    assert "No such file" in problems[0]
-
-
-def test_it_is_taken_away_at_the_end(tmp_path: object) -> None:
-    path = f"{tmp_path}/status"
-    file = StatusFile(path, pytest.fail)
-    file.write(FIELDS)
-    file.remove()
-    file.remove()
-    assert read(path) is None
-
-
-def test_a_link_in_its_place_is_not_followed(tmp_path: object) -> None:
-    os.symlink(f"{tmp_path}/target", f"{tmp_path}/status.new")
-    problems: list[str] = []
-    StatusFile(f"{tmp_path}/status", problems.append).write(FIELDS)
-    assert len(problems) == 1
-    assert not os.path.exists(f"{tmp_path}/target")
-
-
-def test_the_fields_name_operations_and_the_time_of_the_last() -> None:
-    fields = describe(
-        transport="netlink",
-        state="serving over netlink",
-        serving=True,
-        driver_version=b"3.1",
-        pool_dir="/pools",
-        addresses="rtnetlink",
-        requests={3: 12, 77: 1},
-        last=(3, time.monotonic() - 100),
-        dropped=2,
+@pytest.fixture
+def page(tmp_path: Path) -> StatusPage:
+    page = StatusPage(
+        f"{tmp_path}/status", pool_dir="/a b=c", addresses="getifaddrs", report=pytest.fail
     )
-    assert fields["REQUESTS"] == "ENUMERATE:12 77:1"
-    name, when = fields["LAST_REQUEST"].split()
-    assert name == "ENUMERATE"
-    assert abs(time.time() - 100 - int(when)) <= 2
+    page.publish()
+    return page
+
+
+@pytest.fixture
+def path(tmp_path: Path, page: StatusPage) -> Path:
+    """A live page that a test may spoil."""
+    return tmp_path / "status"
+
+
+def found(path: Path) -> DaemonStatus:
+    status = find(str(path))
+    assert status is not None
+    return status
+
+
+def patch(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(StatusError) as caught:
+        find(str(path))
+    return str(caught.value)
+
+
+def test_what_is_stored_is_read(page: StatusPage, path: Path) -> None:
+    page.set_driver(serving=True, transport="netlink", version=b"3.1", state="serving")
+    now = time.monotonic()
+    page.requests[KVP_OP_ENUMERATE] = 12
+    page.requests[77] = 1
+    page.answered[KVP_OP_ENUMERATE] = now - 100
+    page.answered[77] = now - 200
+    page.busy[0] = now - 300
+    page.count_dropped()
+    page.count_dropped()
+    page.failed(KVP_OP_SET, HV_E_FAIL, now - 400, "pool 1 (/a b=c/.kvp_pool_1): is full")
+    status = found(path)
+    assert status.pid == os.getpid()
+    assert status.serving
+    assert (status.transport, status.state) == ("netlink", "serving")
+    assert (status.driver_version, status.addresses) == ("3.1", "getifaddrs")
+    assert status.pool_dir == "/a b=c"
+    assert status.requests == {KVP_OP_ENUMERATE: 12, 77: 1}
+    assert status.failures == {KVP_OP_SET: 1}
+    assert status.dropped == 2
+    assert status.last_request is not None
+    assert status.last_request[0] == KVP_OP_ENUMERATE
+    assert status.busy_since is not None
+    assert status.last_failure is not None
+    for when, ago in (
+        (status.last_request[1], 100),
+        (status.answered[77], 200),
+        (status.busy_since, 300),
+        (status.last_failure.time, 400),
+        (status.failed[KVP_OP_SET], 400),
+    ):
+        assert abs(time.time() - ago - when) <= 10
+    assert (status.last_failure.operation, status.last_failure.status) == (1, HV_E_FAIL)
+    assert status.last_failure.text == "pool 1 (/a b=c/.kvp_pool_1): is full"
+
+
+def test_a_new_page_has_a_state_and_no_requests(path: Path) -> None:
+    status = found(path)
+    assert (status.serving, status.state) == (False, "starting")
+    assert (status.requests, status.failures, status.dropped) == ({}, {}, 0)
+    assert status.last_request is None
+    assert status.last_failure is None
+    assert status.busy_since is None
+
+
+def test_where_there_is_no_page_there_is_no_daemon(tmp_path: Path) -> None:
+    assert find(f"{tmp_path}/status") is None
+    assert find(f"{tmp_path}/gone/status") is None
+
+
+def test_a_pid_that_was_given_out_again_is_not_the_daemon(path: Path) -> None:
+    patch(path, 16, struct.pack("=Q", start_ticks(os.getpid()) - 1))
+    assert find(str(path)) is None
+
+
+@pytest.mark.parametrize("pid", [0, 1 << 30, (1 << 32) - 1])
+def test_a_pid_that_no_process_has_is_no_daemon(path: Path, pid: int) -> None:
+    patch(path, 12, struct.pack("=I", pid))
+    assert find(str(path)) is None
+    # Nor is one that claims to have started when a process that is gone did.
+    patch(path, 16, bytes(8))
+    assert find(str(path)) is None
+
+
+def test_the_page_of_a_killed_daemon_is_ignored(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path) as daemon:
+        daemon.connect()
+        page = Path(f"{daemon.socket_path}.status")
+        assert found(page).pid == daemon.pid
+        daemon.stop(signal.SIGKILL)
+        assert page.exists()
+        assert find(str(page)) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HVKVPST\0",
+        bytes(SIZE),
+        b"PID=1\nSTART_TICKS=2\nSERVING=yes\n",
+        random.Random(12).randbytes(1 << 20),
+    ],
+    ids=["empty", "magic", "zeros", "text", "garbage"],
+)
+def test_what_is_no_page_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "status").write_bytes(data)
+    assert refusal(tmp_path / "status") == (
+        f"{tmp_path}/status is not a status page of hv-kvp-daemon"
+    )
+
+
+@pytest.mark.parametrize("size", [24, 4096, SIZE - 1, SIZE + 1])
+def test_a_page_of_another_length_is_refused(path: Path, size: int) -> None:
+    data = path.read_bytes() + b"\0"
+    path.unlink()
+    path.write_bytes(data[:size])
+    assert f"is not {SIZE} bytes long" in refusal(path)
+
+
+def test_another_layout_version_is_named_while_its_daemon_lives(path: Path) -> None:
+    data = bytearray(path.read_bytes()[:512])
+    data[8:12] = struct.pack("=I", 2)
+    path.unlink()
+    path.write_bytes(data)
+    text = refusal(path)
+    assert "has layout version 2, this hv-kvp reads version 1" in text
+    assert f"pid {os.getpid()}" in text
+    patch(path, 16, struct.pack("=Q", 1))
+    assert find(str(path)) is None
+
+
+def test_half_of_a_text_is_never_shown(path: Path) -> None:
+    """As in the midst of a change: the text is new, the checksum is not."""
+    patch(path, 300, b"half")
+    assert "does not match its checksum" in refusal(path)
+
+
+def test_a_reader_beside_a_writer_sees_one_state_or_the_next(
+    page: StatusPage, path: Path
+) -> None:
+    """The other process stores as quickly as it can; no copy is mixed from two states."""
+    code = (
+        "import sys, time\n"
+        "from hv_kvp_daemon.service.status_page import StatusPage\n"
+        "page = StatusPage(sys.argv[1], pool_dir='/p', addresses='x', report=print)\n"
+        "page.publish()\n"
+        "print('ready', flush=True)\n"
+        "number = 0\n"
+        "while True:\n"
+        "    number = (number + 1) % 10\n"
+        "    page.set_driver(serving=True, transport=str(number) * 15,\n"
+        "                    version=b'%d' % number * 60, state=str(number) * 500)\n"
+        "    time.sleep(0)\n"
+    )
+    argv = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        try:
+            assert writer.stdout.readline() == "ready\n"
+            seen = set()
+            for _ in range(3000):
+                status = found(path)
+                texts = status.transport + status.driver_version + status.state
+                if status.serving:
+                    assert len(set(texts)) == 1
+                    seen.add(texts[0])
+        finally:
+            writer.kill()
+    assert len(seen) > 1
+
+
+def test_texts_cannot_drive_a_terminal(path: Path) -> None:
+    patch(path, 24, b"\x1b[2J\xff\n".ljust(32, b"!"))
+    version = found(path).version
+    assert version.isprintable()
+    assert version.startswith("\\x1b[2J")
+
+
+def test_numbers_that_are_no_times_are_left_out(page: StatusPage, path: Path) -> None:
+    for operation, when in enumerate(
+        (float("nan"), float("inf"), -1.0, time.monotonic() + 1e6, 0.0)
+    ):
+        page.requests[operation] = (1 << 64) - 1
+        page.answered[operation] = when
+        page.busy[0] = when
+        page.failed(operation, 0, when, "text")
+        status = found(path)
+        assert status.requests[operation] == (1 << 64) - 1
+        assert status.answered == {}
+        assert status.last_request is None
+        assert status.busy_since is None
+        assert status.last_failure is None
+
+
+def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link", "."):
+        with pytest.raises(OSError, match=r"Illegal seek|Too many levels|Is a directory"):
+            find(f"{tmp_path}/{name}")
+
+
+def test_an_operation_without_a_name_has_its_number() -> None:
+    assert operation_name(KVP_OP_ENUMERATE) == "ENUMERATE"
+    assert operation_name(77) == "77"
 
 
 def test_a_process_that_is_gone_has_no_start() -> None:

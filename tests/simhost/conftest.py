@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hv_kvp_daemon.simhost.host import Host
+    from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def common(module_daemon: RunningDaemon) -> RunningDaemon:
 
 
 @pytest.fixture
-def host(common: RunningDaemon) -> Iterator[Host]:
+def host(common: RunningDaemon) -> Iterator[SimulatedHost]:
     """A host of the common daemon."""
     with common.host() as host:
         yield host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.simhost.driver import Driver
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 # What comes for certain is waited for as long as that, in seconds.
-LONG = 10.0
+LONG = 60.0
 
 
 class FakeDaemon:
@@ -32,15 +32,15 @@ class FakeDaemon:
         self._listener.settimeout(LONG)
         self.connection: socket.socket | None = None
 
-    def accept(self, registration: bytes, timeout: float = LONG) -> Future[Driver]:
+    def accept(self, registration: bytes, timeout: float = LONG) -> Future[SimulatedDriver]:
         """Let a driver connect and send it what should be a registration."""
-        future = self._pool.submit(Driver, self.path, timeout)
+        future = self._pool.submit(SimulatedDriver, self.path, timeout)
         self.connection, _ = self._listener.accept()
         self.connection.settimeout(LONG)
         self.connection.send(registration)
         return future
 
-    def registered(self, timeout: float = LONG) -> Driver:
+    def registered(self, timeout: float = LONG) -> SimulatedDriver:
         driver = self.accept(encode_register(), timeout).result(LONG)
         assert self.receive() == encode_register(b"3.1")
         return driver

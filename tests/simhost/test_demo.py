@@ -11,17 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hv_kvp_daemon.simhost.demo import INTRINSIC
 from hv_kvp_daemon.wire.text import width
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str]:
     """Run the demo in a temporary directory, after a statement that puts a fault into it."""
     code = (
         "import os, signal, sys\n"
-        "from hv_kvp_daemon.simhost import demo, host\n"
+        "from hv_kvp_daemon.simhost import demo\n"
+        "from hv_kvp_daemon.simhost.simulated_host import SimulatedHost\n"
         f"{fault}\n"
         "sys.exit(demo.main())"
     )
@@ -71,7 +72,7 @@ def test_it_shows_what_happens_and_what_an_administrator_sees(tmp_path: Path) ->
         assert len(found) == 1, expected
         assert 0 <= int(found[0][-1]) < 10**6
     listed = [line[0] for line in words if line and line[-1] == "2"]
-    assert listed == list(INTRINSIC)
+    assert listed == [key.decode() for key in KVP_AUTO_KEYS]
     for row in ("guest.state ready 1", "demo.count 1099511627776 0"):
         assert row.split() in words
     # The first line is as long as the directory's name.
@@ -84,11 +85,11 @@ def test_it_shows_what_happens_and_what_an_administrator_sees(tmp_path: Path) ->
     ("fault", "complaint"),
     [
         (
-            "host.Host.get = lambda self, pool, key: (0, 'other')",
+            "SimulatedHost.get = lambda self, pool, key: (0, 'other')",
             "GET external demo.count: '42' was expected, 'other' came",
         ),
         (
-            "host.Host.set = lambda self, *asked: 0x80004005",
+            "SimulatedHost.set = lambda self, *asked: 0x80004005",
             "SET external demo.text: 'HV_S_OK' was expected, 'HV_E_FAIL' came",
         ),
         (
@@ -112,7 +113,7 @@ def test_a_daemon_that_dies_fails_with_one_line(tmp_path: Path) -> None:
     fault = (
         "def start(daemon, start=demo.DaemonProcess.start):\n"
         "    start(daemon)\n"
-        "    host.Host.delete = lambda *asked: (daemon.kill(), host.Host.get(*asked))\n"
+        "    SimulatedHost.delete = lambda *asked: (daemon.kill(), SimulatedHost.get(*asked))\n"
         "demo.DaemonProcess.start = start"
     )
     done = demo(tmp_path, fault)
@@ -140,7 +141,7 @@ def test_a_daemon_that_cannot_start_fails_with_one_line(tmp_path: Path) -> None:
 def test_a_signal_ends_it_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    fault = f"host.Host.delete = lambda self, *asked: os.kill(os.getpid(), {int(number)})"
+    fault = f"SimulatedHost.delete = lambda self, *asked: os.kill(os.getpid(), {int(number)})"
     done = demo(tmp_path, fault)
     assert (done.returncode, done.stderr) == (status, "")
     assert "SET" in done.stdout
@@ -161,5 +162,5 @@ def test_a_closed_output_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     )
     os.close(write)
     assert done.returncode == 1
-    assert done.stderr == "demo: nobody reads its output any more\n"
+    assert done.stderr == "demo: its output is not read any more\n"
     assert leftovers(tmp_path) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.simhost.host import Host, IpInfo
+from hv_kvp_daemon.simhost.simulated_host import HostIpInfo, SimulatedHost
 from hv_kvp_daemon.wire import ipinfo
 from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import encode_status
@@ -30,7 +30,7 @@ WIRE = ipinfo.IpInfo(
     b"192.0.2.254",
     b"192.0.2.53;2001:db8::53",
 )
-SHOWN = IpInfo(
+SHOWN = HostIpInfo(
     "{guid}",
     3,
     1,
@@ -43,7 +43,7 @@ SHOWN = IpInfo(
 
 def test_a_host_sees_the_configuration_of_an_adapter(fake: FakeDaemon) -> None:
     with fake.registered() as driver:
-        answer = fake.run(Host(driver).get_ip_info, "{guid}", ADDR_FAMILY_IPV4)
+        answer = fake.run(SimulatedHost(driver).get_ip_info, "{guid}", ADDR_FAMILY_IPV4)
         request = fake.receive()
         assert request[0] == KVP_OP_GET_IP_INFO
         assert decode_ip(request) == ipinfo.IpInfo(b"{guid}", ADDR_FAMILY_IPV4)
@@ -53,15 +53,15 @@ def test_a_host_sees_the_configuration_of_an_adapter(fake: FakeDaemon) -> None:
 
 def test_with_an_error_a_host_sees_nothing(fake: FakeDaemon) -> None:
     with fake.registered() as driver:
-        answer = fake.run(Host(driver).get_ip_info, "{guid}")
+        answer = fake.run(SimulatedHost(driver).get_ip_info, "{guid}")
         fake.receive()
         fake.send(encode_status(HV_GUID_NOTFOUND))
-        assert answer.result(LONG) == (HV_GUID_NOTFOUND, IpInfo())
+        assert answer.result(LONG) == (HV_GUID_NOTFOUND, HostIpInfo())
 
 
 def test_a_host_sends_a_configuration(fake: FakeDaemon) -> None:
     with fake.registered() as driver:
-        answer = fake.run(Host(driver).set_ip_info, SHOWN)
+        answer = fake.run(SimulatedHost(driver).set_ip_info, SHOWN)
         request = fake.receive()
         assert request[0] == KVP_OP_SET_IP_INFO
         assert decode_ip(request) == WIRE

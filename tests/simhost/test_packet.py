@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.simhost.host import key_body, value_body
 from hv_kvp_daemon.simhost.packet import IP_VALUE, to_daemon, to_host
+from hv_kvp_daemon.simhost.simulated_host import key_body, value_body
 from hv_kvp_daemon.simhost.utf16 import wide
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.ipinfo import IPADDR_VALUE, IpInfo, decode_ip, encode_ip_reply

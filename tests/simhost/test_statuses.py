@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.simhost.errors import EnumerationError
-from hv_kvp_daemon.simhost.host import (
-    Host,
-    IpInfo,
+from hv_kvp_daemon.simhost.simulated_host import (
+    HostIpInfo,
+    SimulatedHost,
     key_body,
     value_body,
 )
@@ -39,7 +39,7 @@ REG_BINARY = 3
 RECORD = 2560
 
 
-def test_the_auto_pool_has_ten_items(host: Host) -> None:
+def test_the_auto_pool_has_ten_items(host: SimulatedHost) -> None:
     items = dict(host.items(AUTO))
     assert len(items) == 10
     assert items["IntegrationServicesVersion"] == "3.1"
@@ -49,13 +49,13 @@ def test_the_auto_pool_has_ten_items(host: Host) -> None:
     assert host.enumerate(AUTO, 10) == (HV_S_CONT, "", "")
 
 
-def test_the_auto_pool_answers_get(host: Host) -> None:
+def test_the_auto_pool_answers_get(host: SimulatedHost) -> None:
     assert host.get(AUTO, "ProcessorArchitecture") == (HV_S_OK, platform.machine())
     assert host.get(AUTO, "processorarchitecture") == (HV_S_CONT, "")
 
 
 @pytest.mark.parametrize("pool", STORED)
-def test_what_is_not_there_is_hv_s_cont(host: Host, pool: int) -> None:
+def test_what_is_not_there_is_hv_s_cont(host: SimulatedHost, pool: int) -> None:
     assert host.get(pool, "key") == (HV_S_CONT, "")
     assert host.delete(pool, "key") == HV_S_CONT
     assert host.enumerate(pool, 0) == (HV_S_CONT, "", "")
@@ -63,13 +63,17 @@ def test_what_is_not_there_is_hv_s_cont(host: Host, pool: int) -> None:
 
 @pytest.mark.parametrize("index", [11, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 @pytest.mark.parametrize("pool", range(5))
-def test_an_index_beyond_the_end_is_hv_s_cont(host: Host, pool: int, index: int) -> None:
+def test_an_index_beyond_the_end_is_hv_s_cont(
+    host: SimulatedHost, pool: int, index: int
+) -> None:
     host.set(EXTERNAL, "key", "value")
     assert host.enumerate(pool, index) == (HV_S_CONT, "", "")
 
 
 @pytest.mark.parametrize("pool", [5, 77, 255])
-def test_a_pool_that_does_not_exist(common: RunningDaemon, host: Host, pool: int) -> None:
+def test_a_pool_that_does_not_exist(
+    common: RunningDaemon, host: SimulatedHost, pool: int
+) -> None:
     assert host.enumerate(pool, 0) == (HV_S_CONT, "", "")
     assert host.set(pool, "key", "value") == HV_E_FAIL
     assert host.get(pool, "key") == (HV_E_FAIL, "")
@@ -78,14 +82,14 @@ def test_a_pool_that_does_not_exist(common: RunningDaemon, host: Host, pool: int
     assert sorted(pools) == [f".kvp_pool_{n}" for n in range(5)]
 
 
-def test_the_auto_pool_cannot_be_changed(common: RunningDaemon, host: Host) -> None:
+def test_the_auto_pool_cannot_be_changed(common: RunningDaemon, host: SimulatedHost) -> None:
     assert host.set(AUTO, "OSName", "value") == HV_E_FAIL
     assert host.delete(AUTO, "OSName") == HV_E_FAIL
     assert common.records(AUTO) == []
 
 
 @pytest.mark.parametrize("pool", range(5))
-def test_an_empty_key_is_refused(common: RunningDaemon, host: Host, pool: int) -> None:
+def test_an_empty_key_is_refused(common: RunningDaemon, host: SimulatedHost, pool: int) -> None:
     assert host.set(pool, "", "value") == HV_E_FAIL
     assert host.get(pool, "") == (HV_E_FAIL, "")
     assert host.delete(pool, "") == HV_E_FAIL
@@ -106,7 +110,7 @@ def test_an_empty_key_is_refused(common: RunningDaemon, host: Host, pool: int) -
     ],
 )
 def test_a_size_beyond_its_field_is_refused(
-    common: RunningDaemon, host: Host, operation: int, sizes: tuple[int, int]
+    common: RunningDaemon, host: SimulatedHost, operation: int, sizes: tuple[int, int]
 ) -> None:
     """The driver never says such a size; the daemon must not rely on that."""
     host.set(EXTERNAL, "key", "value")
@@ -122,7 +126,7 @@ def test_a_size_beyond_its_field_is_refused(
 
 @pytest.mark.parametrize("kind", [0, REG_BINARY, 7, 0xFFFFFFFF])
 def test_a_value_of_unknown_type_is_refused_and_the_old_one_stays(
-    host: Host, kind: int
+    host: SimulatedHost, kind: int
 ) -> None:
     host.set(EXTERNAL, "key", "old")
     assert host.set(EXTERNAL, "key", "new", kind) == HV_E_FAIL
@@ -130,7 +134,7 @@ def test_a_value_of_unknown_type_is_refused_and_the_old_one_stays(
 
 
 def test_a_pool_that_cannot_be_used_fails_until_it_is_mended(
-    common: RunningDaemon, host: Host
+    common: RunningDaemon, host: SimulatedHost
 ) -> None:
     path = f"{common.pool_dir}/.kvp_pool_0"
     host.set(EXTERNAL, "key", "value")
@@ -164,17 +168,19 @@ def test_a_write_that_the_system_refuses_changes_nothing(daemon: RunningDaemon) 
 
 @pytest.mark.parametrize("operation", [6, 99, 100, 255])
 @pytest.mark.parametrize("pool", [0, 2, 77])
-def test_an_unknown_operation_is_not_supported(host: Host, operation: int, pool: int) -> None:
+def test_an_unknown_operation_is_not_supported(
+    host: SimulatedHost, operation: int, pool: int
+) -> None:
     assert host.kvp(operation, pool)[0] == HV_ERROR_NOT_SUPPORTED
     assert host.get(AUTO, "IntegrationServicesVersion") == (HV_S_OK, "3.1")
 
 
-def test_an_adapter_that_is_not_there_has_no_configuration(host: Host) -> None:
+def test_an_adapter_that_is_not_there_has_no_configuration(host: SimulatedHost) -> None:
     status, info = host.get_ip_info("00:15:5D:00:00:00")
     assert status != HV_S_OK
-    assert info == IpInfo()
+    assert info == HostIpInfo()
 
 
-def test_a_configuration_cannot_be_set_yet(host: Host) -> None:
+def test_a_configuration_cannot_be_set_yet(host: SimulatedHost) -> None:
     """Until the issue of SET_IP_INFO is done."""
-    assert host.set_ip_info(IpInfo("{guid}", ip="192.0.2.1")) == HV_ERROR_NOT_SUPPORTED
+    assert host.set_ip_info(HostIpInfo("{guid}", ip="192.0.2.1")) == HV_ERROR_NOT_SUPPORTED

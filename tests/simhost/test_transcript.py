@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.simhost import transcript
+from hv_kvp_daemon.simhost.exchange import Exchange
 from hv_kvp_daemon.wire.text import width
 from hv_kvp_daemon.wire.uapi import (
     HV_ERROR_NOT_SUPPORTED,
@@ -21,7 +22,7 @@ from hv_kvp_daemon.wire.uapi import (
 def test_an_exchange_fills_80_columns_exactly(
     operation: int, pool: int, subject: str, value: str, seconds: float
 ) -> None:
-    line = transcript.exchange(operation, pool, subject, HV_S_OK, value, seconds)
+    line = transcript.line(Exchange(operation, pool, subject, HV_S_OK, value), seconds)
     assert width(line) == 80
     assert line.isprintable()
 
@@ -34,19 +35,17 @@ def test_a_table_fits_80_columns(items: list[tuple[str, str]]) -> None:
 
 
 def test_an_exchange_says_who_asked_what_and_what_came() -> None:
-    line = transcript.exchange(
-        KVP_OP_ENUMERATE, KVP_POOL_AUTO, "5 OSName", HV_S_OK, "Debian", 0.000123
+    line = transcript.line(
+        Exchange(KVP_OP_ENUMERATE, KVP_POOL_AUTO, "5 OSName", HV_S_OK, "Debian"), 0.000123
     )
     assert line.split() == ["ENUMERATE", "auto", "5", "OSName", "HV_S_OK", "Debian", "123"]
 
 
 def test_the_longest_names_are_shown_whole() -> None:
-    line = transcript.exchange(
-        KVP_OP_GET_IP_INFO,
-        255,
-        "1 IntegrationServicesVersion",
-        HV_ERROR_NOT_SUPPORTED,
-        "",
+    line = transcript.line(
+        Exchange(
+            KVP_OP_GET_IP_INFO, 255, "1 IntegrationServicesVersion", HV_ERROR_NOT_SUPPORTED, ""
+        ),
         0.5,
     )
     assert "GET_IP_INFO pool 255 1 IntegrationServicesVersion" in line
@@ -54,7 +53,7 @@ def test_the_longest_names_are_shown_whole() -> None:
 
 
 def test_numbers_without_a_name_are_shown_as_numbers() -> None:
-    line = transcript.exchange(99, 77, "", 0x80070050, "", 1e-6)
+    line = transcript.line(Exchange(99, 77, "", 0x80070050, ""), 1e-6)
     assert line.split() == ["op", "99", "pool", "77", "0x80070050", "1"]
 
 
@@ -69,5 +68,5 @@ def test_wide_and_combining_characters_keep_the_columns() -> None:
 
 
 def test_a_value_cannot_drive_the_terminal() -> None:
-    line = transcript.exchange(KVP_OP_GET, 0, "key", HV_S_OK, "\x1b[2J\n\u202e", 0)
+    line = transcript.line(Exchange(KVP_OP_GET, 0, "key", HV_S_OK, "\x1b[2J\n\u202e"), 0)
     assert r"\x1b[2J\n\u202e" in line

@@ -415,7 +415,7 @@ class _Run:
             lambda programs: edit.change(
                 programs.number,
                 programs.path,
-                lambda raw: plan(tuple(whole(raw)), added, changed, removed),
+                lambda raw, _: plan(tuple(whole(raw)), added, changed, removed),
                 report=_ignore,
             ),
             lambda state: import_steps(state, plan(state, added, changed, removed)),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.edits import CASES
+from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import content
 from tests.pools.crash_cases import NEIGHBOURS, SIZES, Trial, key_of, put, whole
 from tests.soak.stepping import run_until

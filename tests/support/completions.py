@@ -11,7 +11,7 @@ import os
 
 import shtab
 
-from hv_kvp_daemon.cli.operator import build_parser
+from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 
 FOLDER = os.path.join(

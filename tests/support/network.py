@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.process import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,6 +73,20 @@ def link(ip: IPRoute, name: str, peer: str, *, peer_up: bool = True) -> int:
     for each in (name, peer) if peer_up else (name,):
         ip.link("set", index=socket.if_nametoindex(each), state="up")
     return socket.if_nametoindex(name)
+
+
+def wait_until_usable(address: str) -> None:
+    """Wait for an IPv6 address that was added with IFA_F_NODAD.
+
+    The kernel takes away its IFA_F_TENTATIVE (0x40) in a work queue, a moment later.
+    """
+    digits = socket.inet_pton(socket.AF_INET6, address).hex()
+
+    def usable() -> bool:
+        rows = [row.split() for row in Path("/proc/self/net/if_inet6").read_text().splitlines()]
+        return any(row[0] == digits and not int(row[4], 16) & 0x40 for row in rows)
+
+    wait_for(f"{address} to be usable", usable)
 
 
 def _enter_own_network() -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.transport.connector import OVERRUN, SUPERSEDED, Connector
-from hv_kvp_daemon.transport.conversation import Conversation
+from hv_kvp_daemon.transport.connector import (
+    FOREIGN_SENDER,
+    OVERRUN,
+    SUPERSEDED,
+    Connector,
+)
 from hv_kvp_daemon.wire.connector import FRAME_SIZE, LENGTH, pack_header, unpack
+from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.message import (
     Request,
     decode_reply,
@@ -27,9 +30,6 @@ from hv_kvp_daemon.wire.message import (
     encode_request,
     encode_status,
 )
-
-if TYPE_CHECKING:
-    from hv_kvp_daemon.transport.conversation import Ready
 
 NAMESPACED = Path(__file__).with_name("inside_namespace.py")
 
@@ -171,107 +171,69 @@ def test_a_reply_that_cannot_be_sent_is_counted(under: Under) -> None:
     assert under.dropped == {"reply not sent": 1}
 
 
-class Talk:
-    """A conversation with no other descriptor: it ends when nothing more has come."""
-
-    def __init__(self, under: Under) -> None:
-        self._poll = select.poll()
-        self._poll.register(under.connector.fileno(), select.POLLIN)
-        self.continued = False
-        self.asked: list[bytes] = []
-
-    def conversation(self) -> Conversation:
-        return Conversation(
-            lambda: self._poll.poll(0), {}, lambda *_: None, self.answer, lambda *_: None, self
-        )
-
-    def answer(self, message: memoryview) -> bytes:
-        self.asked.append(bytes(message))
-        return encode_status(len(self.asked))
+def serve(under: Under) -> list[bytes]:
+    """Answer what comes with its ordinal number, until nothing more does; what was asked."""
+    asked = []
+    while (request := under.connector.receive()) is not None:
+        asked.append(bytes(request))
+        under.connector.send(encode_status(len(asked)))
+    return asked
 
 
-def test_what_is_no_request_is_passed_over_in_a_conversation(under: Under) -> None:
+def test_rubbish_and_a_full_queue_are_passed_over(under: Under) -> None:
     under.socket.kernel.send((pack_header() + enumerate_request(1))[:-1])
     under.ask(enumerate_request(2))
     under.socket.errors = [errno.ENOBUFS]
-    talk = Talk(under)
-    assert under.connector.converse(talk.conversation()) == ([], None)
-    assert talk.asked == [enumerate_request(2)]
+    assert serve(under) == [enumerate_request(2)]
     assert under.socket.kernel.recv(9000) == pack_header() + encode_status(1)
     assert under.dropped == {LENGTH: 1, OVERRUN: 1}
 
 
-def test_only_the_newest_request_is_answered(under: Under) -> None:
-    """T11, in a conversation."""
-    for index in (6, 7, 8):
-        under.ask(enumerate_request(index))
-    talk = Talk(under)
-    assert under.connector.converse(talk.conversation()) == ([], None)
-    assert talk.asked == [enumerate_request(8)]
-    assert under.dropped == {SUPERSEDED: 2}
-
-
 @pytest.mark.parametrize("others", [1, 2, 3])
-def test_a_conversation_goes_on_after_what_was_given_up(under: Under, others: int) -> None:
-    talk = Talk(under)
+def test_it_goes_on_after_what_was_given_up(under: Under, others: int) -> None:
     for turn in range(3):
         for index in range(others):
             under.ask(enumerate_request(100 * turn + index))
-        assert under.connector.converse(talk.conversation()) == ([], None)
+        assert serve(under) == [enumerate_request(100 * turn + others - 1)]
         under.socket.kernel.send((pack_header() + enumerate_request(1))[:-1])
-    assert talk.asked == [enumerate_request(100 * turn + others - 1) for turn in range(3)]
     assert under.dropped == Counter({SUPERSEDED: 3 * (others - 1), LENGTH: 2})
+
+
+def test_a_newer_request_leaves_the_one_being_served_as_it_is(under: Under) -> None:
+    under.ask(enumerate_request(1))
+    request = under.connector.receive()
+    assert under.connector.newer() is None
+    for index in (2, 3):
+        under.ask(enumerate_request(index))
+    newer = under.connector.newer()
+    assert request is not None
+    assert newer is not None
+    assert bytes(newer) == enumerate_request(3)
+    assert under.dropped == {SUPERSEDED: 2}
 
 
 def test_a_stranger_who_answers_costs_one_answer(under: Under) -> None:
     """Any local user can answer in the daemon's name; the driver then asks on at once."""
-    talk = Talk(under)
-    conversation = talk.conversation()
     answers: list[int] = []
-    asked = [0]
+    asked = 0
     under.ask(enumerate_request(0))
-
-    def ask_and_wait() -> Ready:
+    while (request := under.connector.receive()) is not None:
+        index = decode_request(request).index
+        under.connector.send(encode_pair(b"key", b"%d" % index, index))
         # The driver takes whatever arrives as the answer to what it asked last.
-        while select.select([under.socket.kernel], [], [], 0)[0]:
-            reply = decode_reply(unpack(memoryview(under.socket.kernel.recv(9000))))
-            answers.append(int(reply.value) - asked[0])
-            if asked[0] == 20:
-                return []
-            asked[0] += 1
-            under.ask(enumerate_request(asked[0]))
-            if asked[0] == 10:
-                asked[0] += 1
-                under.ask(enumerate_request(asked[0]))
-        return talk.conversation().wait()
-
-    def answer(message: memoryview) -> bytes:
-        index = decode_request(message).index
-        return encode_pair(b"key", b"%d" % index, index)
-
-    conversation.wait, conversation.answer = ask_and_wait, answer
-    assert under.connector.converse(conversation) == ([], None)
+        reply = decode_reply(unpack(memoryview(under.socket.kernel.recv(9000))))
+        answers.append(int(reply.value) - asked)
+        if asked < 20:
+            asked += 1
+            under.ask(enumerate_request(asked))
+            if asked == 10:
+                asked += 1
+                under.ask(enumerate_request(asked))
     assert answers == [0] * 20
     assert under.dropped == {SUPERSEDED: 1}
 
 
-@pytest.mark.parametrize("is_stopped", [False, True])
-def test_an_answer_to_the_registration_is_taken_whatever_else_there_is(
-    under: Under, is_stopped: bool
-) -> None:
-    talk = Talk(under)
-    talk.continued = is_stopped
-    under.ask(encode_register(b"3.2"))
-    under.ask(enumerate_request(5))
-    assert under.connector.converse(talk.conversation()) == ([], None)
-    assert under.connector.version == b"3.2"
-    request = under.connector.receive()
-    assert request is not None
-    assert bytes(request) == enumerate_request(5)
-    assert not under.dropped
-
-
-def test_requests_that_follow_each_other_are_answered_without_a_second_read(
+def test_requests_that_follow_each_other_are_read_once_each(
     under: Under, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
@@ -282,23 +244,54 @@ def test_requests_that_follow_each_other_are_answered_without_a_second_read(
         return read(buffer)
 
     monkeypatch.setattr(under.socket, "recvfrom_into", counted)
-    talk = Talk(under)
-    waits = [1, 2, 3]
-    conversation = talk.conversation()
-
-    def ask_and_wait() -> Ready:
-        if waits:
-            under.ask(enumerate_request(waits.pop()))
-        return talk.conversation().wait()
-
-    conversation.wait = ask_and_wait
-    assert under.connector.converse(conversation) == ([], None)
-    assert len(talk.asked) == 3
+    for index in range(3):
+        under.ask(enumerate_request(index))
+        assert under.connector.receive() is not None
     assert len(reads) == 3
 
 
-def test_a_reply_that_cannot_be_sent_in_a_conversation_is_counted(under: Under) -> None:
-    under.ask(enumerate_request(1))
-    under.socket.kernel.shutdown(socket.SHUT_RD)
-    assert under.connector.converse(Talk(under).conversation()) == ([], None)
-    assert under.dropped == {"reply not sent": 1}
+def test_woken_with_nothing_there_it_returns_nothing(under: Under) -> None:
+    assert under.connector.receive() is None
+    assert not under.dropped
+
+
+def test_an_error_that_does_not_pass_is_raised(under: Under) -> None:
+    under.socket.errors = [errno.EBADF]
+    with pytest.raises(OSError, match="injected"):
+        under.connector.receive()
+
+
+def test_a_trace_gets_each_datagram_with_its_sender() -> None:
+    seen: list[tuple[int | None, int]] = []
+    sock = KernelSocket()
+    connector = Connector(
+        lambda *_: None,
+        sock,  # type: ignore[arg-type]
+        lambda sender, datagram: seen.append((sender, len(datagram))),
+    )
+    sock.kernel.send(pack_header() + enumerate_request(1))
+    connector.receive()
+    connector.send(encode_status(0))
+    assert seen == [(0, FRAME_SIZE), (None, FRAME_SIZE)]
+    connector.close()
+
+
+def test_a_message_of_another_length_is_not_sent(under: Under) -> None:
+    with pytest.raises(WireError, match="7431"):
+        under.connector.send(encode_status(0)[:-1])
+
+
+def test_a_forged_change_is_not_handed_on(
+    under: Under, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T3: also where it is the only datagram, and whole."""
+    sock = under.socket
+
+    def foreign(buffer: memoryview) -> tuple[int, tuple[int, int]]:
+        return sock._daemon.recv_into(buffer), (4711, 256)
+
+    monkeypatch.setattr(sock, "recvfrom_into", foreign)
+    under.ask(encode_request(Request(1, 0, b"key", b"forged")))
+    assert under.connector.receive() is None
+    assert under.dropped == {FOREIGN_SENDER: 1}
+    assert under.connector.stranger == 4711

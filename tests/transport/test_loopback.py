@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hv_kvp_daemon.transport.errors import TransportError
-from hv_kvp_daemon.transport.loopback import Listener, LoopbackLine
+from hv_kvp_daemon.transport.loopback import Listener, LoopbackLink
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register, encode_status
 
 
@@ -21,14 +21,14 @@ class Lines:
 
     def __init__(self, path: str) -> None:
         self.said: list[str] = []
-        self.line = LoopbackLine(self.said.append, path)
+        self.line = LoopbackLink(self.said.append, path)
         self.line.start()
 
     def turn(self) -> memoryview | None:
         poll = select.poll()
         for fd, events in self.line.watched:
             poll.register(fd, events)
-        ((fd, events),) = poll.poll(5000)
+        ((fd, events),) = poll.poll(60_000)
         return self.line.on_event(fd, events)
 
 
@@ -46,7 +46,7 @@ def lines(path: str) -> Iterator[Lines]:
 
 def connected(path: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    peer.settimeout(5)
+    peer.settimeout(60)
     peer.connect(path)
     return peer
 
@@ -62,7 +62,7 @@ def test_the_daemon_registers_and_learns_the_version(lines: Lines, path: str) ->
         request = lines.turn()
         assert request is not None
         assert bytes(request) == encode_status(3)
-        lines.line.reply(encode_status(0))
+        lines.line.send(encode_status(0))
         assert peer.recv(9000) == encode_status(0)
 
 
@@ -91,7 +91,7 @@ def test_a_peer_that_sends_no_whole_message_is_hung_up_on(
 def test_a_reply_to_a_peer_that_has_gone_is_no_error(lines: Lines, path: str) -> None:
     connected(path).close()
     lines.turn()
-    lines.line.reply(encode_status(0))
+    lines.line.send(encode_status(0))
     assert lines.line.version == b""
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.transport.uevent import ADD, REMOVE, Uevents, parse
+from hv_kvp_daemon.transport.uevent import ADD, DEVPATH, REMOVE, Uevents, attach_filter, parse
 
 PATH = b"/devices/virtual/misc/vmbus!hv_kvp"
 
@@ -41,3 +45,45 @@ def test_a_socket_without_events_reads_empty() -> None:
         assert uevents.read() == ""
     finally:
         uevents.close()
+
+
+@pytest.fixture
+def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A pair of sockets: what is sent on the first passes the filter of the second."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.setblocking(False)
+    attach_filter(receiver)
+    with sender, receiver:
+        yield sender, receiver
+
+
+@pytest.mark.parametrize("action", [b"add", b"remove"])
+def test_the_kernel_hands_on_what_is_about_the_device(
+    filtered: tuple[socket.socket, socket.socket], action: bytes
+) -> None:
+    sender, receiver = filtered
+    sender.send(event(action))
+    assert receiver.recv(300) == event(action)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event(b"add", b"/devices/virtual/net/veth0"),
+        event(b"remove", b"/devices/virtual/net/veth0/queues/rx-0"),
+        event(b"add", b"/d"),
+        b"x",
+        event(b"add", DEVPATH.replace(b"vmbus", b"hpets")),
+    ],
+)
+def test_the_kernel_drops_what_is_not(
+    filtered: tuple[socket.socket, socket.socket], other: bytes
+) -> None:
+    """Each interface of each container is announced, and must not wake the daemon."""
+    sender, receiver = filtered
+    try:
+        sender.send(other)
+    except PermissionError:
+        return  # an AF_UNIX sender is told that the filter refused it
+    with pytest.raises(BlockingIOError):
+        receiver.recv(300)

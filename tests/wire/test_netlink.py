@@ -219,10 +219,6 @@ def test_a_description_names_type_flags_and_what_a_control_message_says(
     assert describe(datagram) == line
 
 
-def test_a_description_takes_the_names_of_a_protocol() -> None:
-    assert describe(part(b""), {RTM_NEWLINK: "NEWLINK"}).startswith("NEWLINK flags=MULTI ")
-
-
 def test_a_description_shows_the_connector_id_and_nothing_of_the_message() -> None:
     frame = connector.pack_header(3) + encode_status(0)[:16] + (b"secret" * 1236)[:7416]
     line = describe(frame)

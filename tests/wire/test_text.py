@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.wire.text import (
+    fitting,
     host_key,
     host_text,
     host_value,
@@ -67,3 +68,9 @@ def test_wide_and_combining_characters_take_two_columns_and_none() -> None:
     assert width("\u4e2d\u6587e\u0301") == 5
     # A vowel sign has no combining class, and still no column.
     assert width("\u0915\u0941") == 1
+
+
+def test_what_fits_exactly_is_kept() -> None:
+    assert fitting(["aaaa", "bbbb"], 9) == 2
+    assert fitting(["aaaa", "bbbb"], 8) == 1
+    assert fitting([], 0) == 0

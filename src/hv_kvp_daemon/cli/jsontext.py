@@ -1,9 +1,7 @@
-"""Keys and values as JSON, so that every byte comes back.
+"""JSON in which every byte of a key or value survives.
 
-In: the bytes of a field, or an object that was read.  Out: the other.
-Rule: what is UTF-8 is a JSON string under its name; other bytes are base64 under
-the name with ``_base64`` behind it.  What is written is ASCII, so it cannot drive
-a terminal either.
+Bytes that are UTF-8 are a string under the field's name; any others are base64 under that
+name with ``_base64`` added.  The output is ASCII, so it cannot drive a terminal either.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def field(name: str, raw: bytes) -> dict[str, str]:
-    """One member that holds the bytes."""
+    """Return the JSON member for a field's bytes."""
     try:
         return {name: raw.decode()}
     except UnicodeDecodeError:
@@ -26,14 +24,14 @@ def field(name: str, raw: bytes) -> dict[str, str]:
 
 
 def pair(key: bytes, value: bytes) -> dict[str, str]:
-    """The members of a record."""
+    """Return the members of a record."""
     return {**field("key", key), **field("value", value)}
 
 
 def read_field(source: dict[str, Any], name: str) -> bytes:
-    """The bytes of a member that `field` made.
+    """Return the bytes of a member that `field` made.
 
-    :raises ValueError: it is missing, there twice, or neither text nor base64.
+    :raises ValueError: it is missing, there in both forms, or malformed.
     """
     plain, packed = source.get(name), source.get(f"{name}_base64")
     if (plain is None) == (packed is None):
@@ -49,21 +47,21 @@ def read_field(source: dict[str, Any], name: str) -> bytes:
 
 
 def encode(raw: bytes) -> str:
-    """Bytes as base64."""
+    """Encode bytes as base64."""
     return base64.b64encode(raw).decode()
 
 
 def decode(packed: object, name: str) -> bytes:
-    """Bytes from base64.
+    """Decode base64.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is not a string of base64.
     """
     if not isinstance(packed, str):
         raise ValueError(f"{name} is {type(packed).__name__}, not a string")  # noqa: TRY004 - as above
     try:
         return base64.b64decode(packed, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"{name} is no base64: {error}") from error
+        raise ValueError(f"{name} is not base64: {error}") from error
 
 
 def show(document: object) -> None:
@@ -72,5 +70,5 @@ def show(document: object) -> None:
 
 
 def show_line(document: object) -> None:
-    """Write a document as one line, now: for what goes on for ever."""
+    """Write a document as one line and flush it, for commands that go on."""
     print(json.dumps(document), flush=True)

@@ -1,9 +1,4 @@
-"""Rows in columns for a person, tab-separated for a pipe.
-
-In: rows of safe texts (`terminal.text`).  Out: lines.
-Rule: on a terminal no line is wider than it, columns that are short stay whole,
-and what is cut says so; in a pipe nothing is cut, padded or headed.
-"""
+"""Tables: columns that fit the terminal, or tab-separated lines in a pipe."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ _GAP: Final = "  "
 
 
 def show(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table to standard output; nothing at all where there are no rows."""
+    """Write rows of safe texts (`terminal.text`); the heads on a terminal only."""
     if not terminal.is_terminal():
         for row in rows:
             print(*row, sep="\t")
@@ -34,9 +29,9 @@ def show(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def lines(rows: Sequence[Sequence[str]], space: int) -> list[str]:
-    """The rows as lines of at most so many columns.
+    """Lay rows out as lines of at most ``space`` columns.
 
-    The widest columns give way first, all to the same width.
+    The widest cells are cut first, all to the same width.
     """
     wanted = [max(map(width, column)) for column in zip(*rows, strict=True)]
     given = _share(wanted, space - len(_GAP) * (len(wanted) - 1))

@@ -1,9 +1,8 @@
-"""What goes to a person: safe text that fits, colour, a question, a sign of life.
+"""Output for a person: safe text, cut to the terminal's width, colors, questions, progress.
 
-In: text of any origin.  Out: text that cannot drive the terminal and is not
-wider than it.
-Rule: only a terminal gets colour, cuts, questions and progress; a pipe gets
-whole values and no decoration.
+Keys, values and names come from hosts and other programs, so all that is shown goes
+through `safe` or `text`, which escape what could drive the terminal.  Colors, cuts,
+questions and progress are for terminals only: a pipe gets whole values.
 """
 
 from __future__ import annotations
@@ -11,19 +10,18 @@ from __future__ import annotations
 import os
 import sys
 
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.text import printable, width
-
-from .errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Final, TextIO
 
-# Where neither the terminal nor COLUMNS says how wide it is (a serial console).
-_USUAL_WIDTH: Final = 80
+# Of a terminal that does not know its width, as a serial console.
+_DEFAULT_WIDTH: Final = 80
 
-# What takes longer gets a line that says so.
+# Seconds before `Progress` shows itself.
 _PATIENCE: Final = 1.0
 
 BOLD: Final = "1"
@@ -33,21 +31,21 @@ YELLOW: Final = "33"
 
 
 def safe(line: str) -> str:
-    """A text as one line that cannot drive the terminal."""
+    """Return a text as one line that cannot drive the terminal."""
     return printable(line)
 
 
 def text(raw: bytes) -> str:
-    r"""A field of a pool as one safe line, with ``\n``, ``\x1b``, ``\u202e`` or ``\xff`` in it.
+    r"""Return a field of a pool as one safe line, with escapes such as ``\n`` and ``\xff``.
 
-    Bytes that are no UTF-8 and characters that move the cursor, change colours or
-    reverse the direction of text are written as Python writes them.
+    Escaped as Python writes them are bytes that are not UTF-8, and characters that move
+    the cursor, change colors or reverse the direction of text.
     """
     return printable(raw.decode("utf-8", "backslashreplace"))
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Whether a stream, by default standard output, is a terminal."""
+    """Return whether a stream, by default standard output, is a terminal."""
     try:
         return (stream or sys.stdout).isatty()
     except ValueError:  # closed
@@ -55,69 +53,57 @@ def is_terminal(stream: TextIO | None = None) -> bool:
 
 
 def columns() -> int:
-    """How many columns standard output has; ``COLUMNS`` overrides."""
+    """Return the width of standard output; ``COLUMNS`` in the environment overrides it."""
     wanted = os.environ.get("COLUMNS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_WIDTH
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _DEFAULT_WIDTH
     except (OSError, ValueError):
-        return _USUAL_WIDTH
+        return _DEFAULT_WIDTH
 
 
 def fit(line: str, space: int) -> str:
-    """The line, or as much of it as fits into so many columns, with a mark of the cut."""
-    if width(line) <= space:
-        return line
-    mark = _cut_mark()
-    left = space - len(mark)
-    if left < 0:
-        return mark[:space]
-    for end, character in enumerate(line):
-        left -= width(character)
-        if left < 0:
-            return line[:end] + mark
-    return line
+    """Return a line, cut and marked where it has more than ``space`` columns."""
+    from hv_kvp_daemon.wire import columns as cut  # noqa: PLC0415 - `list` in a pipe cuts nothing
 
-
-def _cut_mark() -> str:
     try:
         "…".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
-        return "..."
-    return "…"
+        return cut.fit(line, space, "...")
+    return cut.fit(line, space)
 
 
-def paint(line: str, colour: str) -> str:
-    """The text in a colour where standard output is a terminal that wants it (no-color.org)."""
+def paint(line: str, color: str) -> str:
+    """Return a text in a color, where standard output is a terminal without ``NO_COLOR``."""
     if not is_terminal() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return line
-    return f"\033[{colour}m{line}\033[0m"
+    return f"\033[{color}m{line}\033[0m"
 
 
 def say(line: str) -> None:
-    """One line for a person, on standard error; what it quotes is made safe."""
+    """Write one line for a person to standard error, made safe."""
     print(f"hv-kvp: {printable(line)}", file=sys.stderr)
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether to go on: because ``--yes`` was given, or the person says so.
+    """Ask whether to go on, unless ``--yes`` was given.
 
-    :raises UsageError: there is nobody to ask.
+    :raises UsageError: there is no terminal to ask on.
     """
     if yes:
         return True
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        raise UsageError(f"{question} --yes says so where nobody can be asked")
+        raise UsageError(f"{question} Not asked without a terminal; --yes answers it")
     print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 class Progress:
-    """A context that says what is going on once it has lasted a second.
+    """A context that says what it waits for, on a terminal, once it has lasted a second.
 
-    The line stands on standard error, if that is a terminal, until the end.
-    By the timer signal, since what takes long is a system call that waits.
+    The line on standard error is removed at the end.  It is written from a timer signal's
+    handler, since what takes long is a system call that waits.
     """
 
     __slots__ = ("_shown", "_what")

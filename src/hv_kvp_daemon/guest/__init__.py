@@ -1,1 +1,1 @@
-"""Facts about this guest that the host is told."""
+"""The auto pool: facts about this guest, found out when the host asks for them."""

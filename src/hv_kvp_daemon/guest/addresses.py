@@ -1,213 +1,154 @@
 """The values of NetworkAddressIPv4 and NetworkAddressIPv6.
 
-In: the addresses of all interfaces, by rtnetlink or by getifaddrs.  Out: text as
-the host shows it: ``;`` between addresses, none at the end, no scope id.
-Rules: no loopback; the kernel's order, which is that of getifaddrs and so of the
-C daemon; whole addresses only, no more than the host's field holds.  Where not
-all fit, interfaces with a default route come first, as theirs are the addresses
-that the host can reach.
+A value is the addresses of all interfaces except the loopback, joined by ``;``
+without one at the end, without scope ids, in the kernel's order, which is that of
+getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
+the host's field can hold.  If some do not fit, interfaces with a default route come
+first, because the host can reach their addresses.
 
-A value is read once and kept until the kernel says that something changed.
+The addresses are read again only if the kernel has sent a notification since the
+last time, which is looked up when they are asked for.
 """
 
 from __future__ import annotations
 
 import _socket
-import errno
-import fcntl
-import os
-import struct
 
-from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
-from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK, SIOCGIFFLAGS
+from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
-    from typing import Final, TypeAlias
+    from typing import Any, TypeAlias
 
     #: Interface index and text of each address, by family, in the kernel's order.
     Found: TypeAlias = dict[int, list[tuple[int, str]]]
 
-# struct ifreq: a name, then a union of 24 bytes (16 on 32-bit), here ifr_flags.
-_IFREQ_FLAGS: Final = struct.Struct("=16sH22x")
-
 
 class AddressSource:
-    """Both values, each kept until an event; ``read`` gets the addresses.
+    """Both values, cached until the kernel's next notification.
 
-    The service polls `fileno` and calls `drain` before it answers, so that an
-    answer is never older than the events before it.
+    ``read`` gets the addresses from the system.
 
-    :raises OSError: there is no socket for the kernel's events.
+    :raises OSError: there is no socket for notifications.
     """
 
-    __slots__ = ("_events", "_kept", "_read")
+    __slots__ = ("_notice", "_read", "_values")
 
     def __init__(self, read: Callable[[], Found]) -> None:
         self._read = read
-        self._events = rtnetlink.RtEvents()
-        self._kept: dict[int, bytes] = {}
+        self._notice = rtnetlink.ChangeNotice()
+        self._values: tuple[bytes, bytes] | None = None
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when addresses may have changed."""
-        return self._events.fileno()
+    def values(self) -> tuple[bytes, bytes]:
+        """Return the IPv4 and the IPv6 value: at most 1022 bytes of ASCII, or ``b""``.
 
-    def drain(self) -> bool:
-        """Read all events; True: addresses may have changed, what was kept is forgotten.
+        While nothing has changed, this is the same tuple.
 
-        :raises OSError: the event socket is unusable.
+        :raises OSError: the addresses cannot be read; the next call tries again.
         """
-        changed = self._events.drain()
-        if changed:
-            self._kept.clear()
-        return changed
-
-    def ipv4(self) -> bytes:
-        """Return all IPv4 addresses, at most 1022 characters of ASCII, ``b""`` for none.
-
-        :raises OSError: they cannot be read now; nothing is kept, so the next
-            call tries again.
-        """
-        return self._value(_socket.AF_INET)
-
-    def ipv6(self) -> bytes:
-        """Return all IPv6 addresses, link-local ones as well; otherwise as `ipv4`.
-
-        :raises OSError: as `ipv4`.
-        """
-        return self._value(_socket.AF_INET6)
+        if self._notice.has_changed():
+            self._values = None
+        if self._values is None:
+            self._values = self._read_values()
+        return self._values
 
     def invalidate(self) -> None:
-        """Forget what was kept."""
-        self._kept.clear()
+        """Discard the cached values."""
+        self._values = None
 
     def close(self) -> None:
-        """Close the event socket."""
-        self._events.close()
+        """Close the notification socket."""
+        self._notice.close()
 
-    def _value(self, family: int) -> bytes:
-        if family not in self._kept:
-            self._kept = self._values()
-        return self._kept[family]
-
-    def _values(self) -> dict[int, bytes]:
+    def _read_values(self) -> tuple[bytes, bytes]:
         found = self._read()
-        values = {key: ";".join(text for _, text in pairs) for key, pairs in found.items()}
-        long = [key for key, value in values.items() if len(value) > HOST_MAX_VALUE]
+        values = {family: ";".join(text for _, text in found[family]) for family in found}
+        long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # From here on routes decide as well, so a change of one is an event, too.
-            self._events.watch_routes()
+            # The routes decide from now on, so a change of a route may change the values.
+            self._notice.watch_routes()
             first = default_interfaces()
-            values.update((key, cut(found[key], first)) for key in long)
-        return {key: value.encode("ascii") for key, value in values.items()}
+            values.update((family, cut(found[family], first)) for family in long)
+        return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
 
-class RtnetlinkAddresses(AddressSource):
-    """The addresses that two rtnetlink dumps give.
+def address_source(name: str) -> AddressSource:
+    """Return the source that ``--addresses`` names: ``rtnetlink`` or ``getifaddrs``.
 
-    Left out are those for which duplicate address detection is not done yet
-    (tentative) or has failed: nobody can reach the guest by them.
+    :raises ImportError: getifaddrs is meant, and netifaces is not installed.
+    :raises OSError: there is no socket for notifications.
     """
+    if name != "getifaddrs":
+        return AddressSource(read_rtnetlink)
+    # Not at the first request; and the default source does without the module.
+    from netifaces import ifaddresses  # noqa: PLC0415
 
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(_read_rtnetlink)
+    return AddressSource(lambda: read_getifaddrs(ifaddresses))
 
 
-class GetifaddrsAddresses(AddressSource):
-    """The addresses that getifaddrs gives, by netifaces: those of the C daemon.
+def read_rtnetlink() -> Found:
+    """Return the addresses in two rtnetlink dumps.
 
-    Tentative and failed addresses are among them, as getifaddrs does not tell.
-    Each interface costs one getifaddrs of all, so many of them cost their square:
-    2 s for 500.  Events and routes come by rtnetlink here, too.
+    Addresses whose duplicate address detection is not finished (tentative) or has
+    failed are left out: the guest cannot be reached by them.
 
-    :raises OSError: there is no socket for the kernel's events.
-    :raises ImportError: netifaces is not installed.
+    :raises OSError: a dump fails.
     """
-
-    __slots__ = ("_ifaddresses",)
-
-    def __init__(self) -> None:
-        # Only who asks for this class needs the module.
-        from netifaces import ifaddresses  # noqa: PLC0415
-
-        self._ifaddresses = ifaddresses
-        super().__init__(self._read_getifaddrs)
-
-    def _read_getifaddrs(self) -> Found:
-        found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
-        for index, name in self._names():
-            try:
-                rows = self._ifaddresses(name)
-            except ValueError:
-                continue  # gone since the names were read
-            for family, pairs in found.items():
-                for row in rows.get(family, ()):
-                    pairs.append((index, row["addr"].partition("%")[0]))
-        return found
-
-    def _names(self) -> list[tuple[int, str]]:
-        """Return index and name of all but loopback, each with its IPv4 labels behind it.
-
-        To getifaddrs a label such as ``b0:1`` is a name of its own, of which
-        if_nameindex does not know.
-        """
-        labels: dict[int, dict[str, None]] = {}
-        for address in rtnetlink.addresses():
-            labels.setdefault(address.index, {})[address.label] = None
-        names = []
-        for index, name in _socket.if_nameindex():
-            if not self._is_loopback(name):
-                aliases = [label for label in labels.get(index, ()) if label not in ("", name)]
-                names += [(index, each) for each in (name, *aliases)]
-        return names
-
-    def _is_loopback(self, name: str) -> bool:
-        # A socket of any family answers this, so the one for events does.
-        request = _IFREQ_FLAGS.pack(os.fsencode(name), 0)
-        try:
-            _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(self, SIOCGIFFLAGS, request))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            return False  # gone; netifaces will say the same
-        return bool(flags & IFF_LOOPBACK)
-
-
-def _read_rtnetlink() -> Found:
-    loopback = {link.index for link in rtnetlink.links() if link.loopback}
+    loopbacks = {link.index for link in rtnetlink.links() if link.loopback}
     found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
     for address in rtnetlink.addresses():
-        if address.usable and address.index not in loopback:
+        if address.usable and address.index not in loopbacks:
             text = _socket.inet_ntop(address.family, address.address)
             found[address.family].append((address.index, text))
     return found
 
 
-def default_interfaces() -> set[int]:
-    """Return the indexes of the interfaces that a default route of the main table uses.
+def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
+    """Return the addresses that getifaddrs gives, as in the C daemon, by way of netifaces.
 
-    Of either family, and each next hop of a multipath route.
+    They include tentative and failed addresses, because getifaddrs has no flags for
+    them.  netifaces calls getifaddrs for each interface, so the time grows with the
+    square of their number: 2 s for 500.
+
+    :raises OSError: a dump of the interfaces or their labels fails.
+    """
+    # To getifaddrs an IPv4 label such as eth0:1 is an interface of its own.
+    labels: dict[int, dict[str, None]] = {}
+    for address in rtnetlink.addresses():
+        labels.setdefault(address.index, {})[address.label] = None
+    found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
+    for link in rtnetlink.links():
+        aliases = [
+            label for label in labels.get(link.index, ()) if label not in ("", link.name)
+        ]
+        for name in () if link.loopback else (link.name, *aliases):
+            try:
+                rows = ifaddresses(name)
+            except ValueError:
+                continue  # the interface has gone since the dump
+            for family, pairs in found.items():
+                for row in rows.get(family, ()):
+                    pairs.append((link.index, row["addr"].partition("%")[0]))
+    return found
+
+
+def default_interfaces() -> set[int]:
+    """Return the indexes of the interfaces that default routes of the main table use.
+
+    Both families count, and each next hop of a multipath route.
 
     :raises OSError: the routes cannot be read.
     """
-    return {hop.index for route in rtnetlink.routes() if route.default for hop in route.hops}
+    return {hop.index for route in rtnetlink.default_routes() for hop in route.hops}
 
 
 def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:
     """Join the addresses that fit, those of the interfaces in ``first`` before the rest.
 
-    Order is otherwise kept, and the first address that does not fit ends the text.
+    Otherwise the order stays.  The first address that does not fit ends the text.
     """
-    ordered = sorted(pairs, key=lambda pair: pair[0] not in first)
-    length = -1
-    for count, (_, text) in enumerate(ordered):
-        length += 1 + len(text)
-        if length > HOST_MAX_VALUE:
-            del ordered[count:]
-            break
-    return ";".join(text for _, text in ordered)
+    texts = [text for _, text in sorted(pairs, key=lambda pair: pair[0] not in first)]
+    return ";".join(texts[: fitting(texts, HOST_MAX_VALUE)])

@@ -1,106 +1,63 @@
-"""What the distribution calls itself.
-
-In: the release files below a root directory.  Out: an `OsIdentity`.
-Rule: the host gets what the C daemon gives on the same guest, and no file,
-whatever is in it or stands in its place, raises anything.
+"""The name and version of the distribution, from its release files.
 
 The C daemon reads /etc/os-release, else the first three raw lines of
-/etc/SuSE-release or /etc/redhat-release.  A name that the file does not give is
-uname's sysname ("Linux"), a version that it does not give is empty; the next
-file is not asked for what the first one lacks.  The same holds here, with these
-differences:
+/etc/SuSE-release or /etc/redhat-release.  If that file has no name, the name is
+uname's sysname ("Linux"); if it has no version, the version is empty; the next file
+is not consulted for it.  This module gives the host the same, except that
 
-- /usr/lib/os-release is read where there is none in /etc, as os-release(5) asks;
-- an apostrophe within double quotes is kept (C drops quotes of both kinds
-  wherever they stand);
-- control characters are left out, so also the carriage returns of a file that
+- /usr/lib/os-release is read if there is none in /etc, as os-release(5) demands;
+- an apostrophe within double quotes stays (the C daemon drops quotes of both kinds
+  wherever they are);
+- control characters are removed, and with them the carriage returns of a file that
   was edited on Windows;
-- a line may be longer than C's buffer of 512 bytes.
+- a line may be longer than the C daemon's buffer of 512 bytes.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 
-# Distributions write less than 1 KiB.  One read of a regular file gives as much
-# as it has, up to this.
-_READ_LIMIT = 64 * 1024
+from .files import read_text
 
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 
 
-class OsIdentity:
-    """The texts of OSName, OSMajorVersion and OSMinorVersion.
+def read_identity(root: str = "/") -> tuple[str, str, str]:
+    """Return the values of OSName, OSMajorVersion and OSMinorVersion; each may be empty.
 
-    Each may be empty.  They are decoded from UTF-8 with replacement characters
-    and hold no control characters.
+    They come from the release files below ``root``.  Whatever those are or contain, no
+    exception is raised; bytes that are not UTF-8 become U+FFFD.
     """
-
-    __slots__ = ("major", "minor", "name")
-
-    def __init__(self, name: str, major: str = "", minor: str = "") -> None:
-        self.name = name.translate(_CONTROLS)
-        self.major = major.translate(_CONTROLS)
-        self.minor = minor.translate(_CONTROLS)
+    name, major, minor = _read(root)
+    return name.translate(_CONTROLS), major.translate(_CONTROLS), minor.translate(_CONTROLS)
 
 
-def read_identity(root: str = "/") -> OsIdentity:
-    """Return the identity in the release files below ``root``.  Raises nothing.
-
-    At most the first 64 KiB of a file are looked at.
-    """
-    for path in ("etc/os-release", "usr/lib/os-release"):
-        text = _read(os.path.join(root, path))
+def _read(root: str) -> tuple[str, str, str]:
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        text = read_text(root, path, "replace")
         if text is not None:
             return _from_assignments(text)
-    for path in ("etc/SuSE-release", "etc/redhat-release"):
-        text = _read(os.path.join(root, path))
+    for path in ("/etc/SuSE-release", "/etc/redhat-release"):
+        text = read_text(root, path, "replace")
         if text is not None:
             return _from_lines(text)
-    return OsIdentity(os.uname().sysname)
+    return os.uname().sysname, "", ""
 
 
-def read_regular(path: str, limit: int, errors: str) -> str | None:
-    """Return a regular file's text, or None where there is no readable one: never an error.
-
-    At most ``limit`` bytes of it; ``errors`` is what becomes of those that are no UTF-8.
-    """
-    try:
-        # Without O_NONBLOCK a FIFO of that name would hold up the daemon.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return os.read(fd, limit).decode("utf-8", errors)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _read(path: str) -> str | None:
-    # A distribution without the file is the usual case, and an unreadable one is
-    # no different to the host.
-    return read_regular(path, _READ_LIMIT, "replace")
-
-
-def _from_assignments(text: str) -> OsIdentity:
+def _from_assignments(text: str) -> tuple[str, str, str]:
     name, version = os.uname().sysname, ""
-    # Not splitlines(): it also splits at characters that a value may hold.
+    # Not splitlines(), which splits at other characters, too, that a value may contain.
     for line in text.split("\n"):
         key, _, value = line.partition("=")
         if key == "NAME":
             name = _unquoted(value)
         elif key == "VERSION_ID":
             version = _unquoted(value)
-    return OsIdentity(name, version)
+    return name, version, ""
 
 
 def _unquoted(value: str) -> str:
-    """Undo the quotes and backslashes of a shell assignment's right side."""
+    """Remove the quotes and backslashes of a shell assignment's right side."""
     text = []
     quote = ""
     characters = iter(value)
@@ -116,8 +73,8 @@ def _unquoted(value: str) -> str:
     return "".join(text)
 
 
-def _from_lines(text: str) -> OsIdentity:
+def _from_lines(text: str) -> tuple[str, str, str]:
     if not text:
-        return OsIdentity(os.uname().sysname)
+        return os.uname().sysname, "", ""
     name, major, minor, *_ = (*text.split("\n", 3), "", "")
-    return OsIdentity(name, major, minor)
+    return name, major, minor

@@ -1,1 +1,1 @@
-"""Network configuration: what GET_IP_INFO answers."""
+"""What a network adapter has, as GET_IP_INFO answers it."""

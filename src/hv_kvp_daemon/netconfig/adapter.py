@@ -1,12 +1,10 @@
-"""Which interface is meant by a host's adapter.
+"""The interface that a host means by the ``adapter_id`` of GET_IP_INFO, a MAC as text.
 
-In: the ``adapter_id`` of GET_IP_INFO, a MAC address as text, with the kernel's
-links and addresses.  Out: one link, or None.
-Rule: several interfaces may have one MAC (SR-IOV's virtual function below the
-synthetic adapter, the ports of a bond or bridge, a VLAN and its parent).  The
-first that has addresses is meant, one that is not enslaved before one that is.
-An interface whose addresses are all link-local counts only after those with
-others: the parent of a VLAN has made itself one, and nobody gave it.
+Several interfaces may have the same MAC: an SR-IOV virtual function and the synthetic
+adapter above it, the ports of a bond or bridge, a VLAN and its parent.  The first one
+with addresses is chosen, and one that is not enslaved before one that is.  An interface
+with link-local addresses only comes after those with others: the parent of a VLAN has
+made its own.
 """
 
 from __future__ import annotations
@@ -19,26 +17,27 @@ if TYPE_CHECKING:
 
     from hv_kvp_daemon.wire.rtnetlink import Address, Link
 
-_HEX = frozenset(b"0123456789abcdefABCDEF")
-
 
 def parse_mac(adapter_id: bytes) -> bytes | None:
-    """Return the 6 bytes of ``00:15:5D:00:00:01``; None if it is no such text.
+    """Return the 6 bytes of ``00:15:5D:00:00:01``; None if the text has another form.
 
-    Any case, ``:`` or ``-`` between the bytes.
+    Either case is accepted, and ``-`` for ``:``.
     """
-    parts = adapter_id.replace(b"-", b":").split(b":")
-    if len(parts) != 6 or any(len(part) != 2 or not _HEX.issuperset(part) for part in parts):
+    text = adapter_id.decode("ascii", "replace").replace("-", ":").lower()
+    try:
+        mac = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
         return None
-    return bytes(int(part, 16) for part in parts)
+    # fromhex() skips white space, and the separators could be anywhere.
+    return mac if len(mac) == 6 and mac.hex(":") == text else None
 
 
 def find_interface(
     mac: bytes, links: Iterable[Link], addresses: Sequence[Address]
 ) -> Link | None:
-    """Return the interface that answers for a MAC; None if no interface has it.
+    """Return the interface that is meant by a MAC; None if no interface has it.
 
-    ``addresses`` are those that may be shown.
+    ``addresses`` are the usable ones of all interfaces.
     """
     with_any = {address.index for address in addresses}
     routable = {address.index for address in addresses if address.scope < RT_SCOPE_LINK}
@@ -47,5 +46,5 @@ def find_interface(
         return link.index not in with_any, link.master != 0, link.index not in routable
 
     same = [link for link in links if link.address == mac and not link.loopback]
-    # min takes the first of equals, and the kernel lists links by index.
+    # Of equals min() takes the first, and the kernel lists links by index.
     return min(same, key=rank, default=None)

@@ -1,13 +1,15 @@
-"""Whether DHCP is configured for an interface that no running manager owns.
+"""Whether ifupdown or sysconfig is configured to use DHCP for an interface.
 
-In: the settings of ifupdown (/etc/network/interfaces, while its state says that
-it has brought the interface up) and of sysconfig (ifcfg-*: RHEL's network
-scripts, SUSE's wicked).  Out: True, False, or None where neither knows it.
+ifupdown's settings are in /etc/network/interfaces; they count only while its state
+says that it has brought the interface up.  sysconfig's are in ifcfg-* files: those of
+RHEL's network scripts and of SUSE's wicked.
 """
 
 from __future__ import annotations
 
-from .files import list_names, read_sections, read_text
+from hv_kvp_daemon.guest.files import list_names, read_text
+
+from .keyfile import read_sections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ IFCFG = (
     "/etc/sysconfig/network/ifcfg-",
 )
 
-# RHEL's ifup takes the first two for one; the others are ifcfg(5) of SUSE.
+# RHEL's ifup treats the first two alike; the others are in SUSE's ifcfg(5).
 _BOOTPROTO = frozenset({"dhcp", "bootp", "dhcp4", "dhcp+autoip"})
 
 # interfaces(5) sets no limit to files that include each other.
@@ -28,7 +30,7 @@ _DEPTH = 4
 
 
 def configured_dhcp(root: str, interface: str) -> bool | None:
-    """Whether the settings ask for DHCP over IPv4; None if there are none."""
+    """Return whether the settings ask for DHCP over IPv4; None if there are none."""
     dhcp = _ifupdown(root, interface)
     return _ifcfg(root, interface) if dhcp is None else dhcp
 
@@ -45,7 +47,7 @@ def _ifupdown(root: str, interface: str) -> bool | None:
     state = read_sections(root, IFSTATE)[""]
     if interface not in state:
         return None
-    # ifup can bring an interface up under another name's settings.
+    # ifup can bring up an interface with the settings of another name.
     methods = [
         words[3]
         for words in _stanzas(root, INTERFACES, _DEPTH)
@@ -55,7 +57,7 @@ def _ifupdown(root: str, interface: str) -> bool | None:
 
 
 def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
-    """The words of each line, those of included files in their place."""
+    """Yield the words of each line, with included files in their place."""
     for line in (read_text(root, path) or "").splitlines():
         words = line.split()
         if words[:1] not in (["source"], ["source-directory"]):
@@ -66,14 +68,14 @@ def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
 
 
 def _included(root: str, path: str, words: list[str]) -> Iterator[str]:
-    """The files that ``source PATTERN`` and ``source-directory DIRECTORY`` name.
+    """Yield the files that ``source PATTERN`` and ``source-directory DIRECTORY`` name.
 
-    Of a pattern one ``*`` in the last part is understood, as distributions write it.
+    One ``*`` in the last part of a pattern is supported, as distributions write it.
     """
     target = words[1] if words[1].startswith("/") else f"{path.rpartition('/')[0]}/{words[1]}"
     if words[0] == "source-directory":
         for name in list_names(root, target):
-            # As run-parts: no backup or package manager's files.
+            # As run-parts(8), without the files of editors and package managers.
             if name.replace("-", "").replace("_", "").isalnum():
                 yield f"{target}/{name}"
         return

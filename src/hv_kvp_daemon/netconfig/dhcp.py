@@ -1,9 +1,9 @@
-"""Whether an interface has its IPv4 address by DHCP.
+"""Whether an interface gets its IPv4 address by DHCP.
 
-In: the scripts, and who manages the interface: NetworkManager, systemd-networkd,
-ifupdown, sysconfig.  Out: yes or no.
-Rule: what is configured counts, also while there is no lease.  Where nobody is
-known to manage it, an address with a limited lifetime is a leased one.
+The scripts are asked, then what manages the interface: NetworkManager,
+systemd-networkd, ifupdown or sysconfig.  What is configured counts, also while there
+is no lease.  If nothing is known to manage the interface, an address with a limited
+lifetime is taken for a lease.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ from .configured import configured_dhcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .report import Report
-    from .steps import Steps
+    from .config import AdapterConfig
+    from .program import Programs
 
 
-def uses_dhcp(root: str, report: Report, problem: Callable[[str], None]) -> Steps[bool]:
-    """Whether DHCP is on for a report's interface."""
-    answer = yield from scripts.dhcp(root, report.name, problem)
+def uses_dhcp(programs: Programs, config: AdapterConfig) -> bool:
+    """Return whether DHCP is on for the interface of a configuration."""
+    answer = scripts.dhcp(programs, config.name)
     if answer is None:
-        answer = yield from _managers(root, report, problem)
+        answer = _manager_dhcp(programs, config.index)
     if answer is None:
-        answer = configured_dhcp(root, report.name)
-    return report.leased if answer is None else answer
+        answer = configured_dhcp(programs.root, config.name)
+    return config.leased if answer is None else answer
 
 
-def _managers(root: str, report: Report, problem: Callable[[str], None]) -> Steps[bool | None]:
-    device = networkmanager.read_device(root, report.index)
+def _manager_dhcp(programs: Programs, index: int) -> bool | None:
+    device = networkmanager.read_device(programs.root, index)
     if device is None:
-        link = networkd.read_link(root, report.index)
-        return None if link is None else link.dhcp
-    if device.dhcp is None:
-        return (yield from networkmanager.ask_dhcp(root, device.uuid, problem))
-    return device.dhcp
+        link = networkd.read_link(programs.root, index)
+        return None if link is None else link[0]
+    uuid, dhcp = device
+    return networkmanager.ask_dhcp(programs, uuid) if dhcp is None else dhcp

@@ -1,26 +1,26 @@
-"""NetworkManager's knowledge of an interface: its files, and nmcli where they end.
+"""What NetworkManager knows of an interface: from its files, else from nmcli.
 
-In: /run/NetworkManager/devices/INDEX and the keyfiles of connection profiles.
-Out: whether the active profile uses DHCP for IPv4, and the interface's servers.
+The files are /run/NetworkManager/devices/INDEX and the keyfiles of connection
+profiles.  Profiles in other formats, and DNS servers by interface, are known to nmcli
+only.
 """
 
 from __future__ import annotations
 
-from .files import below, list_names, read_sections, read_text
-from .program import Question
+from hv_kvp_daemon.guest.files import list_names, read_text
+
+from .keyfile import read_sections
 from .servers import literals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .files import Sections
-    from .steps import Steps
+    from .keyfile import Sections
+    from .program import Programs
 
 DEVICES = "/run/NetworkManager/devices"
 
-# NetworkManager.conf(5), [keyfile]: profiles of the administrator, those that last
-# until the next boot (netplan's and NetworkManager's own), and the distribution's.
+# NetworkManager.conf(5), [keyfile]: the administrator's profiles, those that last until
+# the next boot (of netplan and NetworkManager itself), and the distribution's.
 PROFILES = (
     "/etc/NetworkManager/system-connections",
     "/run/NetworkManager/system-connections",
@@ -29,27 +29,17 @@ PROFILES = (
 
 NMCLI = "/usr/bin/nmcli"
 
-# It answers in 0.02 s.  Twice this and twice a script's time stay below 10 s.
+# nmcli answers in 0.02 s.  Twice this and twice scripts.SECONDS are less than
+# program.LIMIT.
 SECONDS = 2.5
 
 
-class Device:
-    """An interface with an active connection profile of this UUID.
+def read_device(root: str, index: int) -> tuple[str, bool | None] | None:
+    """Return the UUID of the interface's active connection profile, and its use of DHCP.
 
-    ``dhcp`` is whether the profile uses DHCP for IPv4, None if only nmcli can tell.
-    """
-
-    __slots__ = ("dhcp", "uuid")
-
-    def __init__(self, uuid: str, dhcp: bool | None) -> None:
-        self.uuid = uuid
-        self.dhcp = dhcp
-
-
-def read_device(root: str, index: int) -> Device | None:
-    """Return what NetworkManager runs on an interface; None if it is not its own.
-
-    A profile that is ``external`` only mirrors what somebody else has configured.
+    Whether the profile uses DHCP for IPv4 is None if only nmcli knows.  The whole is
+    None if NetworkManager does not manage the interface; a profile that is ``external``
+    only mirrors what another program has configured.
     """
     state = read_sections(root, f"{DEVICES}/{index}")
     device = state.get("device", {})
@@ -60,11 +50,8 @@ def read_device(root: str, index: int) -> Device | None:
     if profile is not None and profile.get(".nmmeta", {}).get("external") == "true":
         return None
     if state.get("dhcp4"):
-        # Its lease; NetworkManager 1.42 writes it there.
-        return Device(uuid, dhcp=True)
-    if profile is None:
-        return Device(uuid, dhcp=None)
-    return Device(uuid, dhcp=profile.get("ipv4", {}).get("method") == "auto")
+        return uuid, True  # a lease, as NetworkManager 1.42 notes it
+    return uuid, None if profile is None else profile.get("ipv4", {}).get("method") == "auto"
 
 
 def _profile(root: str, uuid: str) -> Sections | None:
@@ -78,28 +65,16 @@ def _profile(root: str, uuid: str) -> Sections | None:
     return None
 
 
-def ask_dhcp(root: str, uuid: str, problem: Callable[[str], None]) -> Steps[bool | None]:
-    """Ask whether a profile uses DHCP for IPv4; None if there is no answer."""
+def ask_dhcp(programs: Programs, uuid: str) -> bool | None:
+    """Ask nmcli whether a profile uses DHCP for IPv4; None if there is no answer."""
     words = ("-g", "ipv4.method", "connection", "show", "uuid", uuid)
-    output = yield from _nmcli(root, words, problem)
+    output = programs.run(NMCLI, *words, seconds=SECONDS)
     return None if output is None else output.strip() == "auto"
 
 
-def ask_servers(
-    root: str, interface: str, problem: Callable[[str], None]
-) -> Steps[list[str] | None]:
-    """Ask for an interface's DNS servers, IPv4 first; None if there is no answer."""
+def ask_servers(programs: Programs, interface: str) -> list[str] | None:
+    """Ask nmcli for the DNS servers of an interface, IPv4 first; None: no answer."""
     words = ("-e", "no", "-g", "IP4.DNS,IP6.DNS", "device", "show", interface)
-    output = yield from _nmcli(root, words, problem)
-    # One property a line, its values with " | " between them.
+    output = programs.run(NMCLI, *words, seconds=SECONDS)
+    # One property a line, its values separated by " | ".
     return None if output is None else literals(output.replace("|", " ").split())
-
-
-def _nmcli(
-    root: str, words: tuple[str, ...], problem: Callable[[str], None]
-) -> Steps[str | None]:
-    answer = yield Question((below(root, NMCLI), *words), SECONDS)
-    if answer.trouble:
-        problem(answer.trouble)
-        return None
-    return answer.output

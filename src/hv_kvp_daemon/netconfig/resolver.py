@@ -1,10 +1,9 @@
-"""The DNS servers that really serve an interface.
+"""The DNS servers of an interface.
 
-In: the scripts, systemd-resolved, NetworkManager and resolv.conf.  Out: addresses.
-Rule: the most particular that is known: this interface's list where resolved or
-NetworkManager keeps one, else those that serve all interfaces.  A server on this
-machine (resolved's stub 127.0.0.53, a cache) is shown only where nobody says
-whom it asks.
+The most specific list that is known counts: that of the interface, if a script,
+systemd-resolved or NetworkManager has one, else the servers of all interfaces.  A
+server on this machine (resolved's stub 127.0.0.53, a cache) is replaced by the servers
+that it asks, if they are known.
 """
 
 from __future__ import annotations
@@ -12,87 +11,88 @@ from __future__ import annotations
 import _socket
 import os
 
+from hv_kvp_daemon.guest.files import below, list_names, read_text
+
 from . import networkd, networkmanager, scripts
-from .files import below, list_names, read_sections, read_text
-from .program import Question
+from .keyfile import read_sections
 from .servers import is_local, literals, nameservers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .report import Report
-    from .steps import Steps
+    from .config import AdapterConfig
+    from .program import Programs
 
 RESOLV_CONF = "/etc/resolv.conf"
 
-#: resolved's runtime directory: its list of all servers, and a file for each link
-#: that others than networkd have configured.
+#: The runtime directory of systemd-resolved: a list of all servers, and a file for each
+#: link that is configured by something other than networkd.
 RESOLVED = "/run/systemd/resolve"
 RESOLVED_LINKS = f"{RESOLVED}/netif"
 RESOLVED_SOCKET = f"{RESOLVED}/io.systemd.Resolve"
 RESOLVED_ALL = f"{RESOLVED}/resolv.conf"
 
-#: What stands in resolv.conf when it leads to a local server: the ones that it asks.
+#: Where the servers are that a local server in resolv.conf asks.
 UPSTREAM = (RESOLVED_ALL, "/run/NetworkManager/no-stub-resolv.conf")
 
-#: Where resolved listens: systemd-resolved.service(8).
+#: Where resolved listens, see systemd-resolved.service(8).
 STUBS = frozenset({"127.0.0.53", "127.0.0.54"})
 
 RESOLVECTL = "/usr/bin/resolvectl"
 SECONDS = 2.5
 
 
-def servers(root: str, report: Report, problem: Callable[[str], None]) -> Steps[list[str]]:
-    """The servers of a report's interface."""
-    found = yield from scripts.dns(root, report.name, problem)
-    # Distributions ship a sample that prints resolv.conf; with resolved that is a stub.
+def servers(programs: Programs, config: AdapterConfig) -> list[str]:
+    """Return the DNS servers of the interface of a configuration."""
+    root = programs.root
+    found = scripts.dns(programs, config.name)
+    # Distributions ship a sample that prints resolv.conf, which may contain only a stub.
     if found is not None and (not found or not STUBS.issuperset(found)):
         return found
     if resolved_runs(root):
-        of_resolved = yield from _of_resolved(root, report, problem)
-        if of_resolved is not None:
-            return of_resolved
-    general = nameservers(root, RESOLV_CONF, report.name)
-    if not report.alone and networkmanager.read_device(root, report.index) is not None:
-        of_device = yield from networkmanager.ask_servers(root, report.name, problem)
-        if of_device is not None:
-            return _agreed(root, of_device, general)
-    return _upstream(root, report.name, general)
+        by_resolved = _resolved_servers(programs, config)
+        if by_resolved is not None:
+            return by_resolved
+    general = nameservers(root, RESOLV_CONF, config.name)
+    if not config.is_sole_interface and networkmanager.read_device(root, config.index):
+        by_device = networkmanager.ask_servers(programs, config.name)
+        if by_device is not None:
+            return _used_by_resolver(root, by_device, general)
+    return _upstream(root, config.name, general)
 
 
-def _only_local(found: list[str]) -> bool:
+def _all_local(found: list[str]) -> bool:
     return bool(found) and all(map(is_local, found))
 
 
 def _upstream(root: str, interface: str, general: list[str]) -> list[str]:
-    if _only_local(general):
+    if _all_local(general):
         for path in UPSTREAM:
             found = nameservers(root, path, interface)
-            if found and not _only_local(found):
+            if found and not _all_local(found):
                 return found
     return general
 
 
-def _agreed(root: str, of_device: list[str], general: list[str]) -> list[str]:
-    """NetworkManager's list for a device, as far as the resolver uses it.
+def _used_by_resolver(root: str, by_device: list[str], general: list[str]) -> list[str]:
+    """Return those of NetworkManager's servers for a device that the resolver uses.
 
-    resolv.conf may be the administrator's own (``dns=none``), and then it decides.
+    resolv.conf may be the administrator's own (``dns=none``); then it decides.
     """
-    if not general or _only_local(general):
-        return of_device or general
-    agreed = [server for server in of_device if server in general]
+    if not general or _all_local(general):
+        return by_device or general
+    used = [server for server in by_device if server in general]
     generated = "NetworkManager" in (read_text(root, RESOLV_CONF) or "").partition("\n")[0]
-    return agreed if agreed or generated else general
+    return used if used or generated else general
 
 
 # -- systemd-resolved
 
 
 def resolved_runs(root: str) -> bool:
-    """Whether resolved serves here.  Its files stay behind when it is stopped.
+    """Return whether resolved is running; its files remain when it is stopped.
 
-    Its socket is there since systemd 246; before, resolv.conf tells by leading to it.
+    Since systemd 246 it has a socket.  Before, it counts as running if resolv.conf
+    names its stub.
     """
     path = below(root, RESOLVED_SOCKET)
     if not os.path.exists(path):
@@ -111,60 +111,54 @@ def resolved_runs(root: str) -> bool:
     return True
 
 
-def _of_resolved(
-    root: str, report: Report, problem: Callable[[str], None]
-) -> Steps[list[str] | None]:
-    """The interface's own servers, else those that belong to no interface.
+def _resolved_servers(programs: Programs, config: AdapterConfig) -> list[str] | None:
+    """Return the servers of an interface, else those that belong to no interface.
 
-    None if that cannot be found out.
+    None if they are not known.
     """
-    link = networkd.read_link(root, report.index)
-    if link is not None and link.dns:
-        return link.dns
+    root = programs.root
+    link = networkd.read_link(root, config.index)
+    if link is not None and link[1]:
+        return link[1]
     everything = nameservers(root, RESOLVED_ALL)
     try:
         os.listdir(below(root, RESOLVED_LINKS))
     except FileNotFoundError:
-        pass  # nobody has configured a link
+        pass  # no link is configured but by networkd
     except OSError:
-        # resolved's own directory, mode 0700: closed to root without CAP_DAC_OVERRIDE.
-        if report.alone:
-            return everything
-        return (yield from _ask_resolved(root, report.index, problem))
-    own = _link_servers(root, report.index)
+        # Mode 0700 and owned by resolved: closed to root without CAP_DAC_OVERRIDE.
+        return everything if config.is_sole_interface else _ask_resolved(programs, config.index)
+    own = _link_servers(root, config.index)
     if own:
         return own
     for name in {*list_names(root, RESOLVED_LINKS), *list_names(root, networkd.LINKS)}:
         if everything and name.isdecimal():
-            theirs = _link_servers(root, int(name))
-            everything = [server for server in everything if server not in theirs]
+            of_other = _link_servers(root, int(name))
+            everything = [server for server in everything if server not in of_other]
     return everything
 
 
 def _link_servers(root: str, index: int) -> list[str]:
     link = networkd.read_link(root, index)
     if link is not None:
-        return link.dns
+        return link[1]
     state = read_sections(root, f"{RESOLVED_LINKS}/{index}")[""]
     return literals(state.get("SERVERS", "").split())
 
 
-def _ask_resolved(
-    root: str, index: int, problem: Callable[[str], None]
-) -> Steps[list[str] | None]:
-    answer = yield Question((below(root, RESOLVECTL), "dns"), SECONDS)
-    if answer.trouble or answer.output is None:
-        problem(answer.trouble)
+def _ask_resolved(programs: Programs, index: int) -> list[str] | None:
+    output = programs.run(RESOLVECTL, "dns", seconds=SECONDS)
+    if output is None:
         return None
     general: list[str] = []
     own: list[str] = []
     words: list[str] = []
-    for line in answer.output.splitlines():
-        # "Global: …" and "Link 5 (eth1): …"; a long list may go on in the next line.
+    for line in output.splitlines():
+        # "Global: …" and "Link 5 (eth1): …"; a long list continues in the next line.
         if line.startswith("Global:"):
             words = general
         elif line.startswith("Link "):
             words = own if line.split()[1] == str(index) else []
-        # The words of a heading are no addresses and fall out.
+        # literals() drops the words of a heading, which are not addresses.
         words += line.split()
     return literals(own) or literals(general)

@@ -1,18 +1,15 @@
-"""Addresses of DNS servers in other programs' texts.
+"""Addresses of DNS servers in resolv.conf(5) and in lists of other programs.
 
-In: resolv.conf(5), and lists as systemd, NetworkManager and scripts write them.
-Out: literal addresses in inet_ntop's form, each once, in their order.
-Rule: what is no literal address is left out.  One such word, and the host drops
-the whole answer.
+Each address is returned once, in order, in inet_ntop's form.  Words that are not
+literal addresses are left out: a host discards the whole answer for one of them.
 """
 
 from __future__ import annotations
 
 from _socket import inet_ntop, inet_pton
 
+from hv_kvp_daemon.guest.files import read_text
 from hv_kvp_daemon.wire.uapi import AF_INET, AF_INET6
-
-from .files import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +19,9 @@ if TYPE_CHECKING:
 def literal(word: str, interface: str = "") -> str | None:
     """Return the address in ``192.0.2.1:53#name`` or ``[fe80::1]:53%eth0``, or None.
 
-    systemd writes ``ADDRESS[:PORT][%INTERFACE][#NAME]``, IPv6 with a port in
-    brackets.  With ``interface``, an address that is said to be reached by
-    another one is None.
+    systemd writes ``ADDRESS[:PORT][%INTERFACE][#NAME]``, with brackets around an IPv6
+    address that has a port.  An address with the scope of another interface than
+    ``interface`` is None.
     """
     address = word.partition("#")[0]
     address, percent, scope = address.partition("%")
@@ -42,13 +39,13 @@ def literal(word: str, interface: str = "") -> str | None:
 
 
 def literals(words: Iterable[str], interface: str = "") -> list[str]:
-    """Return the addresses among words, as `literal` reads them."""
+    """Return the addresses among words, see `literal`."""
     found = dict.fromkeys(literal(word, interface) for word in words)
     return [address for address in found if address is not None]
 
 
 def is_local(address: str) -> bool:
-    """Whether a server is on this machine: a stub or a cache, which asks others."""
+    """Return whether a server is on this machine: a stub or a cache, which asks others."""
     return address == "::1" or address.startswith("127.")
 
 

@@ -21,9 +21,9 @@ class PoolConfig:
 
     ``number`` is 0 to 4 and only appears in messages.  ``report`` is called with a line
     for each condition that an administrator should know of.  With ``sync`` a change waits
-    until it is on the disk.  Without ``writable`` the file is opened for reading only and
-    never created.  ``pause(seconds)`` is called between two attempts at a lock and returns
-    True to give up at once.  ``lock_wait`` is the longest wait for the locks, in seconds.
+    for the disk.  Without ``writable`` the file is only read, and never created.
+    ``pause(seconds)`` is called between two attempts at a lock and returns True to give up.
+    ``lock_wait`` is the longest wait for the locks, in seconds.
     """
 
     __slots__ = ("lock_wait", "number", "path", "pause", "report", "sync", "writable")

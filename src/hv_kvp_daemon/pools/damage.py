@@ -20,10 +20,7 @@ REPEATED: Final = "the key of an earlier record, whose value is the one that cou
 
 
 class DamageReport:
-    """Reports each kind of damage once: a pool with one such record may have a thousand.
-
-    Does nothing where ``report`` is None.
-    """
+    """Reports each kind of damage once, as there may be a thousand; if it has a ``report``."""
 
     __slots__ = ("_report", "_reported")
 

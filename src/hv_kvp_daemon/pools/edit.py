@@ -23,6 +23,10 @@ from .locked_pool import LockedPool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    Plan: TypeAlias = Callable[[bytes, int], "Edit"]
+    Make: TypeAlias = Callable[[bytes, int], bytes]
 
 
 class Edit:
@@ -42,24 +46,22 @@ class Edit:
         self.removed: list[list[int]] = []
 
 
-def change(
-    number: int, path: str, plan: Callable[[bytes], Edit], *, report: Callable[[str], object]
-) -> None:
+def change(number: int, path: str, plan: Plan, *, report: Callable[[str], object]) -> None:
     """Make the edit that ``plan`` returns for the file's bytes, under the same locks.
 
-    A file that is missing is created if there is something to add; ``plan`` is then called
-    again.  Bytes after the last whole record are cut off.  The other arguments are those
-    of `PoolConfig`; each change waits for the disk.
+    ``plan`` also gets the descriptor that they were read from.  A file that is missing
+    (descriptor -1) is created if there is something to add; ``plan`` is then called again.
+    Bytes after the last whole record are cut off.  The other arguments are those of
+    `PoolConfig`; each change waits for the disk.
 
-    :raises PoolError: the file cannot be used; or a change failed, and those
-        before it are made.
+    :raises PoolError: the file cannot be used; or a change failed after others were made.
     """
     file = LockedPool(PoolConfig(number, path, report=report))
     try:
         for context in (file.writing, file.creating):
             with context as size:
                 missing = file.fd < 0
-                edit = plan(b"" if missing else read_at(file.fd, size, 0))
+                edit = plan(b"" if missing else read_at(file.fd, size, 0), file.fd)
                 if not missing:
                     _make(file, size, edit)
                 if not missing or not edit.added:
@@ -68,10 +70,8 @@ def change(
         file.close()
 
 
-def overwrite(
-    number: int, path: str, make: Callable[[bytes], bytes], *, report: Callable[[str], object]
-) -> None:
-    """Put bytes of any kind in place of those of the file, which ``make`` is given.
+def overwrite(number: int, path: str, make: Make, *, report: Callable[[str], object]) -> None:
+    """Put bytes of any kind in place of those that ``make`` is given, with their descriptor.
 
     Without the journal: a kill leaves a part of each.  A missing file is created.
 
@@ -81,7 +81,7 @@ def overwrite(
     try:
         with file.creating as size:
             old = read_at(file.fd, size, 0)
-            new = make(old)
+            new = make(old, file.fd)
             if new == old:
                 return
             try:
@@ -106,6 +106,7 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
             writer.append(end + number * RECORD_SIZE, record)
     except BaseException:
         writer.take_off(end, end)
+        writer.journal.clear()
         raise
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE

@@ -27,7 +27,7 @@ _MOST_GONE: Final = 1000
 class KeyIndex:
     """The record numbers of keys; empty and unterminated keys are left out.
 
-    ``version`` is the version of the file that it describes, or None.
+    ``version`` is that of the file that it describes, or None.
     """
 
     __slots__ = ("_gone", "_numbers", "_repeated", "version")

@@ -98,7 +98,12 @@ def make_directory(path: str, *, sync: bool) -> None:
         if os.path.isdir(path):
             return  # another program was quicker
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
-    os.chmod(path, DIRECTORY_MODE)
+    # By a descriptor: who may write above it can put a link in its place.
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, DIRECTORY_MODE)
+    finally:
+        os.close(fd)
     if sync:
         sync_directory(parent)
 

@@ -111,7 +111,7 @@ class PoolFile:
         if index < 0:
             return None
         data = self._records.read_unlocked(index)
-        if data is None or 0 < len(data) < RECORD_SIZE:
+        if data is None:
             with self._file.reading as size:
                 data = self._records.at(index) if index < self._whole(size) else b""
         return self._served(index, data) if len(data) == RECORD_SIZE else None

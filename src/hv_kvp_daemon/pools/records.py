@@ -48,16 +48,17 @@ class Records:
         self._keeps_index = False
 
     def read_unlocked(self, number: int) -> bytes | None:
-        """Without the locks: the bytes of a record, none after the last one.
+        """Without the locks: the bytes of a record, fewer after the last one.
 
-        None if the file is not known to be unchanged.  Then, or if only a part is returned,
-        lock the file and read again.
+        None if the file is not known to be unchanged: lock it and read again.
         """
         file = self._file
         if file.trusted is None:
             return None
         try:
             data = os.pread(file.fd, RECORD_SIZE, number * RECORD_SIZE)
+            if 0 < len(data) < RECORD_SIZE:
+                data = self.at(number)
         except (OSError, OverflowError):
             # Met again, and reported, under the locks; or no file is so long.
             return None

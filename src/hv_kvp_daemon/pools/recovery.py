@@ -70,8 +70,7 @@ def end_of_records(fd: int, size: int) -> int:
 def recover(file: LockedPool) -> bool:
     """Complete an interrupted change, under the locks for writing; False if there is none.
 
-    :raises OSError: the kernel refused; the next hold tries again.
-    :raises PoolError: the journal cannot be used.
+    :raises OSError, PoolError: it cannot be done now; the next hold tries again.
     """
     writer = file.writer
     entry = writer.journal.pending()

@@ -149,9 +149,10 @@ class Writer:
         self._file.flush()
 
     def take_off(self, first: int, end: int) -> None:
-        """Remove the records from ``first`` on, so that a power cut leaves none in part."""
+        """Remove the records from ``first`` on, the last one first, and none in part."""
+        self.journal.mark(SWEEP, durable=True)
         size = os.fstat(self._file.fd).st_size
-        for at in range(first, size - RECORD_SIZE + 1, RECORD_SIZE):
+        for at in reversed(range(first, size - RECORD_SIZE + 1, RECORD_SIZE)):
             self.bury(at)
         self.cut(end)
 

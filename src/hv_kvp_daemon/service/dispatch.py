@@ -1,7 +1,7 @@
-"""A request goes in, the reply comes out: what each operation means.
+"""What each request means: a message of 7432 bytes goes in, the reply comes out.
 
-No socket and no loop here.  An operation is looked up in a table; what a pool
-cannot do and what a request should not hold become a status, never an end:
+There is no socket and no loop here.  A request that cannot be carried out is answered with
+a status and never ends the daemon:
 
 =====================================================  ======================
 a missing key, the end of a list, an index beyond it   HV_S_CONT
@@ -13,24 +13,33 @@ a pool file that cannot be used, a full disk           HV_E_FAIL
 GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
 an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
+
+A host lists pools far more often than it does anything else, one record with each
+request.  So ENUMERATE has a short way: a record is read without the pool's locks and, if
+it is fit for the driver as it stands, copied into the reply; the reply for an item of the
+auto pool is encoded once for each value.
 """
 
 from __future__ import annotations
 
-from hv_kvp_daemon.guest.intrinsic import KEYS
+from hv_kvp_daemon.netconfig.answer import ip_info
+from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import (
-    START,
+    ENUMERATE,
     FieldError,
     decode_request,
     encode_pair,
-    encode_request,
+    encode_record,
     encode_status,
 )
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_ERROR_NOT_SUPPORTED,
+    HV_S_CONT,
     HV_S_OK,
+    KVP_AUTO_KEYS,
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
@@ -40,14 +49,12 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_COUNT,
 )
 
-from .glance import NO_MORE, Glance
-from .ipinfo import IpInfoService
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hv_kvp_daemon.guest.intrinsic import Intrinsic
+    from hv_kvp_daemon.guest.auto_pool import AutoPool
+    from hv_kvp_daemon.guest.child import Wait
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
 
@@ -56,105 +63,86 @@ CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
 
 OK = encode_status(HV_S_OK)
 FAIL = encode_status(HV_E_FAIL)
+NO_MORE = encode_status(HV_S_CONT)
 NOT_SUPPORTED = encode_status(HV_ERROR_NOT_SUPPORTED)
 
 
 class Dispatch:
-    """Answers requests from the pools and the auto pool.
+    """Answers requests from the pools, the auto pool and the network configuration.
 
-    ``limited(reason, message)`` is told what failed; see `service.log.Log.limited`.
+    ``report(message, reason)`` logs what failed; see `service.log.Reporter`.  ``wait`` ends
+    early at a signal to end; see `service.signals.Signals.wait`.
     """
 
     def __init__(
         self,
         pools: PoolDirectory,
-        intrinsic: Intrinsic,
-        limited: Callable[[str, str], None],
+        auto_pool: AutoPool,
+        report: Callable[[str, str], object],
+        wait: Wait,
     ) -> None:
         self._pools = pools
-        self._intrinsic = intrinsic
-        self._limited = limited
+        self._auto_pool = auto_pool
+        self._report = report
+        self._wait = wait
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
             KVP_OP_SET: self._set,
             KVP_OP_DELETE: self._delete,
-            KVP_OP_ENUMERATE: self._enumerate,
         }
-        #: GET_IP_INFO, whose reply may come later.
-        self.ip_info = IpInfoService(limited)
-        #: Requests answered, by operation number.
-        self.requests: dict[int, int] = {}
-        #: As `make`, or None where it would take longer; see `service.glance`.
-        self.glance = Glance(pools).reply
-        self._prepared: dict[int, bytes] = {}
-        self._prepared_for = -1
+        #: Items of the auto pool as they were encoded last, with their replies.
+        self._encoded: list[tuple[tuple[bytes, bytes] | None, bytes]]
+        self._encoded = [(None, b"")] * len(KVP_AUTO_KEYS)
 
-    def answer(self, message: Buffer) -> bytes | None:
-        """The reply of 7432 bytes to a message of 7432 bytes; None: `ip_info` has it later."""
-        reply = self.prepared().get(START.unpack_from(message)[0])
-        if reply is None:
-            return self.make(message)
-        self.count(message[0], 1)
-        return reply
-
-    def count(self, kind: int, number: int) -> None:
-        """Take note of requests that were answered."""
-        self.requests[kind] = self.requests.get(kind, 0) + number
-
-    def prepared(self) -> dict[int, bytes]:
-        """Replies from the auto pool, by the first eight bytes of their requests.
-
-        The same dictionary at each call; its replies are good until an event tells
-        that anything about the guest may have changed.
-        """
-        if self._prepared_for != self._intrinsic.generation:
-            self._prepared.clear()
-            self._prepared_for = self._intrinsic.generation
-        return self._prepared
-
-    def make(self, message: Buffer) -> bytes | None:
-        """As `answer`, where no reply is prepared."""
-        kind = message[0]
-        self.count(kind, 1)
-        if kind == KVP_OP_GET_IP_INFO:
-            return self.ip_info.answer(message)
-        operation = self._operations.get(kind)
-        if operation is None:
-            self._limited(f"operation {kind}", f"operation {kind} is not supported")
-            return NOT_SUPPORTED
+    def handle(self, message: Buffer) -> bytes:
+        """The reply of 7432 bytes to a message of 7432 bytes."""
+        operation, pool, index = ENUMERATE.unpack_from(message)
         try:
-            return operation(decode_request(message))
+            if operation == KVP_OP_ENUMERATE:
+                return self._enumerate(pool, index)
+            if operation == KVP_OP_GET_IP_INFO:
+                return self._get_ip_info(message)
+            perform = self._operations.get(operation)
+            if perform is not None:
+                return perform(decode_request(message))
         except FieldError as error:
-            self._limited("field", f"unusable request for pool {message[1]}: {error}")
+            self._report(f"unusable request for pool {pool}: {error}", "field")
+            return FAIL
         except PoolError as error:
-            self._limited(f"{error.pool}: {error.reason}", str(error))
-        return FAIL
+            self._report(str(error), f"{error.pool}: {error.reason}")
+            return FAIL
+        self._report(f"operation {operation} is not supported", f"operation {operation}")
+        return NOT_SUPPORTED
 
-    def _enumerate(self, request: Request) -> bytes:
-        if request.pool == KVP_POOL_AUTO:
-            return self._enumerate_auto(request)
-        if request.pool >= KVP_POOL_COUNT:
+    def _enumerate(self, pool: int, index: int) -> bytes:
+        if pool == KVP_POOL_AUTO:
+            return self._enumerate_auto(index)
+        if pool >= KVP_POOL_COUNT:
             return NO_MORE
-        record = self._pools[request.pool].read(request.index)
-        if record is None:
-            return NO_MORE
-        return encode_pair(record.key, record.value, request.index)
+        file = self._pools[pool]
+        data = file.read_unlocked(index)
+        if data is not None:
+            reply = encode_record(data, index) if data else NO_MORE
+            if reply is not None:
+                return reply
+        record = file.read(index)
+        return NO_MORE if record is None else encode_pair(record.key, record.value, index)
 
-    def _enumerate_auto(self, request: Request) -> bytes:
-        item = self._intrinsic.item(request.index)
-        reply = NO_MORE if item is None else encode_pair(*item, request.index)
-        # The end as well, which a host reads in each sweep; what lies beyond it
-        # is asked by nobody who means well, and is not kept.  Nor is what a source
-        # that fails has told: it is asked again.
-        if request.index <= len(KEYS) and self._intrinsic.generation == self._prepared_for:
-            self._prepared[START.unpack_from(encode_request(request))[0]] = reply
+    def _enumerate_auto(self, index: int) -> bytes:
+        item = self._auto_pool.item(index)
+        if item is None:
+            return NO_MORE
+        encoded, reply = self._encoded[index]
+        if encoded is not item:
+            reply = encode_pair(*item, index)
+            self._encoded[index] = item, reply
         return reply
 
     def _get(self, request: Request) -> bytes:
         if request.pool >= KVP_POOL_COUNT:
             return FAIL
         if request.pool == KVP_POOL_AUTO:
-            value = self._intrinsic.find(request.key)
+            value = self._auto_pool.find(request.key)
         else:
             value = self._pools[request.pool].find(request.key)
         return NO_MORE if value is None else encode_pair(request.key, value)
@@ -169,3 +157,15 @@ class Dispatch:
         if request.pool >= KVP_POOL_COUNT or request.pool == KVP_POOL_AUTO:
             return FAIL
         return OK if self._pools[request.pool].delete(request.key) else NO_MORE
+
+    def _get_ip_info(self, message: Buffer) -> bytes:
+        adapter_id = decode_ip(message).adapter_id
+        try:
+            config = adapter_config(adapter_id, self._wait, self._report_ip)
+        except OSError as error:
+            self._report(f"GET_IP_INFO: {error}", "ip")
+            return FAIL
+        return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
+
+    def _report_ip(self, text: str) -> None:
+        self._report(f"GET_IP_INFO: {text}", f"ip: {text}")

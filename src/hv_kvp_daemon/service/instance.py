@@ -1,9 +1,8 @@
-"""One daemon per machine, by a lock that only root can take.
+"""The lock that admits one daemon to the machine: flock(2) on /run/hv-kvp-daemon/lock.
 
-Two daemons would answer each other's requests.  The lock is on a file that only
-root can open: on one that anyone may open, anyone could hold the lock and keep
-the daemon out.  The directory is open to all, for the state that `hv-kvp status`
-reads there (`service.status`).
+Two daemons would answer each other's requests.  Only root can open the file (mode 0600),
+because any process that has it open can hold the lock.  The directory is open to
+everyone: `hv-kvp status` reads the status page in it (`service.status_page`).
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ _PID_DIGITS = 20
 
 
 class AlreadyRunningError(Exception):
-    """Another daemon holds the lock."""
+    """Another daemon holds the lock; the text has its pid."""
 
 
 def take(directory: str = RUN_DIRECTORY) -> int:
-    """Lock the machine for this process; the descriptor holds the lock until it is closed.
+    """Take the lock and return its descriptor, which holds the lock until it is closed.
 
-    :raises AlreadyRunningError: another daemon serves; the text names it.
-    :raises OSError: the directory or the file cannot be made or opened.
+    :raises AlreadyRunningError: another daemon holds it.
+    :raises OSError: the directory or the file cannot be created or opened.
     """
     try:
         os.mkdir(directory, 0o755)
@@ -49,6 +48,6 @@ def take(directory: str = RUN_DIRECTORY) -> int:
 
 
 def write_pid(descriptor: int) -> None:
-    """Write this process's pid into the locked file, for the one that comes second."""
+    """Write this process's pid into the locked file, for another daemon's error message."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)

@@ -1,8 +1,8 @@
-"""Where messages go: the terminal, the journal or syslog.
+"""The daemon's log: one line per message, to the terminal, the journal or syslog.
 
-One line each.  The journal reads a priority from ``<N>`` in front of a line on
-standard error (sd-daemon(3)); syslog gets it through the C library.  The
-``logging`` package would cost every guest 1.5 MiB.
+The journal reads a priority from ``<N>`` at the start of a line on standard error
+(sd-daemon(3)); syslog gets it from the C library.  The ``logging`` package is not used,
+because it takes 1.5 MiB of every guest's memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# syslog(3)
+# Priorities of syslog(3).
 ERR = 3
 WARNING = 4
 NOTICE = 5
@@ -26,26 +26,39 @@ DEBUG = 7
 
 LEVELS = {"error": ERR, "warning": WARNING, "notice": NOTICE, "info": INFO, "debug": DEBUG}
 
-#: Seconds during which a reason is logged once.
+#: Seconds during which `Log.limited` logs a reason once.
 INTERVAL = 60.0
 
 
 class Log:
-    """Writes messages up to ``level`` by way of ``write(priority, line)``."""
+    """Writes messages of priority ``level`` or more urgent with ``write(priority, line)``."""
 
     def __init__(self, write: Callable[[int, str], None], level: int = INFO) -> None:
         self._write = write
         self.level = level
         self._seen: dict[str, tuple[float, int]] = {}
-        #: Messages that were not served, by reason.
-        self.drops: dict[str, int] = {}
+        #: Called for each message that is dropped.
+        self.on_drop: Callable[[], object] = lambda: None
 
     def redirect(self, write: Callable[[int, str], None]) -> None:
-        """From now on write by way of another function."""
+        """Write with another function from now on."""
         self._write = write
 
-    def log(self, priority: int, message: str) -> None:
-        """One message; line breaks and other control characters are escaped."""
+    def log(self, priority: int, message: str, reason: str = "") -> None:
+        """Log a message as one line; control characters are written as escapes.
+
+        With a ``reason``, at most one a minute for each: the next one says how many were
+        left out.  There must be few reasons, because each is remembered.
+        """
+        if reason:
+            now = time.monotonic()
+            last, held_back = self._seen.get(reason, (-INTERVAL, 0))
+            if now - last < INTERVAL:
+                self._seen[reason] = (last, held_back + 1)
+                return
+            self._seen[reason] = (now, 0)
+            if held_back:
+                message += f" ({held_back} more like this before)"
         if priority <= self.level:
             self._write(priority, printable(message))
 
@@ -65,30 +78,36 @@ class Log:
         self.log(DEBUG, message)
 
     def dropped(self, reason: str, detail: str) -> None:
-        """Count a message that is not served, and say so at most once a minute per reason."""
-        self.drops[reason] = self.drops.get(reason, 0) + 1
-        self.limited(reason, f"dropped: {reason} ({detail})")
+        """Count a message that is not served, and log it at most once a minute per reason."""
+        self.on_drop()
+        self.log(WARNING, f"dropped: {reason} ({detail})", reason)
 
-    def limited(self, reason: str, message: str) -> None:
-        """A warning at most once a minute per reason; the next says how many were held back."""
-        now = time.monotonic()
-        last, held_back = self._seen.get(reason, (-INTERVAL, 0))
-        if now - last < INTERVAL:
-            self._seen[reason] = (last, held_back + 1)
-            return
-        self._seen[reason] = (now, 0)
-        more = f" ({held_back} more like this before)" if held_back else ""
-        self.warning(message + more)
+
+class Reporter:
+    """A log callback of one priority: ``report(message)`` or ``report(message, reason)``.
+
+    Rooms below `service` know no log and are given one of these, or in tools and tests any
+    function that takes a message.  ``reason`` is that of `Log.log`.
+    """
+
+    __slots__ = ("_log", "_priority")
+
+    def __init__(self, log: Log, priority: int = WARNING) -> None:
+        self._log = log
+        self._priority = priority
+
+    def __call__(self, message: str, reason: str = "") -> None:
+        self._log.log(self._priority, message, reason)
 
 
 def to_terminal(priority: int, line: str) -> None:
-    """Readable lines on standard error; only trouble is marked."""
+    """Write a line to standard error; errors and warnings are marked as such."""
     mark = {ERR: "error: ", WARNING: "warning: "}.get(priority, "")
     _to_stderr(f"{mark}{line}\n")
 
 
 def to_journal(priority: int, line: str) -> None:
-    """Lines on standard error with the priority that the journal takes from them."""
+    """Write a line to standard error with the prefix that tells the journal its priority."""
     _to_stderr(f"<{priority}>{line}\n")
 
 
@@ -97,22 +116,21 @@ def _to_stderr(text: str) -> None:
     try:
         os.write(2, data)
     except OSError:
-        # Nobody reads standard error (a closed pipe, a full disk behind it, a
-        # journal that hangs): the daemon serves on without a log rather than end
-        # for want of one.
+        # A closed pipe, a file on a full disk, or a journal that hangs (the pipe is full
+        # and does not block): a lost message must not end or stop the daemon.
         return
 
 
 def to_syslog(identity: str) -> Callable[[int, str], None]:
-    """Lines to syslog under an identity; the default of a detached daemon."""
-    import syslog  # noqa: PLC0415 - a daemon under systemd does not need it
+    """Open syslog under a name; the log of a detached daemon."""
+    import syslog  # noqa: PLC0415 - not needed under systemd
 
     syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_DAEMON)
     return syslog.syslog
 
 
 def stderr_is_journal() -> bool:
-    """Whether systemd connected standard error to the journal (sd-daemon: JOURNAL_STREAM)."""
+    """Whether standard error is the journal's stream: JOURNAL_STREAM of systemd.exec(5)."""
     stream = os.environ.get("JOURNAL_STREAM", "")
     try:
         status = os.fstat(2)
@@ -122,10 +140,10 @@ def stderr_is_journal() -> bool:
 
 
 def log_uncaught(log: Log) -> None:
-    """Make an exception that ends the process appear in its log, whole."""
+    """Log the traceback of an exception that ends the process."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
-        import traceback  # noqa: PLC0415 - only a dying process needs it
+        import traceback  # noqa: PLC0415 - needed once, at the end
 
         del trace
         for part in traceback.format_exception(kind, error, error.__traceback__):

@@ -10,30 +10,30 @@ import os
 import sys
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.guest.addresses import GetifaddrsAddresses, RtnetlinkAddresses
-from hv_kvp_daemon.guest.intrinsic import Intrinsic
+from hv_kvp_daemon.guest.addresses import address_source
+from hv_kvp_daemon.guest.auto_pool import AutoPool
+from hv_kvp_daemon.guest.child import set_process_name
+from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.transport.choose import Chooser, is_loopback
 from hv_kvp_daemon.transport.errors import TransportError
+from hv_kvp_daemon.transport.selector import TransportSelector, is_loopback
 
 from . import log as logs
-from .daemon import Daemon
 from .dispatch import Dispatch
 from .instance import AlreadyRunningError, take
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
 from .publish import Publisher
+from .server import Server
 from .signals import Signals
-from .status import PATH as STATUS_PATH
-from .status import StatusFile, loopback_path
+from .status_page import PATH as STATUS_PATH
+from .status_page import StatusPage, loopback_path
 from .trace import netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from hv_kvp_daemon.guest.intrinsic import AddressSource
 
     from .options import Options
 
@@ -68,50 +68,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     logs.log_uncaught(log)
     _set_process_name()
+    report = logs.Reporter(log)
+    page = None
     try:
         # Held until the process ends.  A simulated host's daemon stands in
         # nobody's way, and needs no root.
         lock = None if is_loopback(options.transport) else take()
+        page = StatusPage(
+            _status_path(options.transport),
+            pool_dir=options.pool_dir,
+            addresses=options.addresses,
+            report=report,
+        )
+        log.on_drop = page.count_dropped
         signals = Signals()
         pools = PoolDirectory(
             options.pool_dir,
             sync=not options.no_sync,
-            report=log.warning,
+            report=report,
             pause=signals.pause,
         )
         pools.open_all()
         if options.clear_stale:
             from hv_kvp_daemon.pools.stale import clear_stale  # noqa: PLC0415
 
-            clear_stale(pools, log.notice)
-        intrinsic = Intrinsic(_address_source(options.addresses), problem=log.warning)
-        chooser = Chooser(
+            clear_stale(pools, logs.Reporter(log, logs.NOTICE))
+        auto_pool = AutoPool(
+            address_source(options.addresses),
+            FqdnLookup(signals.wait, report),
+            report=report,
+        )
+        selector = TransportSelector(
             options.transport,
-            log.notice,
+            logs.Reporter(log, logs.NOTICE),
             log.dropped,
             trace=(lambda *seen: log.debug(netlink(*seen)))
             if log.level == logs.DEBUG
             else None,
         )
-        dispatch = Dispatch(pools, intrinsic, log.limited)
-        status = StatusFile(_status_path(options.transport), log.warning)
-        publisher = Publisher(
-            chooser,
-            dispatch,
-            pools,
-            log,
-            Notifier(),
-            status,
-            options.addresses,
-            signals.alarm,
-        )
+        publisher = Publisher(selector, Notifier(), page, options.pool_dir, report)
+        dispatch = Dispatch(pools, auto_pool, publisher.report, signals.wait)
         trace = options.foreground or log.level == logs.DEBUG
-        daemon = Daemon(
-            pools, intrinsic, chooser, dispatch, publisher, signals, log, trace=trace
+        server = Server(
+            pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace
         )
         log.info(f"hv-kvp-daemon {__version__} serves {options.pool_dir}")
-        daemon.run(ready)
-        daemon.close()
+        server.run(ready)
+        server.close()
         pools.close()
         signals.close()
     except (AlreadyRunningError, PoolError, TransportError) as error:
@@ -121,13 +124,12 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         hint = "; the driver is root's, so run it as root" if os.geteuid() else ""
         log.error(f"cannot serve: {error}{hint}")
         return EXIT_FAILURE
+    finally:
+        if page is not None:
+            page.remove()
     if lock is not None:
         os.close(lock)
     return 0
-
-
-def _address_source(name: str) -> AddressSource:
-    return GetifaddrsAddresses() if name == "getifaddrs" else RtnetlinkAddresses()
 
 
 def _log_target() -> Callable[[int, str], None]:
@@ -148,8 +150,7 @@ def _status_path(transport: str) -> str:
 def _set_process_name() -> None:
     """Give the process the C daemon's name; without /proc it keeps its own."""
     try:
-        with open("/proc/self/comm", "w", encoding="ascii") as comm:
-            comm.write(PROCESS_NAME)
+        set_process_name(PROCESS_NAME)
     except OSError as error:
         print(f"process name not set: {error}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""What systemd is told: sd_notify(3), a datagram to $NOTIFY_SOCKET."""
+"""Messages to the service manager: sd_notify(3), one datagram each to $NOTIFY_SOCKET."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import time
 
 
 class Notifier:
-    """Sends state to the service manager; does nothing where there is none.
+    """Sends the daemon's state to the service manager; does nothing if there is none.
 
-    The variable is taken out of the environment, so that no child can speak for
-    the daemon.
+    NOTIFY_SOCKET is removed from the environment, so that no child process can send
+    messages in the daemon's name.
     """
 
     def __init__(self) -> None:
         address = os.environ.pop("NOTIFY_SOCKET", "")
         if address.startswith("@"):
+            # The abstract namespace, as sd_notify(3) writes it.
             address = "\0" + address[1:]
         self._address = address
 
@@ -24,19 +25,21 @@ class Notifier:
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """The service serves; ``status`` is for ``systemctl status``."""
+        """The daemon serves; ``status`` is the line in ``systemctl status``."""
         self._send(f"READY=1\nSTATUS={status}")
 
     def status(self, status: str) -> None:
+        """The line in ``systemctl status`` has changed."""
         self._send(f"STATUS={status}")
 
     def reloading(self) -> None:
         """A reload has begun; `ready` ends it."""
-        # systemd 253 and later want the moment beside it (Type=notify-reload).
+        # Type=notify-reload (systemd 253) needs the time of the reload as well.
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> None:
+        """The daemon is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:
@@ -46,8 +49,8 @@ class Notifier:
         try:
             out.sendto(state.encode(), _socket.MSG_DONTWAIT, self._address)
         except OSError:
-            # The service manager is restarting or its queue is full; it is told
-            # again with the next change, and the host comes first.
+            # systemd is being restarted or its queue is full.  It gets the next change;
+            # to wait for it would keep the host waiting.
             return
         finally:
             out.close()

@@ -1,124 +1,110 @@
-"""What the daemon tells of itself: to systemd, and to ``hv-kvp status``.
+"""Publishes the daemon's state: to systemd by sd_notify(3), to ``hv-kvp status`` by a page.
 
-In: the line to the driver, the counts of requests and of records.  Out: one line
-by sd_notify(3) and the fields of `service.status`.
-Rule: told when something changed, and once some seconds after requests came, so
-that a request pays for one comparison and an idle daemon is not woken.
+systemd gets a line when the state changes.  Requests only change counters of the status
+page (`service.status_page`).
 """
 
 from __future__ import annotations
 
-from hv_kvp_daemon.pools.directory import POOL_NAMES
-from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
-
-from . import status
+from hv_kvp_daemon.wire.uapi import HV_S_CONT, HV_S_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from hv_kvp_daemon.transport.selector import TransportSelector
 
-    from hv_kvp_daemon.pools.directory import PoolDirectory
-    from hv_kvp_daemon.transport.choose import Chooser
-
-    from .dispatch import Dispatch
-    from .log import Log
+    from .log import Reporter
     from .notify import Notifier
+    from .status_page import StatusPage
 
-# Seconds after a request before the new numbers are told.
-_DELAY = 5.0
+# The status at the start of a reply.  HV_S_CONT is the end of a list or a missing key:
+# nothing failed.
+_SUCCESS = (HV_S_OK.to_bytes(4, "little"), HV_S_CONT.to_bytes(4, "little"))
 
 
 class Publisher:
-    """Tells the state of the daemon; ``file`` is where `hv-kvp status` finds it.
+    """Publishes the state of ``selector.link`` and what became of requests.
 
-    ``alarm(seconds)`` has `publish` called after that time.
+    ``report`` logs messages; `Publisher.report` takes its place where they are reasons for
+    a failed request.
     """
+
+    __slots__ = (
+        "_answered",
+        "_busy",
+        "_notifier",
+        "_pool_dir",
+        "_published",
+        "_reason",
+        "_report",
+        "_requests",
+        "_selector",
+        "page",
+    )
 
     def __init__(
         self,
-        chooser: Chooser,
-        dispatch: Dispatch,
-        pools: PoolDirectory,
-        log: Log,
+        selector: TransportSelector,
         notifier: Notifier,
-        file: status.StatusFile,
-        addresses: str,
-        alarm: Callable[[float], object],
+        page: StatusPage,
+        pool_dir: str,
+        report: Reporter,
     ) -> None:
-        self._chooser = chooser
-        self._dispatch = dispatch
-        self._pools = pools
-        self._log = log
+        self._selector = selector
         self._notifier = notifier
-        self._file = file
-        self._addresses = addresses
-        self._told = ("", b"")
-        self._last: tuple[int, float] | None = None
-        self._alarm = alarm
-        self._awaits_alarm = False
+        self.page = page
+        self._pool_dir = pool_dir
+        self._report = report
+        self._reason = ""
+        self._published: tuple[str, bool, str, bytes] | None = None
+        self._requests = page.requests
+        self._answered = page.answered
+        self._busy = page.busy
 
     def ready(self) -> None:
         """The daemon serves, or serves again after a reload."""
+        self._store()
+        self.page.publish()
         self._notifier.ready(self._line())
-        self._write()
 
     def reloading(self) -> None:
+        """A reload has begun; `ready` ends it."""
         self._notifier.reloading()
 
     def stopping(self) -> None:
+        """The daemon ends; it serves no further request."""
         self._notifier.stopping()
-        self._file.remove()
-
-    def served(self, operation: int, now: float) -> None:
-        """A request was answered at this time.monotonic(); the latest may be told of first."""
-        if self._last is None or self._last[1] <= now:
-            self._last = (operation, now)
-        if not self._awaits_alarm:
-            self._awaits_alarm = True
-            self._alarm(_DELAY)
 
     def look(self) -> None:
-        """Publish if the line to the driver is in another state than the one told last."""
-        line = self._chooser.line
-        if (line.state(), line.version) != self._told:
-            self.publish()
+        """Publish the state if it has changed; called when something happened to the link."""
+        if self._state() != self._published:
+            self._store()
+            self._notifier.status(self._line())
 
-    def publish(self) -> None:
-        """Tell the present state."""
-        self._awaits_alarm = False
-        self._notifier.status(self._line())
-        self._write()
+    def served(self, operation: int, now: float, reply: bytes) -> None:
+        """Count a request before its reply is sent; ``now`` is its time.monotonic()."""
+        self._requests[operation] += 1
+        self._answered[operation] = now
+        self._busy[0] = 0.0
+        status = reply[:4]
+        if status not in _SUCCESS:
+            self.page.failed(operation, int.from_bytes(status, "little"), now, self._reason)
+        self._reason = ""
 
-    def _write(self) -> None:
-        line = self._chooser.line
-        self._told = (line.state(), line.version)
-        self._file.write(
-            status.describe(
-                transport=line.name,
-                state=line.state(),
-                serving=line.serving,
-                driver_version=line.version,
-                pool_dir=self._pools.path,
-                addresses=self._addresses,
-                requests=self._dispatch.requests,
-                last=self._last,
-                dropped=sum(self._log.drops.values()),
-            )
-        )
+    def report(self, message: str, reason: str = "") -> None:
+        """Log a message; if the request fails, the status page has it as the reason."""
+        self._reason = message
+        self._report(message, reason)
+
+    def _state(self) -> tuple[str, bool, str, bytes]:
+        link = self._selector.link
+        return link.name, link.serving, link.state(), link.version
+
+    def _store(self) -> None:
+        self._published = transport, serving, state, version = self._state()
+        self.page.set_driver(transport=transport, serving=serving, state=state, version=version)
 
     def _line(self) -> str:
         """One line for ``systemctl status``."""
-        line = self._chooser.line
-        version = line.version.decode("ascii", "replace") or "unknown"
-        requests = sum(self._dispatch.requests.values())
-        drops = sum(self._log.drops.values())
-        dropped = f", {drops} messages dropped" if drops else ""
-        counts = " ".join(
-            f"{POOL_NAMES[number]}={'unusable' if count is None else count}"
-            for number, count in enumerate(self._pools.counts())
-            if number != KVP_POOL_AUTO
-        )
-        return (
-            f"{line.state()}; driver version {version};"
-            f" {requests} requests{dropped}; records {counts}"
-        )
+        link = self._selector.link
+        version = link.version.decode("ascii", "replace") or "unknown"
+        return f"{link.state()}; driver version {version}; pools in {self._pool_dir}"

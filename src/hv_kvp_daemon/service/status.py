@@ -1,72 +1,117 @@
-"""What the daemon is doing, in a file for ``hv-kvp status``.
+"""What a running daemon is doing, read from its status page.
 
-In: names and texts.  Out: a file of lines ``NAME=text``, replaced whole, so that
-whoever reads it sees one state or the next.
-Rule: it holds counts and states, never a key or a value; it is written when
-something changed and some seconds after requests came, never by a request.
-
-Not JSON, which would cost the resident daemon an import, and ``hv-kvp list`` too.
-A file outlives a daemon that was killed: ``PID`` and ``START_TICKS`` tell whose
-it is, since a pid is given out again.
+The page may be a leftover of a killed daemon, of another version, or no page at all; it
+is checked before anything in it is believed, and no text from it can drive a terminal.
+`service.status_page` has the layout.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from binascii import crc32
 
-from hv_kvp_daemon import __version__
 from hv_kvp_daemon.wire.text import printable
 from hv_kvp_daemon.wire.uapi import KVP_OP_NAMES
 
-from .instance import RUN_DIRECTORY
+from .status_page import (
+    ABOUT,
+    ANSWERED,
+    BUSY,
+    CHECKSUM,
+    CHECKSUM_OFFSET,
+    DROPPED,
+    FAILED,
+    FAILURES,
+    IDENTITY,
+    LAYOUT,
+    MAGIC,
+    PATH,
+    POOL_DIR,
+    REQUESTS,
+    SIZE,
+    STATE,
+    STATE_BLOCK,
+    start_ticks,
+)
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-#: The file of the daemon that serves the driver.
-PATH = f"{RUN_DIRECTORY}/status"
-
-# More than a state with the longest paths; the file is not ours to trust.
-_READ_LIMIT = 64 * 1024
+# Seconds.  The daemon stores a state in microseconds, but it may be preempted meanwhile.
+_TRIES = 100
+_PAUSE = 0.01
 
 
-def loopback_path(socket_path: str) -> str:
-    """The file of a daemon that serves a simulated host: beside its socket."""
-    return f"{socket_path}.status"
+class StatusError(Exception):
+    """The file is not a status page that can be read here; the text says why."""
 
 
-def describe(
-    *,
-    transport: str,
-    state: str,
-    serving: bool,
-    driver_version: bytes,
-    pool_dir: str,
-    addresses: str,
-    requests: dict[int, int],
-    last: tuple[int, float] | None,
-    dropped: int,
-) -> dict[str, str]:
-    """The fields of a daemon; ``last`` is the last request's operation and time.monotonic()."""
-    counts = (f"{operation_name(number)}:{count}" for number, count in requests.items())
-    fields = {
-        "VERSION": __version__,
-        "TRANSPORT": transport,
-        "STATE": state,
-        "SERVING": "yes" if serving else "no",
-        "DRIVER_VERSION": driver_version.decode("ascii", "replace"),
-        "POOL_DIR": pool_dir,
-        "ADDRESSES": addresses,
-        "REQUESTS": " ".join(counts),
-        "DROPPED": str(dropped),
-    }
-    if last is not None:
-        operation, when = last
-        moment = int(time.time() - (time.monotonic() - when))
-        fields["LAST_REQUEST"] = f"{operation_name(operation)} {moment}"
-    return fields
+class Failure:
+    """The last request that was answered with an error status.
+
+    ``time`` is in seconds since the epoch; ``text`` may be empty.
+    """
+
+    __slots__ = ("operation", "status", "text", "time")
+
+    def __init__(self, operation: int, status: int, when: float, text: str) -> None:
+        self.operation = operation
+        self.status = status
+        self.time = when
+        self.text = text
+
+
+class DaemonStatus:
+    """A running daemon as its page describes it.
+
+    Dictionaries are by operation number and have no zeros.  Times are in seconds since
+    the epoch; ``busy_since`` is None unless a request is being handled.
+    """
+
+    __slots__ = (
+        "addresses",
+        "answered",
+        "busy_since",
+        "driver_version",
+        "dropped",
+        "failed",
+        "failures",
+        "last_failure",
+        "pid",
+        "pool_dir",
+        "requests",
+        "serving",
+        "state",
+        "transport",
+        "version",
+    )
+
+    def __init__(
+        self, *, pid: int, serving: bool, transport: str = "", state: str = ""
+    ) -> None:
+        self.pid = pid
+        self.serving = serving
+        self.transport = transport
+        self.state = state
+        self.version = ""
+        self.driver_version = ""
+        self.pool_dir = ""
+        self.addresses = ""
+        self.dropped = 0
+        self.busy_since: float | None = None
+        self.last_failure: Failure | None = None
+        #: Requests, and when the last was answered.
+        self.requests: dict[int, int] = {}
+        self.answered: dict[int, float] = {}
+        #: Requests answered with an error status, and when the last was.
+        self.failures: dict[int, int] = {}
+        self.failed: dict[int, float] = {}
+
+    @property
+    def last_request(self) -> tuple[int, float] | None:
+        """The operation of the last request and when it was answered."""
+        if not self.answered:
+            return None
+        operation = max(self.answered, key=self.answered.__getitem__)
+        return operation, self.answered[operation]
 
 
 def operation_name(operation: int) -> str:
@@ -74,82 +119,83 @@ def operation_name(operation: int) -> str:
     return KVP_OP_NAMES.get(operation, str(operation))
 
 
-class StatusFile:
-    """Writes the state of this process to ``path``, readable by everyone.
+def find(path: str = PATH) -> DaemonStatus | None:
+    """The status of the daemon whose page this is; None if there is no page or no daemon.
 
-    ``problem`` gets one line when that fails, and again after it has worked.
-    """
-
-    __slots__ = ("_failed", "_path", "_problem")
-
-    def __init__(self, path: str, problem: Callable[[str], object]) -> None:
-        self._path = path
-        self._problem = problem
-        self._failed = False
-
-    def write(self, fields: dict[str, str]) -> None:
-        """Replace what is there; ``PID`` and ``START_TICKS`` are added.
-
-        Without syncing: the file is in memory (/run) or worth nothing after a crash.
-        """
-        whose = {"PID": str(os.getpid()), "START_TICKS": str(start_ticks(os.getpid()))}
-        lines = "".join(f"{k}={printable(v)}\n" for k, v in {**whose, **fields}.items())
-        try:
-            _replace(self._path, lines.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            if not self._failed:
-                self._failed = True
-                self._problem(f"hv-kvp status will be out of date: {self._path}: {error}")
-        else:
-            self._failed = False
-
-    def remove(self) -> None:
-        """Take the file away: the daemon ends."""
-        try:
-            os.unlink(self._path)
-        except OSError as error:
-            if not self._failed and not isinstance(error, FileNotFoundError):
-                self._problem(f"{self._path} stays behind: {error}")
-
-
-def _replace(path: str, data: bytes) -> None:
-    new = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(new, flags, 0o644)
-    try:
-        # Whatever the umask: `systemctl status` shows the same to everyone.
-        os.fchmod(fd, 0o644)
-        os.write(fd, data)
-    finally:
-        os.close(fd)
-    os.rename(new, path)
-
-
-def read(path: str) -> dict[str, str] | None:
-    """The fields of a file, None where there is none.
-
-    :raises OSError: it cannot be read; PermissionError where the directory is root's alone.
+    :raises StatusError: the file is no status page, or of another layout version.
+    :raises OSError: the file cannot be read; PermissionError in another user's directory.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
-        text = os.read(fd, _READ_LIMIT).decode("utf-8", "replace")
+        for _ in range(_TRIES):
+            page = memoryview(os.pread(fd, SIZE + 1, 0))
+            pid = _identify(page, path)
+            if not pid:
+                return None
+            (checksum,) = CHECKSUM.unpack_from(page, CHECKSUM_OFFSET)
+            if checksum == crc32(page[STATE_BLOCK]):
+                return _decode(page, pid)
+            time.sleep(_PAUSE)
     finally:
         os.close(fd)
-    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    raise StatusError(
+        f"{path}: the state does not match its checksum; the daemon (pid {pid}) may have"
+        " been stopped while it stored it"
+    )
 
 
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since the boot; 0 where it is gone.
-
-    proc_pid_stat(5), field 22.  The second is the command in parentheses, which
-    may hold spaces and parentheses itself.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            rest = file.read().rpartition(b")")[2].split()
-    except OSError:
+def _identify(page: memoryview, path: str) -> int:
+    """The pid of the daemon that maps the page, 0 if it has ended."""
+    if len(page) < IDENTITY.size or bytes(page[: len(MAGIC)]) != MAGIC:
+        raise StatusError(f"{path} is not a status page of hv-kvp-daemon")
+    _, layout, pid, ticks = IDENTITY.unpack_from(page)
+    if not ticks or start_ticks(pid) != ticks:
         return 0
-    return int(rest[22 - 3])
+    if layout != LAYOUT:
+        raise StatusError(
+            f"{path} has layout version {layout}, this hv-kvp reads version {LAYOUT}: the"
+            f" daemon (pid {pid}) is of another version"
+        )
+    if len(page) != SIZE:
+        raise StatusError(f"{path} is not {SIZE} bytes long, as a status page is")
+    return int(pid)
+
+
+def _decode(page: memoryview, pid: int) -> DaemonStatus:
+    serving, transport, driver_version, state, *failure = STATE.unpack(page[STATE_BLOCK])
+    status = DaemonStatus(
+        pid=pid, serving=serving == 1, transport=_text(transport), state=_text(state)
+    )
+    version, addresses = ABOUT.unpack_from(page, IDENTITY.size)
+    status.version = _text(version)
+    status.driver_version = _text(driver_version)
+    status.addresses = _text(addresses)
+    status.pool_dir = os.fsdecode(bytes(page[POOL_DIR]).partition(b"\0")[0])
+    status.dropped = page[DROPPED].cast("Q")[0]
+    epoch = time.time() - (now := time.monotonic())
+    status.requests = _counts(page[REQUESTS])
+    status.answered = _times(page[ANSWERED], now, epoch)
+    status.failures = _counts(page[FAILURES])
+    status.failed = _times(page[FAILED], now, epoch)
+    status.busy_since = _times(page[BUSY], now, epoch).get(0)
+    operation, code, when, text = failure
+    if 0.0 < when <= now:
+        status.last_failure = Failure(operation, code, epoch + when, _text(text))
+    return status
+
+
+def _text(raw: bytes) -> str:
+    return printable(raw.partition(b"\0")[0].decode("utf-8", "replace"))
+
+
+def _counts(words: memoryview) -> dict[int, int]:
+    return {number: count for number, count in enumerate(words.cast("Q")) if count}
+
+
+def _times(words: memoryview, now: float, epoch: float) -> dict[int, float]:
+    """Times since the epoch; what is no time (not a number, in the future) is left out."""
+    times = enumerate(words.cast("d"))
+    return {number: epoch + when for number, when in times if 0.0 < when <= now}

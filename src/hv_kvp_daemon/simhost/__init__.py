@@ -1,1 +1,1 @@
-"""A simulated Hyper-V host: the conversation a real one holds, without a VM."""
+"""A simulated Hyper-V host that makes requests to a real daemon."""

@@ -1,9 +1,8 @@
-"""What the driver makes of texts: UTF-16 on the host's side, UTF-8 on the daemon's.
+"""The driver's conversions of texts between the host's UTF-16 and the daemon's UTF-8.
 
-In and out: bytes.  Rule: as ``fs/nls/nls_base.c`` converts them, cut to the
-sizes that ``hv_kvp.c`` gives it, so that a simulated host sees what a real one
-would see.  One thing differs: a reply that is no UTF-8 is an error here, and not
-merely a status, because it is a fault of the daemon.
+They follow ``fs/nls/nls_base.c``, with the limits that ``hv_kvp.c`` passes to it.  One thing
+differs: a reply that is not UTF-8 raises an error, since it is a fault of the daemon, where
+the driver would only answer the host with a status.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ _HIGH_SURROGATES = range(0xD8, 0xDC)  # the upper byte of the first unit of a pa
 
 
 def to_utf8(wide: bytes, room: int) -> bytes:
-    """UTF-16LE as the host sends it, in UTF-8 of at most ``room`` bytes, without a NUL.
+    """Convert a host's UTF-16LE to UTF-8 of at most ``room`` bytes, without a NUL.
 
-    It ends at the first NUL.  An unpaired surrogate is skipped.  What is too long
-    ends before the first character that does not fit; kernels without the fix to
-    ``utf16s_to_utf8s`` of November 2025 go on with later, shorter characters.
+    The text ends at the first NUL; an unpaired surrogate is skipped.  A text that is too
+    long ends before the first character that does not fit.  Kernels before November 2025
+    (utf16s_to_utf8s) go on with later characters that are short enough.
     """
     text = wide.decode("utf-16-le", "ignore").partition("\0")[0]
     # The decoder drops the part of a character that the cut leaves at the end.
@@ -26,12 +25,12 @@ def to_utf8(wide: bytes, room: int) -> bytes:
 
 
 def to_utf16(text: bytes, units: int) -> bytes:
-    """UTF-8 of a reply in UTF-16LE of at most ``units`` units, without a NUL.
+    """Convert a reply's UTF-8 to UTF-16LE of at most ``units`` units, without a NUL.
 
     A surrogate pair is not split.
 
-    :raises WireError: the text is no UTF-8.  The driver would tell the host
-        HV_E_FAIL, and the host would never see the records behind this one.
+    :raises WireError: the text is not UTF-8.  The driver would answer the host with
+        HV_E_FAIL, and the host would not ask for the records after this one.
     """
     try:
         wide = text.decode().encode("utf-16-le")
@@ -48,5 +47,5 @@ def to_utf16(text: bytes, units: int) -> bytes:
 
 
 def wide(text: str) -> bytes:
-    """Text as a host sends it: UTF-16LE and its NUL.  A lone surrogate passes."""
+    """Encode a text as a host sends it: UTF-16LE with a NUL; a lone surrogate is allowed."""
     return text.encode("utf-16-le", "surrogatepass") + b"\0\0"

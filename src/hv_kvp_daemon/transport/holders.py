@@ -14,11 +14,21 @@ _GROUPS_SHOWN = 32
 
 
 def group_members(group: int) -> set[int]:
-    """Port ids of the connector sockets in this network namespace that joined a group.
+    """Port ids of the connector sockets in this network namespace that joined a group."""
+    return {port for port, _ in _group_sockets(group)}
 
-    /proc/net/netlink: ``sk Eth Pid Groups ...`` with the protocol in ``Eth``,
-    the port id in ``Pid`` and the first 32 groups as a mask.  Empty where /proc
-    does not show it.
+
+def group_inodes(group: int) -> set[str]:
+    """Inodes of the same sockets, as `holders` looks for them."""
+    return {inode for _, inode in _group_sockets(group)}
+
+
+def _group_sockets(group: int) -> set[tuple[int, str]]:
+    """Port id and inode of each connector socket that joined a group.
+
+    /proc/net/netlink: ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`` with
+    the protocol in ``Eth``, the port id in ``Pid`` and the first 32 groups as a mask.
+    Empty where /proc does not show it.
     """
     if not 1 <= group <= _GROUPS_SHOWN:
         raise ValueError(f"group {group}, /proc/net/netlink shows 1 to {_GROUPS_SHOWN}")
@@ -28,9 +38,9 @@ def group_members(group: int) -> set[int]:
         with open("/proc/net/netlink", encoding="ascii") as table:
             next(table, None)
             for line in table:
-                _, protocol, port, groups = line.split(maxsplit=4)[:4]
+                _, protocol, port, groups, *_, inode = line.split()
                 if int(protocol) == NETLINK_CONNECTOR and int(groups, 16) & bit:
-                    members.add(int(port))
+                    members.add((int(port), inode))
     except OSError:
         return set()
     return members

@@ -16,7 +16,7 @@ import stat
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, decode_version, encode_register
 
 from .errors import TransportError, TransportLostError
-from .line import Line, readable
+from .link import Link, is_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Loopback:
         self._socket.close()
 
 
-class LoopbackLine(Line):
+class LoopbackLink(Link):
     """Serves whoever connects, one after the other.
 
     :raises TransportError: the path is taken or cannot be used.
@@ -152,10 +152,11 @@ class LoopbackLine(Line):
     def _watch(self) -> None:
         source = self._listener if self._peer is None else self._peer
         self.watched = ((source.fileno(), select.POLLIN),)
+        self.message_ready = None if self._peer is None else list(self.watched)
 
     def on_event(self, fd: int, events: int) -> memoryview | None:  # noqa: ARG002 - end of file comes with recv
         if self._peer is not None:
-            return self._receive()
+            return self.receive()
         self._peer = self._listener.accept()
         self._watch()
         if self._peer is not None:
@@ -165,7 +166,7 @@ class LoopbackLine(Line):
                 self._hang_up()
         return None
 
-    def _receive(self) -> memoryview | None:
+    def receive(self) -> memoryview | None:
         if self._peer is None:
             return None
         try:
@@ -187,14 +188,14 @@ class LoopbackLine(Line):
         return None
 
     def newer(self) -> memoryview | None:
-        if self._peer is not None and readable(self._peer.fileno()):
-            return self._receive()
+        if self._peer is not None and is_readable(self._peer.fileno()):
+            return self.receive()
         return None
 
-    def reply(self, message: bytes) -> None:
+    def send(self, reply: bytes) -> None:
         if self._peer is not None:
             try:
-                self._peer.send(message)
+                self._peer.send(reply)
             except TransportLostError:
                 self._hang_up()
 

@@ -1,31 +1,82 @@
 """The kernel's announcements that the KVP device appeared or went.
 
-A driver that is loaded late or again says nothing over the connector, and the
-host is not served until somebody registers.  But the kernel announces the
-driver's device on NETLINK_KOBJECT_UEVENT, group 1:
-``add@/devices/virtual/misc/vmbus!hv_kvp`` and NUL-separated ``KEY=value``.
+A driver that is loaded late or again says nothing over the connector, and the host is not
+served until somebody registers.  But the kernel announces the driver's device on
+NETLINK_KOBJECT_UEVENT, group 1: ``add@/devices/virtual/misc/vmbus!hv_kvp`` and
+NUL-separated ``KEY=value``.
+
+Every interface of every container is announced there as well.  A socket filter lets the
+kernel drop what is not about our device, so that it does not wake an idle daemon.
 """
 
 from __future__ import annotations
 
 import _socket
 import errno
+import struct
 
 from hv_kvp_daemon.wire.uapi import NETLINK_ADD_MEMBERSHIP, NETLINK_KOBJECT_UEVENT, SOL_NETLINK
 
-DEVPATH = b"/devices/virtual/misc/vmbus!hv_kvp"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
-ADD = "add"
-REMOVE = "remove"
+DEVPATH: Final = b"/devices/virtual/misc/vmbus!hv_kvp"
+
+ADD: Final = "add"
+REMOVE: Final = "remove"
 
 # lib/kobject_uevent.c: an event has at most UEVENT_BUFFER_SIZE bytes of text
 # and its path in front.
-_BUFFER_SIZE = 8192
-_KERNEL_GROUP = 1
+_BUFFER_SIZE: Final = 8192
+_KERNEL_GROUP: Final = 1
+
+# The four bytes "vmbu" of the path, at the place that an "add@" and a "remove@" give them.
+_NAME: Final = DEVPATH.index(b"vmbus")
+_ADD_AT: Final = len(b"add@") + _NAME
+_REMOVE_AT: Final = len(b"remove@") + _NAME
+
+# include/uapi/asm-generic/socket.h and linux/bpf_common.h.
+_SO_ATTACH_FILTER: Final = 26
+_BPF_LD_W_ABS: Final = 0x20
+_BPF_JEQ_K: Final = 0x15
+_BPF_RET_K: Final = 0x06
+_ALL: Final = 0xFFFFFFFF
+
+# struct sock_filter: code, jt, jf, k.  A load beyond the end of a message drops it, so
+# the shorter offset comes first.
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+_WORD: Final = int.from_bytes(b"vmbu", "big")
+_FILTER: Final = b"".join(
+    _INSTRUCTION.pack(*instruction)
+    for instruction in (
+        (_BPF_LD_W_ABS, 0, 0, _ADD_AT),
+        (_BPF_JEQ_K, 2, 0, _WORD),
+        (_BPF_LD_W_ABS, 0, 0, _REMOVE_AT),
+        (_BPF_JEQ_K, 0, 1, _WORD),
+        (_BPF_RET_K, 0, 0, _ALL),
+        (_BPF_RET_K, 0, 0, 0),
+    )
+)
+# struct sock_fprog: the number of instructions, and a pointer to them.
+_PROGRAM: Final = struct.Struct("@HP")
+
+
+def attach_filter(sock: _socket.socket) -> None:
+    """Have the kernel drop what is neither an add nor a remove of a VMBus misc device.
+
+    :raises OSError: the kernel refuses.
+    """
+    # For the address of the instructions; 0.4 MiB, so not before it is needed.
+    import ctypes  # noqa: PLC0415
+
+    instructions = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+    program = _PROGRAM.pack(len(_FILTER) // _INSTRUCTION.size, ctypes.addressof(instructions))
+    sock.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 class Uevents:
-    """A socket that tells of the KVP device only.
+    """A socket that reports events of the KVP device only.
 
     :raises OSError: the kernel has no uevent socket for this namespace.
     """
@@ -38,6 +89,7 @@ class Uevents:
             NETLINK_KOBJECT_UEVENT,
         )
         try:
+            attach_filter(self._socket)
             self._socket.bind((0, 0))
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, _KERNEL_GROUP)
         except OSError:

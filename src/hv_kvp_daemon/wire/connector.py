@@ -1,9 +1,8 @@
 """The connector's frame around a KVP message: ``nlmsghdr`` and ``cn_msg``.
 
-A datagram of the kernel's KVP driver is 16 bytes of netlink header, 20 bytes of
-connector header and one ``hv_kvp_msg``: 7468 bytes.  The driver checks neither
-the sender nor the length of what arrives, so the daemon's side does: whatever
-is not exactly such a datagram is refused with a reason that can be counted.
+A datagram of the KVP driver has 16 bytes of netlink header, 20 bytes of connector
+header and one ``hv_kvp_msg``: 7468 bytes.  Other processes can send to the daemon's
+socket, too, so any other datagram is refused, with a reason that can be counted.
 """
 
 from __future__ import annotations
@@ -12,29 +11,26 @@ import struct
 
 from .errors import WireError
 from .message import MESSAGE_SIZE
-from .netlink import NLMSGHDR
+from .netlink import CN_MSG, NLMSGHDR
 from .uapi import CN_KVP_IDX, CN_KVP_VAL, NLMSG_DONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-#: struct cn_msg: id.idx, id.val, seq, ack, len, flags (include/uapi/linux/connector.h).
-CN_MSG: Final = struct.Struct("=IIIIHH")
-
 #: Bytes in front of the KVP message.
 HEADER_SIZE: Final = NLMSGHDR.size + CN_MSG.size
 #: Bytes of a whole datagram.
 FRAME_SIZE: Final = HEADER_SIZE + MESSAGE_SIZE
 
-#: Of both headers what must be as it is EXPECTED in every message of the driver's:
-#: nlmsg_len, nlmsg_type; id.idx, id.val, len.
+#: The fields of both headers that have the EXPECTED values in each message of the
+#: driver: nlmsg_len, nlmsg_type; id.idx, id.val, len.
 FIXED: Final = struct.Struct("=IH10xII8xH2x")
 EXPECTED: Final = (FRAME_SIZE, NLMSG_DONE, CN_KVP_IDX, CN_KVP_VAL, MESSAGE_SIZE)
 
 
 class FrameError(WireError):
-    """A datagram that is not one of the KVP driver's; ``reason`` is one of `REASONS`."""
+    """A datagram that is not from the KVP driver; ``reason`` is one of `REASONS`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -49,10 +45,10 @@ REASONS: Final = (SHORT, TYPE, FOREIGN_ID, LENGTH)
 
 
 def pack_header(seq: int = 0) -> bytes:
-    """The 36 bytes to send in front of a message of 7432 bytes.
+    """Encode the 36 bytes that precede a message of 7432 bytes.
 
-    ``nlmsg_len`` is 7468 and ``cn_msg.len`` 7432; the port id is left to the
-    kernel, which knows the sender's.
+    ``nlmsg_len`` is 7468 and ``cn_msg.len`` 7432.  The kernel knows the sender's port
+    id, so that field is 0.
     """
     return NLMSGHDR.pack(FRAME_SIZE, NLMSG_DONE, 0, seq, 0) + CN_MSG.pack(
         CN_KVP_IDX, CN_KVP_VAL, seq, 0, MESSAGE_SIZE, 0
@@ -60,9 +56,9 @@ def pack_header(seq: int = 0) -> bytes:
 
 
 def unpack(datagram: memoryview) -> memoryview:
-    """The 7432 bytes of KVP message within a datagram, without copying.
+    """Return a view of the 7432 bytes of KVP message in a datagram.
 
-    :raises FrameError: it is anything but one whole message of connector {9, 1}.
+    :raises FrameError: it is not one whole message of connector {9, 1}.
     """
     size = len(datagram)
     if size < HEADER_SIZE:

@@ -1,5 +1,5 @@
-"""The one error that the codecs raise."""
+"""The base of the errors that the codecs raise."""
 
 
 class WireError(ValueError):
-    """Bytes from a peer that do not have the form its protocol gives them."""
+    """Bytes from a peer that do not follow its protocol."""

@@ -1,8 +1,8 @@
 """``struct hv_kvp_ipaddr_value``: the body of GET_IP_INFO and SET_IP_INFO.
 
-Strings are UTF-8 in fields of 256, 2048 and 1024 bytes (the header counts them
-in ``__u16``).  From the driver a full field may lack its NUL; towards the
-driver each must have one, or the kernel reads beyond it.
+Strings are UTF-8 in fields of 256, 2048 and 1024 bytes (the kernel header declares
+them as ``__u16`` arrays of half that length).  In a request a full field may lack its
+NUL.  In a reply each field must have one, or the driver reads beyond it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IPADDR_VALUE: Final = struct.Struct(
     f"{2 * MAX_GATEWAY_SIZE}s{2 * MAX_IP_ADDR_SIZE}s"
 )
 
-#: UTF-16 units of each string field that survive the way to the host, with their NUL.
+#: UTF-16 units of each string field that reach the host together with their NUL.
 ADAPTER_UNITS: Final = MAX_ADAPTER_ID_SIZE - 2
 ADDRESS_UNITS: Final = MAX_IP_ADDR_SIZE - 2
 GATEWAY_UNITS: Final = MAX_GATEWAY_SIZE - 2
@@ -86,9 +86,9 @@ class IpInfo:
 
 
 def decode_ip(message: Buffer) -> IpInfo:
-    """The adapter configuration in a request or a reply of 7432 bytes.
+    """Decode the adapter configuration in a request or a reply of 7432 bytes.
 
-    :raises WireError: the message has not the size of one.
+    :raises WireError: the message has another size.
     """
     if len(message) != MESSAGE_SIZE:
         raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
@@ -98,12 +98,15 @@ def decode_ip(message: Buffer) -> IpInfo:
 
 
 def encode_ip_request(info: IpInfo, operation: int = KVP_OP_GET_IP_INFO) -> bytes:
-    """The message that the driver makes of a host's operation 4 or 5."""
+    """Encode a request as the driver does: GET_IP_INFO or SET_IP_INFO."""
     return _OPERATION.pack(operation, 0) + _body(info) + _PADDING
 
 
 def encode_ip_reply(info: IpInfo) -> bytes:
-    """HV_S_OK with a configuration: each text valid UTF-8, short enough, with its NUL."""
+    """Encode HV_S_OK and a configuration; texts are cut to what the driver passes on.
+
+    Each field is then valid UTF-8 that ends with a NUL.
+    """
     safe = IpInfo(
         host_text(info.adapter_id, ADAPTER_UNITS, 2 * MAX_ADAPTER_ID_SIZE - 1),
         info.addr_family,

@@ -1,12 +1,11 @@
-"""``struct hv_kvp_msg``: what the driver asks and what the daemon answers.
+"""``struct hv_kvp_msg``: a request of the driver or a reply of the daemon, 7432 bytes.
 
-7432 bytes either way.  The first four are the header of a request (operation,
-pool) and, in the same place, the status of a reply.  Requests are decoded into
-a `Request` and replies made from plain values; the opposite directions are for
-the simulated host.
+The first four bytes are the header of a request (operation, pool) or, in the same
+place, the status of a reply.  Requests are decoded to `Request`, replies encoded from
+plain values; the opposite directions are for the simulated host.
 
-Texts are ``bytes`` without their NUL.  Sizes in a request count the NUL, and
-the driver sends ``value_size`` 0 for a value whose type it does not know.
+Texts are ``bytes`` without their NUL.  Sizes in a request include the NUL.  The driver
+sends ``value_size`` 0 for a value whose registry type it does not know.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ EXCHANGE_VALUE_SIZE: Final = 12
 EXCHANGE_KEY: Final = 16
 EXCHANGE_VALUE: Final = 528
 ENUMERATE_KEY: Final = 20
-#: Also where the driver reads the value of a GET, whatever the header says.
+#: The driver reads the value of a GET here, too, although the header has it elsewhere.
 ENUMERATE_VALUE: Final = 532
 DELETE_KEY_SIZE: Final = 4
 DELETE_KEY: Final = 8
@@ -75,14 +74,14 @@ _REPLY = struct.Struct(
 
 
 class FieldError(WireError):
-    """A request whose key or value cannot be used: the host is told HV_E_FAIL."""
+    """A request whose key or value is unusable; the answer is HV_E_FAIL."""
 
 
 class Request:
-    """One request of the host, as the driver passes it on.
+    """A request of the host as the driver passes it on.
 
-    ``key`` and ``value`` are UTF-8 without NUL, empty where the operation has
-    none; ``index`` is unsigned and 0 but for ENUMERATE.
+    ``key`` and ``value`` are UTF-8 without NUL, empty if the operation has none.
+    ``index`` is unsigned, and 0 unless the operation is ENUMERATE.
     """
 
     __slots__ = ("index", "key", "operation", "pool", "value")
@@ -109,7 +108,7 @@ class Request:
 
 
 class Reply:
-    """What the driver reads from a reply: the status, and a pair if that is HV_S_OK."""
+    """What the driver reads from a reply: the status, and a pair if it is HV_S_OK."""
 
     __slots__ = ("key", "status", "value")
 
@@ -120,14 +119,13 @@ class Reply:
 
 
 def decode_request(message: Buffer) -> Request:
-    """The request in a message of 7432 bytes.
+    """Decode a message of 7432 bytes.
 
-    An operation that is not one of GET, SET, DELETE and ENUMERATE comes back
-    with its header alone; so does one whose fields nobody knows.
+    Of operations other than GET, SET, DELETE and ENUMERATE only the header is decoded.
 
-    :raises FieldError: a key is empty or longer than 511 bytes, or a value's
-        size is 0 (a registry type unknown to the driver) or above 2048.
-    :raises WireError: the message has not the size of one.
+    :raises FieldError: a key is empty or longer than 511 bytes, or the size of a value
+        is 0 (a registry type unknown to the driver) or above 2048.
+    :raises WireError: the message has another size.
     """
     if len(message) != MESSAGE_SIZE:
         raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
@@ -174,12 +172,12 @@ def _value(message: Buffer) -> bytes:
 
 
 def encode_request(request: Request) -> bytes:
-    """The message that the driver makes of a host's request; the inverse of decoding."""
+    """Encode a request as the driver does; the inverse of `decode_request`."""
     operation, pool, key = request.operation, request.pool, request.key
     if operation == KVP_OP_ENUMERATE:
         body = ENUMERATE.pack(operation, pool, request.index)
     elif operation == KVP_OP_SET:
-        # The driver forwards no type: whatever it was is text by now.
+        # The driver has converted a value of any registry type to text.
         sizes = len(key) + 1, len(request.value) + 1
         body = _EXCHANGE.pack(operation, pool, 0, *sizes, key, request.value)
     elif operation == KVP_OP_GET:
@@ -192,16 +190,15 @@ def encode_request(request: Request) -> bytes:
 
 
 def encode_status(status: int) -> bytes:
-    """A reply that carries a status and nothing else."""
+    """Encode a reply of a status alone."""
     return _U32.pack(status).ljust(MESSAGE_SIZE, b"\0")
 
 
 def encode_pair(key: bytes, value: bytes, index: int = 0) -> bytes:
-    """HV_S_OK with a pair: the reply to ENUMERATE and to GET.
+    """Encode HV_S_OK with a pair, the reply to ENUMERATE and to GET.
 
-    Both texts are made fit for the driver (`wire.text`), so the NUL behind each
-    is certain.  A GET's value stands where an ENUMERATE's does: that is where
-    ``hv_kvp.c`` reads it.
+    Both texts are cut and made valid by `wire.text`, so each ends with a NUL.  The
+    value of a GET is at ENUMERATE's offset, because ``hv_kvp.c`` reads it there.
     """
     key = host_key(key)
     value = host_value(value)
@@ -209,10 +206,10 @@ def encode_pair(key: bytes, value: bytes, index: int = 0) -> bytes:
 
 
 def encode_record(data: bytes, index: int) -> bytes | None:
-    """The same reply to ENUMERATE, of the 2560 bytes of a record; None: `encode_pair` it.
+    """Encode the same reply from the 2560 bytes of a record; None if `encode_pair` must.
 
-    Key and value stand in a reply as they do in a record, so one that is fit for the
-    driver is copied.
+    A reply holds key and value as a record does, so a record that needs no changes is
+    copied.
     """
     lengths = plain_lengths(data)
     if lengths is None:
@@ -222,10 +219,10 @@ def encode_record(data: bytes, index: int) -> bytes | None:
 
 
 def decode_reply(message: Buffer) -> Reply:
-    """A reply as the driver reads it: strings up to their NUL, sizes ignored.
+    """Decode a reply as the driver does: strings up to their NUL, sizes ignored.
 
-    :raises WireError: the size is wrong, or a string that the driver would read
-        has no NUL (which is a kernel BUG in ``kvp_on_msg``).
+    :raises WireError: the size is wrong, or a string that the driver would read has no
+        NUL (a kernel BUG in ``kvp_on_msg``).
     """
     if len(message) != MESSAGE_SIZE:
         raise WireError(f"a message has {len(message)} bytes, not {MESSAGE_SIZE}")
@@ -245,16 +242,15 @@ def decode_reply(message: Buffer) -> Reply:
 
 
 def encode_register(version: bytes = b"") -> bytes:
-    """REGISTER1: without a version the daemon's registration, with one its answer."""
+    """Encode REGISTER1: the daemon's registration, or with a version the driver's answer."""
     return _REGISTER.pack(KVP_OP_REGISTER1, 0, version).ljust(MESSAGE_SIZE, b"\0")
 
 
 def decode_version(message: Buffer) -> bytes:
-    """The driver's version if this message answers a registration, else ``b""``.
+    """Return the driver's version if a message answers a registration, else ``b""``.
 
-    Only an operation 100 that carries a version is the handshake: a host can
-    send any operation number, but the driver hands its unknown ones on with an
-    empty body.
+    Only an operation 100 with a version is the handshake.  A host can send any
+    operation number, but the driver passes on unknown ones with an empty body.
     """
     if message[0] != KVP_OP_REGISTER1:
         return b""
@@ -263,5 +259,5 @@ def decode_version(message: Buffer) -> bytes:
 
 
 def status_name(status: int) -> str:
-    """The header's name of a status, or its number in hexadecimal."""
+    """Return the header's name of a status, or its number in hexadecimal."""
     return HV_STATUS_NAMES.get(status) or f"0x{status:08x}"

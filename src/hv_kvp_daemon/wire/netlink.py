@@ -1,9 +1,8 @@
-"""Netlink messages: the header that every netlink protocol shares.
+"""Netlink messages: the 16-byte header that every netlink protocol shares.
 
-In: datagrams as a netlink socket delivers them.  Out: `Message` values, and
-bytes to send.  A datagram holds one or more messages, each a header of 16 bytes
-in host byte order and a payload, padded to 4 bytes.  No length is believed: a
-message that does not lie inside its datagram is a `WireError`.
+A datagram holds one or more messages, each a header in host byte order and a
+payload, padded to 4 bytes.  Lengths are checked before they are used: a message
+that does not lie inside its datagram is a `WireError`.
 """
 
 from __future__ import annotations
@@ -28,27 +27,28 @@ from .uapi import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Final
 
 #: struct nlmsghdr: len (header and payload, without padding), type, flags, seq, pid.
 NLMSGHDR: Final = struct.Struct("=IHHII")
 
+#: struct cn_msg without its data: id.idx, id.val, seq, ack, len, flags
+#: (include/uapi/linux/connector.h).
+CN_MSG: Final = struct.Struct("=IIIIHH")
+
 #: include/linux/err.h: the kernel's error numbers lie between 1 and this.
 MAX_ERRNO = 4095
 
 _ERRNO = struct.Struct("=i")
-# struct cn_msg without its data.  connector.py decodes it; here it is only named.
-_CN_MSG = struct.Struct("=IIIIHH")
 
-CONTROL_NAMES: Final = {
+_CONTROL_NAMES: Final = {
     NLMSG_NOOP: "NOOP",
     NLMSG_ERROR: "ERROR",
     NLMSG_DONE: "DONE",
     NLMSG_OVERRUN: "OVERRUN",
 }
 
-# From 0x100 on the meaning of a flag depends on the type of the message.
+# The flags from 0x100 up mean something else for each type of message.
 _FLAG_NAMES: Final = {
     NLM_F_REQUEST: "REQUEST",
     NLM_F_MULTI: "MULTI",
@@ -62,8 +62,8 @@ _FLAG_NAMES: Final = {
 class Message:
     """One netlink message; ``payload`` is what follows the header, without padding.
 
-    A payload that comes from `split` is a view: it changes when the datagram's
-    buffer is used again.
+    `split` makes the payload a view of the datagram, so it changes when that
+    buffer is reused.
     """
 
     __slots__ = ("flags", "payload", "pid", "seq", "type")
@@ -79,11 +79,11 @@ class Message:
 
 
 class RefusedError(WireError):
-    """The kernel answered a request with an error instead of what was asked for.
+    """The kernel answered a request with an error.
 
     ``errno`` is positive, as in OSError.  ``request`` is the header of the
-    refused message, without payload; None for the error that ends a dump, which
-    names no message.
+    refused message, without payload.  It is None for an error that ends a dump,
+    because NLMSG_DONE does not repeat the request.
     """
 
     def __init__(self, number: int, request: Message | None) -> None:
@@ -98,7 +98,7 @@ def align(length: int) -> int:
 
 
 def pack(type_: int, flags: int, seq: int, pid: int, payload: bytes) -> bytes:
-    """Make one message, padded to 4 bytes; its length leaves the padding out.
+    """Encode one message, padded to 4 bytes; ``nlmsg_len`` excludes the padding.
 
     :raises WireError: a number does not fit its field.
     """
@@ -111,10 +111,10 @@ def pack(type_: int, flags: int, seq: int, pid: int, payload: bytes) -> bytes:
 
 
 def split(datagram: bytes | bytearray | memoryview) -> list[Message]:
-    """Take a datagram apart; the payloads are views of it.
+    """Split a datagram into its messages; the payloads are views of it.
 
-    The padding behind the last message may be missing: the length of a datagram
-    that user space sends is often not rounded up.
+    The last message may lack its padding, because programs often do not round up
+    the length of what they send.
 
     :raises WireError: a length is less than the header's 16 bytes or runs past
         the datagram.
@@ -133,17 +133,17 @@ def split(datagram: bytes | bytearray | memoryview) -> list[Message]:
                 f"netlink length {length} at {at}, allowed {NLMSGHDR.size} to {room}"
             )
         messages.append(Message(type_, flags, seq, pid, view[at + NLMSGHDR.size : at + length]))
-        at += align(length)
+        at += (length + 3) & ~3  # align(), inlined: a call for each message is slower
     return messages
 
 
 def error_of(message: Message) -> tuple[int, Message | None]:
-    """Read the errno and the refused header of an NLMSG_ERROR; 0 acknowledges.
+    """Decode an NLMSG_ERROR: a positive errno, or 0 for an acknowledgment, and the request.
 
-    An NLMSG_DONE that ends a dump carries the dump's result in the same place and
-    no header: None.  The errno is returned positive.
+    An NLMSG_DONE carries the result of a dump in the same place, but does not repeat
+    the request: then the second value is None.
 
-    :raises WireError: the payload is too short, or its number is no errno.
+    :raises WireError: the payload is too short, or its number is not an errno.
     """
     payload = message.payload
     if len(payload) < _ERRNO.size:
@@ -164,12 +164,12 @@ def error_of(message: Message) -> tuple[int, Message | None]:
 
 
 class Dump:
-    """The multi-part answer to one request, put together from datagrams.
+    """The multipart answer to one request, assembled from datagrams.
 
     ``done`` becomes true with the message that ends the answer.  ``inconsistent``
-    says that parts were lost (OVERRUN) or that the kernel's tables changed in the
-    middle (NLM_F_DUMP_INTR): ask again.  A message with another sequence number
-    or port id answers somebody else's question and is left out.
+    becomes true if parts were lost (NLMSG_OVERRUN) or the kernel's tables changed
+    during the dump (NLM_F_DUMP_INTR); the request must then be repeated.  Messages
+    with another sequence number or port id belong to other requests and are skipped.
     """
 
     __slots__ = ("_pid", "_seq", "done", "inconsistent")
@@ -181,7 +181,7 @@ class Dump:
         self.inconsistent = False
 
     def feed(self, datagram: bytes | bytearray | memoryview) -> list[Message]:
-        """Return the parts of the answer that a datagram brings, as views of it.
+        """Return the messages of the answer in a datagram, as views of it.
 
         :raises RefusedError: the kernel ended the answer with an errno.
         :raises WireError: the datagram is malformed.
@@ -195,7 +195,7 @@ class Dump:
             if message.type == NLMSG_NOOP:
                 continue
             if message.type == NLMSG_OVERRUN:
-                # The end may be among what was lost, so nobody waits for it.
+                # NLMSG_DONE may be among the lost messages, so do not wait for it.
                 self.inconsistent = self.done = True
             elif message.type in (NLMSG_DONE, NLMSG_ERROR):
                 self.done = True
@@ -207,31 +207,28 @@ class Dump:
         return parts
 
 
-def describe(
-    datagram: bytes | bytearray | memoryview, names: Mapping[int, str] = CONTROL_NAMES
-) -> str:
+def describe(datagram: bytes | bytearray | memoryview) -> str:
     """Describe the first message of a datagram in one line, for the debug trace.
 
-    ``names`` are those of the protocol's types.  Whatever the bytes are, nothing
-    is raised, and of a payload only an errno or a connector id is shown: it may
-    hold keys and values that are not for the log.
+    Any bytes are accepted.  Only the errno or the connector id of a payload is
+    shown, because the rest may be keys and values that must not reach the log.
     """
     size = len(datagram)
     if size < NLMSGHDR.size:
         return f"{size} bytes, no netlink header"
     length, type_, flags, seq, pid = NLMSGHDR.unpack_from(datagram)
-    name = CONTROL_NAMES.get(type_) or names.get(type_) or f"type {type_}"
+    name = _CONTROL_NAMES.get(type_, f"type {type_}")
     line = f"{name} flags={_flag_names(flags)} seq={seq} pid={pid} len={length}"
     if not NLMSGHDR.size <= length <= size:
         return f"{line} (wrong, the datagram has {size} bytes)"
     line += _describe_payload(type_, memoryview(datagram)[NLMSGHDR.size : length])
-    behind = size - align(length)
-    return f"{line} (+{behind} bytes)" if behind > 0 else line
+    more = size - align(length)
+    return f"{line} (+{more} bytes)" if more > 0 else line
 
 
 def _describe_payload(type_: int, payload: memoryview) -> str:
-    if type_ == NLMSG_DONE and len(payload) >= _CN_MSG.size:
-        idx, val, _, _, length, _ = _CN_MSG.unpack_from(payload)
+    if type_ == NLMSG_DONE and len(payload) >= CN_MSG.size:
+        idx, val, _, _, length, _ = CN_MSG.unpack_from(payload)
         return f" connector={{{idx}, {val}}} data={length}"
     if type_ in (NLMSG_DONE, NLMSG_ERROR) and len(payload) >= _ERRNO.size:
         (result,) = _ERRNO.unpack_from(payload)

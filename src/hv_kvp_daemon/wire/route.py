@@ -1,8 +1,8 @@
 """Routes as rtnetlink encodes them.
 
-In: payloads of RTM_NEWROUTE.  Out: `Route`, and the request that makes the kernel
-dump them.  Families other than IPv4 and IPv6 come back as None: a dump of all
-families also holds multicast and MPLS routes.
+RTM_NEWROUTE is decoded to `Route`; the request that makes the kernel dump them is
+encoded.  Families other than IPv4 and IPv6 are decoded to None: a dump of all
+families contains multicast and MPLS routes, too.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ RTNEXTHOP: Final = struct.Struct("=HBBi")
 
 
 class Hop:
-    """Where a route leads: an interface and a gateway, ``b""`` for an on-link route.
+    """The next hop of a route: an interface and a gateway, ``b""`` for an on-link route.
 
-    The gateway's length tells its family: an IPv4 route may go ``via inet6``.
+    The length of the gateway gives its family: an IPv4 route may go ``via inet6``.
     """
 
     __slots__ = ("gateway", "index")
@@ -38,7 +38,7 @@ class Hop:
 
 
 class Route:
-    """A route; ``hops`` holds one hop, several for a multipath route, or none."""
+    """A route; ``hops`` is one next hop, several for a multipath route, or none."""
 
     __slots__ = ("dst", "dst_len", "family", "hops", "metric", "table", "type")
 
@@ -63,10 +63,10 @@ class Route:
 
     @property
     def default(self) -> bool:
-        """Whether it is a default route of the main table that leads somewhere.
+        """Whether this is a unicast default route of the main table.
 
-        A default route of another table serves only what a rule sends there, and one
-        of another type (``unreachable default``) leads nowhere.
+        A default route in another table only serves traffic that a rule sends there,
+        and other types (``unreachable default``) lead nowhere.
         """
         return (
             self.dst_len == 0
@@ -76,8 +76,12 @@ class Route:
 
 
 def routes_request(seq: int, pid: int) -> bytes:
-    """Ask for the routes of all families and tables."""
-    payload = RTMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
+    """Encode a request for the unicast routes of the main table, of all families.
+
+    The kernel sends only these under NETLINK_GET_STRICT_CHK (Linux 4.20); otherwise it
+    ignores the table and the type, and sends all routes.
+    """
+    payload = RTMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, uapi.RT_TABLE_MAIN, 0, 0, uapi.RTN_UNICAST, 0)
     return dump_request(uapi.RTM_GETROUTE, seq, pid, payload)
 
 
@@ -108,14 +112,14 @@ def decode_route(payload: bytes | memoryview) -> Route | None:
 
 
 def decode_default_route(payload: bytes | memoryview) -> Route | None:
-    """Decode the payload of an RTM_NEWROUTE as `decode_route`, but only a default route's.
+    """Decode the payload of an RTM_NEWROUTE if it is a default route, see `Route.default`.
 
-    Of thousands of routes few are that, and the fixed part tells.
+    None for others, which are most: their attributes are not parsed.
 
     :raises WireError: it is malformed.
     """
-    _, dst_len, _, _, _, _, _, type_, _ = fixed(RTMSG, payload)
-    if dst_len or type_ != uapi.RTN_UNICAST:
+    # dst_len and type of struct rtmsg.
+    if len(payload) >= RTMSG.size and (payload[1] or payload[7] != uapi.RTN_UNICAST):
         return None
     route = decode_route(payload)
     return route if route is not None and route.default else None
@@ -127,12 +131,12 @@ def _gateway(found: dict[int, Any]) -> bytes:
 
 
 def _via(value: memoryview) -> bytes:
-    """Decode struct rtvia: 2 bytes of family, which the length repeats, and an address."""
+    """Decode struct rtvia: 2 bytes of family, which the length implies, and an address."""
     return ip(value[2:])
 
 
 def _multipath(value: memoryview) -> list[Hop]:
-    """Decode a row of struct rtnexthop, each with its own attributes."""
+    """Decode an array of struct rtnexthop, each followed by its own attributes."""
     hops = []
     at = 0
     while at < len(value):

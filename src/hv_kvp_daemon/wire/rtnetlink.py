@@ -1,8 +1,8 @@
-"""Links and addresses as rtnetlink encodes them, and what all its messages have.
+"""Links and addresses as rtnetlink encodes them, and what its messages have in common.
 
-In: payloads of RTM_NEWLINK and RTM_NEWADDR.  Out: `Link` and `Address`, and the
-requests that make the kernel dump them.  Addresses of families other than IPv4
-and IPv6 come back as None.  `wire.route` has the routes.
+RTM_NEWLINK and RTM_NEWADDR are decoded to `Link` and `Address`; the requests that
+make the kernel dump them are encoded.  Addresses of families other than IPv4 and
+IPv6 are decoded to None.  Routes are in `wire.route`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,20 @@ IFINFOMSG: Final = struct.Struct("=BxHiII")
 #: struct ifaddrmsg: family, prefix length, flags (the lower 8), scope, interface index.
 IFADDRMSG: Final = struct.Struct("=BBBBI")
 
-#: Names for `netlink.describe`.
-NAMES: Final = {
-    uapi.RTM_NEWLINK: "NEWLINK",
-    uapi.RTM_DELLINK: "DELLINK",
-    uapi.RTM_GETLINK: "GETLINK",
-    uapi.RTM_NEWADDR: "NEWADDR",
-    uapi.RTM_DELADDR: "DELADDR",
-    uapi.RTM_GETADDR: "GETADDR",
-    uapi.RTM_NEWROUTE: "NEWROUTE",
-    uapi.RTM_DELROUTE: "DELROUTE",
-    uapi.RTM_GETROUTE: "GETROUTE",
-}
-
-#: Bytes of an address, by the families that are decoded.
+#: Bytes of an address, for each family that is decoded.
 ADDRESS_SIZES: Final = {uapi.AF_INET: 4, uapi.AF_INET6: 16}
 _U32 = struct.Struct("=I")
 
 
 def dump_request(type_: int, seq: int, pid: int, payload: bytes) -> bytes:
-    """Make a request for all of a kind; ``payload`` is its fixed part, and attributes."""
-    # The whole fixed part and zeros in it, although a lenient kernel is content
-    # with less: one that checks strictly (NETLINK_GET_STRICT_CHK) takes no other.
+    """Encode a dump request; ``payload`` is the fixed part of its type, and attributes."""
+    # The fixed part is complete and zero, although the kernel accepts less by default:
+    # with NETLINK_GET_STRICT_CHK it accepts nothing else.
     return pack(type_, uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP, seq, pid, payload)
 
 
 def fixed(struct_: struct.Struct, payload: bytes | memoryview) -> tuple[Any, ...]:
-    """Unpack the fixed part of a payload, which stands before its attributes.
+    """Unpack the fixed part of a payload, which precedes the attributes.
 
     :raises WireError: the payload is shorter.
     """
@@ -58,7 +45,7 @@ def fixed(struct_: struct.Struct, payload: bytes | memoryview) -> tuple[Any, ...
 
 
 def ip(value: memoryview) -> bytes:
-    """Copy an IPv4 or IPv6 address, in network byte order: a kind for `rtattr.Policy`.
+    """Copy an IPv4 or IPv6 address in network byte order; a decoder for `rtattr.Policy`.
 
     :raises WireError: it has neither 4 nor 16 bytes.
     """
@@ -68,9 +55,9 @@ def ip(value: memoryview) -> bytes:
 
 
 def check_size(family: int, address: bytes) -> None:
-    """Refuse an address that is not of its message's family.
+    """Check the size of an address against the family that its message names.
 
-    :raises WireError: it has the other one's size.
+    :raises WireError: the size is that of another family.
     """
     if len(address) != ADDRESS_SIZES[family]:
         raise WireError(
@@ -81,9 +68,9 @@ def check_size(family: int, address: bytes) -> None:
 class Link:
     """A network interface.
 
-    ``address`` is its hardware address (6 bytes on Ethernet, ``b""`` where there is
-    none), ``master`` the index of the bridge or bond above it or 0, ``operstate``
-    the state of RFC 2863 (IF_OPER_*: 0 unknown, 2 down, 6 up).
+    ``address`` is the hardware address (6 bytes on Ethernet, ``b""`` if there is
+    none), ``master`` the index of the bridge or bond that the link belongs to, or 0,
+    and ``operstate`` the state of RFC 2863 (IF_OPER_*: 0 unknown, 2 down, 6 up).
     """
 
     __slots__ = ("address", "flags", "index", "master", "name", "operstate")
@@ -105,11 +92,11 @@ class Link:
 
 
 class Address:
-    """An address of this machine, on a point-to-point link the local end.
+    """An address of this machine; on a point-to-point link, that of the local end.
 
     ``address`` has 4 bytes (AF_INET) or 16 (AF_INET6) in network order.  ``label``
-    is the name that an IPv4 address goes by: its interface's, or ``b0:1`` for an
-    alias on ``b0``; empty for IPv6.
+    is IFA_LABEL: the name of the interface, or for an alias such as ``eth0:1`` that
+    name.  IPv6 addresses have none: it is empty.
     """
 
     __slots__ = ("address", "family", "flags", "index", "label", "prefixlen", "scope")
@@ -135,26 +122,26 @@ class Address:
 
     @property
     def usable(self) -> bool:
-        """False while duplicate address detection runs, and after it found one."""
+        """False while duplicate address detection runs, and if it has failed."""
         return not self.flags & (uapi.IFA_F_TENTATIVE | uapi.IFA_F_DADFAILED)
 
 
 def links_request(seq: int, pid: int) -> bytes:
-    """Ask for all links, without the counters that are most of each answer."""
+    """Encode a request for all links, without the counters that fill most of each answer."""
     payload = IFINFOMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0)
     payload += rtattr.pack(uapi.IFLA_EXT_MASK, _U32.pack(uapi.RTEXT_FILTER_SKIP_STATS))
     return dump_request(uapi.RTM_GETLINK, seq, pid, payload)
 
 
 def addresses_request(seq: int, pid: int) -> bytes:
-    """Ask for all addresses: IPv4 by interface index, then IPv6."""
+    """Encode a request for all addresses: IPv4 by interface index, then IPv6."""
     return dump_request(uapi.RTM_GETADDR, seq, pid, IFADDRMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0))
 
 
 def decode_link(payload: bytes | memoryview) -> Link:
     """Decode the payload of an RTM_NEWLINK.
 
-    :raises WireError: it is malformed or without IFLA_IFNAME.
+    :raises WireError: it is malformed or has no IFLA_IFNAME.
     """
     _, _, index, flags, _ = fixed(IFINFOMSG, payload)
     found = rtattr.parse(payload[IFINFOMSG.size :], _LINK)
@@ -171,8 +158,8 @@ def decode_link(payload: bytes | memoryview) -> Link:
 def decode_address(payload: bytes | memoryview) -> Address | None:
     """Decode the payload of an RTM_NEWADDR; None for another family or no address.
 
-    Where IFA_LOCAL is there it counts, since IFA_ADDRESS may then be the peer of a
-    point-to-point link.  getifaddrs decides the same.
+    IFA_LOCAL is preferred to IFA_ADDRESS, which is the peer's address on a
+    point-to-point link.  glibc's getifaddrs does the same.
 
     :raises WireError: it is malformed.
     """
@@ -187,7 +174,7 @@ def decode_address(payload: bytes | memoryview) -> Address | None:
     return Address(
         family=family,
         prefixlen=prefixlen,
-        # The header has room for the lower 8 of the flags.
+        # The header has room for the lower 8 flags only.
         flags=found.get(uapi.IFA_FLAGS, flags),
         scope=scope,
         index=index,

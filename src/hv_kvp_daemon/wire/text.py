@@ -1,14 +1,13 @@
-"""Text that may be handed on, whatever a pool file or a message holds.
+"""Making text of any origin safe for the driver, and for terminals and logs.
 
-*To the driver.*  ``hv_kvp.c`` runs ``strlen`` over each field of a reply and turns
-it from UTF-8 into UTF-16.  A field without a NUL is a kernel BUG; one invalid byte
-makes the host give up the enumeration, so all records behind it are lost to it; and
-what is longer than the host's field is cut in the middle of an address or a word.
-Hence every reply's text goes through here: valid, whole characters, short enough
-that a NUL follows.
+*For the driver.*  ``hv_kvp.c`` runs ``strlen`` over each field of a reply and converts
+it from UTF-8 to UTF-16.  A field without a NUL is a kernel BUG.  An invalid byte makes
+the host give up the enumeration, so it misses all records that follow.  Text longer
+than the host's field is cut in the middle of an address or a word.  So every text of a
+reply is made valid here and cut after a whole character, short enough for a NUL.
 
-*To a terminal or a log.*  What breaks the line, moves the cursor or reverses the
-direction of text is written as an escape.
+*For a terminal or a log.*  Characters that break the line, move the cursor or reverse
+the direction of text are replaced by escapes.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from .uapi import HV_KVP_EXCHANGE_MAX_KEY_SIZE, HV_KVP_EXCHANGE_MAX_VALUE_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
 #: UTF-16 units that reach the host: the driver converts at most size / 2 - 2.
 HOST_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE // 2 - 2
 HOST_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE // 2 - 2
 
-#: UTF-8 bytes that fit in front of the NUL.
+#: UTF-8 bytes that fit in a field with their NUL.
 FIELD_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE - 1
 FIELD_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE - 1
 
@@ -31,20 +31,20 @@ _BMP_END = 0x10000
 
 
 def host_key(raw: bytes) -> bytes:
-    """A key as the host will see it: at most 254 UTF-16 units and 511 bytes."""
+    """Return a key as the host will see it: at most 254 UTF-16 units and 511 bytes."""
     return host_text(raw, HOST_MAX_KEY, FIELD_MAX_KEY)
 
 
 def host_value(raw: bytes) -> bytes:
-    """A value as the host will see it: at most 1022 UTF-16 units and 2047 bytes."""
+    """Return a value as the host will see it: at most 1022 UTF-16 units and 2047 bytes."""
     return host_text(raw, HOST_MAX_VALUE, FIELD_MAX_VALUE)
 
 
 def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
-    """Valid UTF-8 of at most ``max_units`` UTF-16 units and ``max_bytes`` bytes.
+    """Return valid UTF-8 of at most ``max_units`` UTF-16 units and ``max_bytes`` bytes.
 
-    Bytes that are no UTF-8 become U+FFFD, text ends at the first NUL, and what
-    is too long ends after the last whole character that fits.
+    Bytes that are not UTF-8 become U+FFFD.  The text ends at the first NUL, or after
+    the last whole character that fits.
     """
     if len(raw) <= max_units and raw.isascii() and 0 not in raw:
         return raw
@@ -59,28 +59,38 @@ def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
     return text.encode()
 
 
+def fitting(texts: Sequence[str], limit: int) -> int:
+    """Return how many texts, joined by ``;``, fit into ``limit`` characters."""
+    length = -1
+    for count, text in enumerate(texts):
+        length += 1 + len(text)
+        if length > limit:
+            return count
+    return len(texts)
+
+
 def utf16_units(text: str) -> int:
-    """How many UTF-16 units the host needs for a text."""
+    """Return how many UTF-16 units a text has on the host."""
     return len(text) + sum(ord(character) >= _BMP_END for character in text)
 
 
 def printable(text: str) -> str:
-    """A text as one line that cannot drive a terminal or forge another line."""
+    """Return a text as one line that cannot control a terminal or forge another line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def width(text: str) -> int:
-    """How many columns a terminal takes for a printable text."""
+    """Return how many columns a printable text takes on a terminal."""
     if text.isascii():
         return len(text)
-    # The resident daemon fits nothing into columns and does without this module.
+    # The resident daemon does not need this module.
     from unicodedata import category, east_asian_width  # noqa: PLC0415
 
     columns = 0
     for character in text:
-        # What is put on the character before it takes none.
+        # Combining marks take no column.
         if category(character) not in {"Mn", "Me"}:
             columns += 2 if east_asian_width(character) in {"W", "F"} else 1
     return columns

@@ -37,6 +37,21 @@ KVP_POOL_AUTO_EXTERNAL = 3
 KVP_POOL_AUTO_INTERNAL = 4
 KVP_POOL_COUNT = 5
 
+# The comment above struct hv_kvp_msg: the keys of the auto pool in the order of their
+# index, as Microsoft has specified them.
+KVP_AUTO_KEYS = (
+    b"FullyQualifiedDomainName",
+    b"IntegrationServicesVersion",
+    b"NetworkAddressIPv4",
+    b"NetworkAddressIPv6",
+    b"OSBuildNumber",
+    b"OSName",
+    b"OSMajorVersion",
+    b"OSMinorVersion",
+    b"OSVersion",
+    b"ProcessorArchitecture",
+)
+
 REG_SZ = 1
 REG_U32 = 4
 REG_U64 = 8
@@ -75,6 +90,7 @@ NETLINK_CONNECTOR = 11
 NETLINK_KOBJECT_UEVENT = 15
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_GET_STRICT_CHK = 12
 
 NLMSG_NOOP = 1
 NLMSG_ERROR = 2
@@ -101,13 +117,11 @@ AF_INET6 = 10
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWLINK = 16
-RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
-RTM_DELROUTE = 25
 RTM_GETROUTE = 26
 
 RTNLGRP_LINK = 1
@@ -150,9 +164,6 @@ IFA_F_PERMANENT = 0x80
 # include/uapi/linux/if.h
 IFNAMSIZ = 16
 IFF_LOOPBACK = 0x8
-
-# include/uapi/linux/sockios.h
-SIOCGIFFLAGS = 0x8913
 
 # include/linux/netdevice.h: the longest hardware address.
 MAX_ADDR_LEN = 32

@@ -293,8 +293,10 @@ def check_tentative_and_failed_addresses_are_left_out() -> None:
     # The state follows the carrier by up to a second, and IPv6 goes by the state.
     wait_for("no carrier", lambda: "state UP" not in run("ip", "link", "show", "dev", "eth1"))
     ip("addr add 2001:db8:3::3/64 dev eth1")
-    assert "tentative" in run("ip", "-6", "addr", "show", "dev", "eth1")
-    assert ours(mac).ip == "2001:db8:3::1"
+    found = ours(mac).ip
+    shown = run("ip", "-6", "addr", "show", "dev", "eth1")
+    assert "tentative" in shown
+    assert found == "2001:db8:3::1", (found, shown)
     drop("eth1", "eth2", "br0")
 
 

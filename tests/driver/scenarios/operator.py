@@ -53,7 +53,7 @@ def active() -> bool:
 
 
 def check_doctor_says_that_there_is_no_host_without_a_driver() -> None:
-    assert problems() == ["this is no Hyper-V guest: there is no host to see anything"]
+    assert problems() == ["this is not a Hyper-V guest: there is no host"]
 
 
 def check_install_service_makes_a_late_driver_start_the_daemon() -> None:

@@ -230,6 +230,38 @@ def check_a_lock_held_by_somebody_else_delays_by_seconds_only() -> None:
     assert daemon.stop() == 0
 
 
+def check_interfaces_that_come_and_go_do_not_wake_an_idle_daemon() -> None:
+    """Each is a uevent, and an address is an rtnetlink event; the host's next request asks."""
+    daemon, host = fresh()
+    addresses = host.enumerate(AUTO, 2)
+    before = voluntary_switches(daemon.pid)
+    commands = [f"link add v{n} type veth peer name w{n}" for n in range(200)]
+    commands += ["addr add 192.0.2.200/24 dev v7", "link set v7 up", "link set w7 up"]
+    commands += [f"link del v{n}" for n in range(200) if n != 7]
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+    socket.sethostname("another-name")
+    assert voluntary_switches(daemon.pid) == before
+    assert host.enumerate(AUTO, 2)[2] == addresses[2] + ";192.0.2.200"
+    assert host.enumerate(AUTO, 0)[2] == "another-name"
+    socket.sethostname("kvp-guest")
+    subprocess.run(["ip", "link", "del", "v7"], check=True)
+    assert host.enumerate(AUTO, 2) == addresses
+    assert host.enumerate(AUTO, 0)[2] == "kvp-guest.example.com"
+    host.close()
+    assert daemon.stop() == 0
+
+
+def voluntary_switches(pid: int) -> int:
+    """How often a process has gone to sleep by itself, once it has done so again."""
+    wait_for("rest", lambda: process_status(pid)["State"].startswith("S"))
+    return int(process_status(pid)["voluntary_ctxt_switches"])
+
+
+def process_status(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return {name: text.strip() for name, _, text in (line.partition(":") for line in file)}
+
+
 HOLDER = f"""
 import fcntl, os, sys, time
 fd = os.open(sys.argv[1], os.O_RDONLY)

@@ -21,6 +21,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
+#include <linux/delay.h>
+#define LAB_ITSELF
 #include "hyperv_vmbus.h"
 
 struct packet {
@@ -37,6 +39,30 @@ static DECLARE_WAIT_QUEUE_HEAD(host_wait);
 static struct vmbus_channel *channel;
 static struct hv_util_service service;
 static u64 next_id = 1;
+
+static unsigned int slow_ms;
+module_param(slow_ms, uint, 0444);
+MODULE_PARM_DESC(slow_ms, "milliseconds between each registration of the driver and its next step");
+
+int lab_misc_register(struct miscdevice *misc)
+{
+	int ret = misc_register(misc);
+
+	if (slow_ms)
+		msleep(slow_ms);
+	return ret;
+}
+
+int lab_cn_add_callback(const struct cb_id *id, const char *name,
+			void (*callback)(struct cn_msg *,
+					 struct netlink_skb_parms *))
+{
+	int ret = cn_add_callback(id, name, callback);
+
+	if (slow_ms)
+		msleep(slow_ms);
+	return ret;
+}
 
 static DEFINE_MUTEX(state_lock);
 static enum { UNBOUND, BOUND, UNBINDING, SUSPENDED } state;

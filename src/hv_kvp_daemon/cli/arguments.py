@@ -1,0 +1,160 @@
+"""What several commands take on their command line: pools, keys, durations, options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from hv_kvp_daemon.pools.directory import parse_pool
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
+
+from .command import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: Where cloud-init, azure-init and the C daemon look for the pools.
+OTHER_DIRECTORY: Final = "/var/lib/hyperv"
+
+#: The pools whose records are in files; those of the auto pool are made for each request.
+FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
+
+
+def add_pool_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the pool directory."""
+    parser.add_argument(
+        "--pool-dir",
+        metavar="DIR",
+        help="directory of the pool files (default: the running daemon's, else"
+        f" {POOL_DIRECTORY} or {OTHER_DIRECTORY})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option that asks for JSON."""
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def add_transport(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a daemon which serves a simulated host."""
+    parser.add_argument(
+        "--transport",
+        type=loopback,
+        metavar="loopback:PATH",
+        help="the daemon that was started with this option, not the machine's",
+    )
+
+
+def loopback(word: str) -> str:
+    """Parse ``loopback:PATH``, a daemon's option, and return the path of its socket."""
+    kind, _, path = word.partition(":")
+    if kind != "loopback" or not path:
+        raise argparse.ArgumentTypeError(f"{word!r} is not loopback:PATH")
+    return path
+
+
+def pool(name: str) -> int:
+    """Parse a pool's number or name."""
+    try:
+        return parse_pool(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def file_pool(name: str) -> int:
+    """Parse the number or name of a pool that has its records in a file."""
+    number = pool(name)
+    if number == KVP_POOL_AUTO:
+        raise argparse.ArgumentTypeError(
+            "the auto pool is made for each request and cannot be changed; see: hv-kvp auto"
+        )
+    return number
+
+
+def text(word: str) -> bytes:
+    """Parse a value: the bytes that were typed."""
+    raw = os.fsencode(word)
+    if not raw.isascii():
+        # Python decoded them by the locale; a terminal in Latin-1 sends 0xe9 for é.
+        try:
+            return word.encode()
+        except UnicodeEncodeError:
+            return raw
+    return raw
+
+
+def key(word: str) -> bytes:
+    """Parse a key."""
+    if not word:
+        raise argparse.ArgumentTypeError("a key has at least one character")
+    return text(word)
+
+
+def seconds(word: str) -> float:
+    """Parse a duration."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds")
+    return value
+
+
+def read_input(name: str) -> bytes:
+    """Return the bytes of a file that is an argument; of standard input for ``-``.
+
+    :raises CommandError: the file cannot be read.
+    """
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}") from error
+
+
+def status_page(options: argparse.Namespace) -> str:
+    """Return the path of the status page of the daemon that ``--transport`` names."""
+    from hv_kvp_daemon.service.status_page import PATH, loopback_path  # noqa: PLC0415 - as below
+
+    return PATH if options.transport is None else loopback_path(options.transport)
+
+
+def directory(options: argparse.Namespace) -> str:
+    """Return the absolute path of the pool directory, which need not exist."""
+    if options.pool_dir is not None:
+        named: str = options.pool_dir
+        return os.path.abspath(named)
+    from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
+
+    try:
+        running = status.find()
+    except (OSError, status.StatusError):
+        # The page says where a daemon that is not the default one keeps its pools.  If
+        # it cannot be read, the usual places are all there is.
+        running = None
+    if running is not None and running.pool_dir:
+        return running.pool_dir
+    for path in (POOL_DIRECTORY, OTHER_DIRECTORY):
+        if os.path.isdir(path):
+            return path
+    return POOL_DIRECTORY
+
+
+def existing_directory(options: argparse.Namespace) -> str:
+    """Return the absolute path of the pool directory.
+
+    :raises CommandError: it does not exist.
+    """
+    path = directory(options)
+    if not os.path.isdir(path):
+        raise CommandError(
+            f"there is no pool directory {path}: no daemon has run here, or its pools are"
+            " elsewhere (--pool-dir)"
+        )
+    return path

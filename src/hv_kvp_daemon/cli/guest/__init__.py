@@ -1,0 +1,1 @@
+"""The commands that show the facts about this guest that a host gets."""

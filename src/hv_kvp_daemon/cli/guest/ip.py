@@ -1,0 +1,95 @@
+"""``ip``: each network adapter's configuration as a host gets it (GET_IP_INFO)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from hv_kvp_daemon.cli import arguments, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.guest import rtnetlink
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.netconfig.answer import ip_info
+from hv_kvp_daemon.netconfig.config import adapter_config
+
+if TYPE_CHECKING:
+    from hv_kvp_daemon.netconfig.config import AdapterConfig
+    from hv_kvp_daemon.wire.rtnetlink import Link
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("interface", nargs="?", metavar="IF", help="only this interface")
+    arguments.add_json(parser)
+
+
+def _ip(options: argparse.Namespace) -> int:
+    # A host asks by MAC, so it cannot ask for an interface without one.
+    links = [link for link in rtnetlink.links() if link.address and not link.loopback]
+    if options.interface is not None:
+        links = [link for link in links if link.name == options.interface]
+        if not links:
+            terminal.say(f"no interface {options.interface} with a MAC address")
+            return EXIT_NOT_FOUND
+    answers = [(link, _report(link)) for link in links]
+    if options.json:
+        jsontext.show([_document(link, report) for link, report in answers if report])
+        return EXIT_DONE
+    for number, (link, report) in enumerate(answers):
+        if number:
+            print()
+        _show(link, report)
+    return EXIT_DONE
+
+
+def _mac(link: Link) -> str:
+    return link.address.hex(":").upper()
+
+
+def _report(link: Link) -> AdapterConfig | None:
+    """Return the daemon's answer for a MAC; None where the interface is gone by now."""
+    with terminal.Progress(f"asking the network manager about {link.name}"):
+        return adapter_config(_mac(link).encode(), wait_readable, terminal.say)
+
+
+def _document(link: Link, report: AdapterConfig) -> dict[str, object]:
+    info = ip_info(report, _mac(link).encode())
+    return {
+        "interface": link.name,
+        "mac": _mac(link),
+        "answered_by": report.name,
+        "dhcp": bool(info.dhcp_enabled),
+        **{
+            name: raw.decode().split(";") if raw else []
+            for name, raw in (
+                ("addresses", info.ip_addr),
+                ("subnets", info.sub_net),
+                ("gateways", info.gate_way),
+                ("dns", info.dns_addr),
+            )
+        },
+    }
+
+
+def _show(link: Link, report: AdapterConfig | None) -> None:
+    print(terminal.paint(f"{terminal.safe(link.name)}  {_mac(link)}", terminal.BOLD))
+    if report is None:
+        print("  the host gets an error: no interface has this MAC address any more")
+        return
+    if report.name != link.name:
+        name = terminal.safe(report.name)
+        print(f"  the host gets the addresses of {name}, which has the same MAC address")
+    info = ip_info(report, b"")
+    subnets = info.sub_net.split(b";")
+    pairs = zip(info.ip_addr.split(b";"), subnets, strict=True)
+    addresses = [b"%b (%b)" % pair for pair in pairs] if info.ip_addr else []
+    for name, texts in (
+        ("addresses", addresses),
+        ("gateways", info.gate_way.split(b";")),
+        ("dns", info.dns_addr.split(b";")),
+        ("dhcp", [b"yes" if info.dhcp_enabled else b"no"]),
+    ):
+        for count, raw in enumerate(texts or [b""]):
+            print(f"  {'' if count else name:<10} {terminal.text(raw) or 'none'}")
+
+
+IP = Command("ip", "show the network configuration that a host gets", _add_arguments, _ip)

@@ -1,0 +1,1 @@
+"""The command that simulates a Hyper-V host."""

@@ -1,0 +1,1 @@
+"""The commands that show, change, copy, watch and check the pools."""

@@ -1,0 +1,147 @@
+"""``set``, ``append``, ``delete`` and ``clear``.
+
+A key or value that a host would see cut or changed is refused, unless ``--force`` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hv_kvp_daemon.cli import arguments, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.service.options import UsageError
+from hv_kvp_daemon.wire.record import RecordFieldError, encode
+from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
+
+from . import split_values
+from .diff import diff
+from .pool_files import OpenPool, require_writable
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", type=arguments.key, metavar="KEY")
+    parser.add_argument(
+        "value",
+        type=arguments.text,
+        metavar="VALUE",
+        help="the value; - reads it from standard input, every byte",
+    )
+    _add_pool(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="store also what a host would see cut or changed"
+    )
+    arguments.add_pool_dir(parser)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pool",
+        type=arguments.file_pool,
+        default=KVP_POOL_GUEST,
+        metavar="POOL",
+        help="the pool (default: guest)",
+    )
+
+
+def _value(options: argparse.Namespace) -> bytes:
+    value: bytes = options.value
+    return sys.stdin.buffer.read() if value == b"-" else value
+
+
+def _add_set_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_pair(parser)
+    parser.add_argument(
+        "--split",
+        action="store_true",
+        help="divide a long value over KEY.0, KEY.1 ... and remove the parts of a former one",
+    )
+
+
+def _set(options: argparse.Namespace) -> int:
+    records = [(options.key, _value(options))]
+    if options.split:
+        records = split_values.split(*records[0])
+    if not options.force:
+        for record in records:
+            split_values.check_host_sees_all(*record)
+    path = arguments.directory(options)
+    if options.split:
+        _store_parts(path, options.pool, options.key, records)
+    else:
+        with OpenPool(path, options.pool, write=True) as pool:
+            pool.store(*records[0])
+    return EXIT_DONE
+
+
+def _store_parts(
+    path: str, number: int, key: bytes, records: list[tuple[bytes, bytes]]
+) -> None:
+    """Store the parts of a value and remove former ones, in one hold of the locks.
+
+    Readers look for the key itself before its parts.  So a record of the key is removed
+    last, when no former part is left that could be taken for one of the new ones.
+    """
+    try:
+        new = [encode(*record) for record in records]
+    except RecordFieldError as error:
+        raise UsageError(str(error)) from error
+    require_writable(path, [number])
+    file = pool_path(path, number)
+    with terminal.Progress(f"waiting for {file}"):
+        edit.change(
+            number,
+            file,
+            lambda old, _: diff(
+                old, new, lambda each: split_values.is_part(each, key), last=key
+            ),
+            report=terminal.say,
+        )
+
+
+def _append(options: argparse.Namespace) -> int:
+    value = _value(options)
+    if not options.force:
+        split_values.check_host_sees_all(options.key, value)
+    with OpenPool(arguments.directory(options), options.pool, write=True) as pool:
+        pool.append(options.key, value)
+    return EXIT_DONE
+
+
+def _add_delete_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("keys", nargs="+", type=arguments.key, metavar="KEY")
+    _add_pool(parser)
+    arguments.add_pool_dir(parser)
+
+
+def _delete(options: argparse.Namespace) -> int:
+    with OpenPool(arguments.existing_directory(options), options.pool, write=True) as pool:
+        missing = [key for key in options.keys if not pool.delete(key)]
+    for key in missing:
+        terminal.say(f"no key {terminal.text(key)} in pool {POOL_NAMES[options.pool]}")
+    return EXIT_NOT_FOUND if missing else EXIT_DONE
+
+
+def _add_clear_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pool", type=arguments.file_pool, metavar="POOL")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    arguments.add_pool_dir(parser)
+
+
+def _clear(options: argparse.Namespace) -> int:
+    path = arguments.existing_directory(options)
+    with OpenPool(path, options.pool, write=True) as pool:
+        count = pool.count()
+    question = f"Remove all records of pool {POOL_NAMES[options.pool]} ({count})?"
+    if not count or terminal.confirmed(question, yes=options.yes):
+        with OpenPool(path, options.pool, write=True) as pool:
+            pool.clear()
+    return EXIT_DONE
+
+
+SET = Command("set", "set the value of a key", _add_set_arguments, _set)
+APPEND = Command("append", "add a record, whether or not the key is there", _add_pair, _append)
+DELETE = Command("delete", "remove all records with these keys", _add_delete_arguments, _delete)
+CLEAR = Command("clear", "remove all records of a pool", _add_clear_arguments, _clear)

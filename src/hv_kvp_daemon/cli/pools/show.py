@@ -1,0 +1,151 @@
+"""``list`` and ``get``.  Nothing is changed, and no file is created."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from hv_kvp_daemon.cli import arguments, tables, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.pools.directory import POOL_NAMES
+from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
+
+from .pool_files import OpenPool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hv_kvp_daemon.wire.record import Record
+
+# Modules that a plain `list` or `get` does without are imported in the functions that
+# need them: json alone costs a fifth of the start.
+
+
+def _add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pool", nargs="?", type=arguments.pool, metavar="POOL", help="only this pool"
+    )
+    arguments.add_pool_dir(parser)
+    arguments.add_json(parser)
+
+
+def _list(options: argparse.Namespace) -> int:
+    if options.pool == KVP_POOL_AUTO:
+        from hv_kvp_daemon.cli.guest import auto  # noqa: PLC0415
+
+        return auto.show(auto.AutoValues(), as_json=options.json, sources=False)
+    path = arguments.existing_directory(options)
+    found, failed = _read(path, arguments.FILES if options.pool is None else (options.pool,))
+    if options.json:
+        from hv_kvp_daemon.cli import jsontext  # noqa: PLC0415
+
+        jsontext.show(
+            [
+                {"pool": POOL_NAMES[number], **jsontext.pair(record.key, record.value)}
+                for number, record in found
+            ]
+        )
+    else:
+        first = 0 if options.pool is None else 1
+        rows = [
+            (POOL_NAMES[number], terminal.text(record.key), terminal.text(record.value))
+            for number, record in found
+        ]
+        tables.show(("POOL", "KEY", "VALUE")[first:], [row[first:] for row in rows])
+    return EXIT_UNUSABLE if failed else EXIT_DONE
+
+
+def _read(path: str, numbers: tuple[int, ...]) -> tuple[list[tuple[int, Record]], bool]:
+    """Return the records of some pools, and whether one of the pools cannot be read."""
+    found, failed = [], False
+    for number in numbers:
+        try:
+            with OpenPool(path, number) as pool:
+                found += [(number, record) for record in pool.records()]
+        except PoolError as error:  # noqa: PERF203 - the others are shown
+            terminal.say(str(error))
+            failed = True
+    return found, failed
+
+
+def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", type=arguments.key, metavar="KEY")
+    parser.add_argument(
+        "--pool",
+        type=arguments.pool,
+        metavar="POOL",
+        help="look in this pool only (default: all, in the order of their numbers)",
+    )
+    parser.add_argument(
+        "-n", "--no-newline", action="store_true", help="write no newline after the value"
+    )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="join a value that is split over KEY.0, KEY.1 ... or KEY0, KEY1 ...",
+    )
+    arguments.add_pool_dir(parser)
+    arguments.add_json(parser)
+
+
+def _get(options: argparse.Namespace) -> int:
+    find = _first
+    if options.join:
+        from .split_values import joined as find  # noqa: PLC0415
+    numbers = (*arguments.FILES, KVP_POOL_AUTO) if options.pool is None else (options.pool,)
+    path = arguments.directory(options)
+    if options.pool is None and not os.path.isdir(path) and options.key in KVP_AUTO_KEYS:
+        numbers = (KVP_POOL_AUTO,)
+    failed = False
+    for number in numbers:
+        try:
+            value = _find(options, number, find)
+        except PoolError as error:
+            # The key may be in a pool that this user can read.
+            terminal.say(str(error))
+            failed = True
+            continue
+        if value is not None:
+            _write(options, number, value)
+            return EXIT_DONE
+    where = "any pool" if options.pool is None else f"pool {POOL_NAMES[options.pool]}"
+    terminal.say(f"no key {terminal.text(options.key)} in {where}")
+    return EXIT_UNUSABLE if failed else EXIT_NOT_FOUND
+
+
+def _find(
+    options: argparse.Namespace,
+    number: int,
+    find: Callable[[list[Record], bytes], bytes | None],
+) -> bytes | None:
+    if number == KVP_POOL_AUTO:
+        if options.key not in KVP_AUTO_KEYS:
+            return None
+        from hv_kvp_daemon.cli.guest import auto  # noqa: PLC0415
+
+        return auto.AutoValues().values[KVP_AUTO_KEYS.index(options.key)]
+    with OpenPool(arguments.existing_directory(options), number) as pool:
+        return find(pool.records(), options.key)
+
+
+def _first(records: list[Record], key: bytes) -> bytes | None:
+    return next((record.value for record in records if record.key == key), None)
+
+
+def _write(options: argparse.Namespace, number: int, value: bytes) -> None:
+    """Write the value's own bytes into a pipe, a safe line to a terminal."""
+    if options.json:
+        from hv_kvp_daemon.cli import jsontext  # noqa: PLC0415
+
+        jsontext.show({"pool": POOL_NAMES[number], **jsontext.pair(options.key, value)})
+        return
+    if terminal.is_terminal():
+        value = terminal.text(value).encode(sys.stdout.encoding, "backslashreplace")
+    sys.stdout.buffer.write(value if options.no_newline else value + b"\n")
+
+
+LIST = Command("list", "show the records of one pool or of all", _add_list_arguments, _list)
+GET = Command("get", "write one value", _add_get_arguments, _get)

@@ -1,0 +1,214 @@
+"""``export`` and ``import``: pools as one JSON document, and back.
+
+::
+
+    {"version": 1,
+     "pools": {"guest": {"records": [{"key": "a", "value": "b"}]}}}
+
+Bytes that are not UTF-8 are base64 (see `jsontext`).  ``record_base64`` has all 2560 bytes
+of a record with other bytes than NULs after its texts, ``rest_base64`` a part of a record
+at the end of the file; only ``import --exact`` uses them.
+
+An import checks the whole document before it changes the first pool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from hv_kvp_daemon.cli import arguments, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, Command
+from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.service.options import UsageError
+from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
+
+from . import backup, pool_files, split_values
+from .diff import diff, split_records
+
+if TYPE_CHECKING:
+    from hv_kvp_daemon.pools.edit import Edit
+
+_VERSION = 1
+
+
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pool",
+        nargs="*",
+        type=arguments.file_pool,
+        metavar="POOL",
+        help="the pools (default: all but auto)",
+    )
+    arguments.add_pool_dir(parser)
+    # Without effect, as there is no other format; accepted as by the other commands.
+    arguments.add_json(parser)
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write all pools or, where one of them cannot be read, nothing."""
+    path = arguments.existing_directory(options)
+    pools = {}
+    for number in dict.fromkeys(options.pool) or arguments.FILES:
+        with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
+            pools[POOL_NAMES[number]] = _document(pool_files.read(path, number))
+    jsontext.show({"version": _VERSION, "pools": pools})
+    return EXIT_DONE
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    records = []
+    for raw in split_records(data):
+        record = decode(raw)
+        member = jsontext.pair(record.key, record.value)
+        if _padded(record.key, record.value) != raw:
+            member["record_base64"] = jsontext.encode(raw)
+        records.append(member)
+    rest = data[len(records) * RECORD_SIZE :]
+    return {"records": records} | ({"rest_base64": jsontext.encode(rest)} if rest else {})
+
+
+def _padded(key: bytes, value: bytes) -> bytes | None:
+    try:
+        return encode(key, value)
+    except RecordFieldError:
+        return None
+
+
+def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="the document (default: -)"
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="keep the records of other keys (default: the document's pools are replaced)",
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="restore every byte of the files, not only keys and values",
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask before records are lost"
+    )
+    arguments.add_pool_dir(parser)
+
+
+def _import(options: argparse.Namespace) -> int:
+    if options.merge and options.exact:
+        raise UsageError("--exact restores whole files, so it cannot --merge")
+    pools = _load(options)
+    path = arguments.directory(options)
+    pool_files.require_writable(path, pools)
+    if not options.merge:
+        lost = sum(_lost(pool_files.read(path, number), new) for number, new in pools.items())
+        question = f"Remove what the document does not have ({lost} records)?"
+        if lost and not terminal.confirmed(question, yes=options.yes):
+            return EXIT_DONE
+    for number, new in pools.items():
+        with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
+            if options.exact:
+                _overwrite(path, number, new)
+            else:
+                _change(path, number, split_records(new), merge=options.merge)
+        _warn(number, new)
+    return EXIT_DONE
+
+
+def _change(path: str, number: int, new: list[bytes], *, merge: bool) -> None:
+    keys = {decode(record).key for record in new}
+
+    def plan(old: bytes, _: int) -> Edit:
+        return diff(old, new, lambda key: not merge or key in keys)
+
+    edit.change(number, pool_path(path, number), plan, report=terminal.say)
+
+
+def _overwrite(path: str, number: int, new: bytes) -> None:
+    """Replace a file's bytes, after a copy: a kill leaves a part of the old and of the new."""
+
+    def copy(old: bytes, fd: int) -> bytes:
+        if old and old != new:
+            backup.write(path, number, old, fd)
+        return new
+
+    if new or pool_files.read(path, number):
+        edit.overwrite(number, pool_path(path, number), copy, report=terminal.say)
+
+
+def _warn(number: int, data: bytes) -> None:
+    """Say how many records a host does not see whole; they are imported all the same."""
+    changed = 0
+    for record in map(decode, split_records(data)):
+        try:
+            split_values.check_host_sees_all(record.key, record.value)
+        except UsageError:  # noqa: PERF203 - all are counted
+            changed += 1
+    if changed:
+        terminal.say(
+            f"pool {POOL_NAMES[number]}: a host sees {changed} records cut or changed;"
+            " hv-kvp check lists them"
+        )
+
+
+def _lost(old: bytes, new: bytes) -> int:
+    """Count the records of the old bytes that the new ones do not have."""
+    kept = set(map(decode, split_records(new)))
+    return sum(record not in kept for record in map(decode, split_records(old)))
+
+
+def _load(options: argparse.Namespace) -> dict[int, bytes]:
+    """Return the bytes of each pool in the document.
+
+    :raises UsageError: it is no export, or holds what a pool cannot.
+    """
+    try:
+        document = json.loads(arguments.read_input(options.file))
+    except ValueError as error:
+        raise UsageError(f"{options.file} is not JSON: {error}") from error
+    try:
+        if document["version"] != _VERSION:
+            raise UsageError(
+                f"{options.file} has version {document['version']}, not {_VERSION}"
+            )
+        return {
+            _number(name): _pool(name, pool, exact=options.exact)
+            for name, pool in document["pools"].items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{options.file} is not an export of hv-kvp: {error!r}") from error
+
+
+def _number(name: str) -> int:
+    try:
+        return arguments.file_pool(name)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _pool(name: str, pool: dict[str, Any], *, exact: bool) -> bytes:
+    records: list[bytes] = []
+    try:
+        for record in pool["records"]:
+            records.append(_record(record, exact=exact))  # noqa: PERF401 - the error says how far it came
+        if exact and "rest_base64" in pool:
+            records.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
+    except ValueError as error:
+        raise UsageError(f"pool {name}, record {len(records)}: {error}") from error
+    return b"".join(records)
+
+
+def _record(record: dict[str, Any], *, exact: bool) -> bytes:
+    if exact and "record_base64" in record:
+        raw = jsontext.decode(record["record_base64"], "record_base64")
+        if len(raw) != RECORD_SIZE:
+            raise ValueError(f"record_base64 has {len(raw)} bytes, {RECORD_SIZE} expected")
+        return raw
+    return encode(jsontext.read_field(record, "key"), jsontext.read_field(record, "value"))
+
+
+EXPORT = Command("export", "write pools as JSON", _add_export_arguments, _export)
+IMPORT = Command("import", "fill pools from JSON", _add_import_arguments, _import)

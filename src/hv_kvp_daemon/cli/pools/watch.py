@@ -1,0 +1,193 @@
+"""``watch``: changes of the pools as they happen, or the wait for a key.
+
+After an inotify event about a pool, it is read again under a shared lock and compared.  The
+watch is set up before the first read, so no change is missed in between.  Changes that
+follow each other closely may show as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import math
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hv_kvp_daemon.cli import arguments, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.transport import inotify
+
+from .pool_files import OpenPool
+
+if TYPE_CHECKING:
+    Values = dict[bytes, list[bytes]]
+
+_MARKS: Final = {"present": "=", "added": "+", "changed": "~", "deleted": "-"}
+_COLORS: Final = {"added": terminal.GREEN, "changed": terminal.YELLOW, "deleted": terminal.RED}
+
+
+class Event(NamedTuple):
+    """One record that was added, changed or deleted, or is present at the start."""
+
+    kind: str
+    pool: int
+    key: bytes
+    value: bytes
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pool", nargs="?", type=arguments.file_pool, metavar="POOL", help="only this pool"
+    )
+    parser.add_argument(
+        "--until",
+        type=arguments.key,
+        metavar="KEY",
+        help="end as soon as a record has this key, which may be at once",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=arguments.seconds,
+        metavar="SECONDS",
+        help="end after this time; the exit status is 1 if --until's key did not come",
+    )
+    arguments.add_pool_dir(parser)
+    arguments.add_json(parser)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    watcher = Watcher(
+        arguments.directory(options),
+        arguments.FILES if options.pool is None else (options.pool,),
+        None if options.timeout is None else time.monotonic() + options.timeout,
+    )
+    for change in watcher.changes():
+        is_wanted = change.key == options.until and change.kind != "deleted"
+        if is_wanted or change.kind != "present":
+            _show(change, as_json=options.json)
+        if is_wanted:
+            return EXIT_DONE
+    if options.until is None:
+        return EXIT_DONE
+    terminal.say(f"no key {terminal.text(options.until)} within {options.timeout:g} s")
+    return EXIT_NOT_FOUND
+
+
+def _show(change: Event, *, as_json: bool) -> None:
+    pool = POOL_NAMES[change.pool]
+    if as_json:
+        jsontext.show_line(
+            {"event": change.kind, "pool": pool, **jsontext.pair(change.key, change.value)}
+        )
+        return
+    words = (_MARKS[change.kind], pool, terminal.text(change.key), terminal.text(change.value))
+    if not terminal.is_terminal():
+        print(*words, sep="\t", flush=True)
+        return
+    line = terminal.fit(
+        f"{time.strftime('%H:%M:%S')} {words[0]} {pool:<8} {words[2]}  {words[3]}",
+        terminal.columns(),
+    )
+    color = _COLORS.get(change.kind)
+    print(terminal.paint(line, color) if color else line, flush=True)
+
+
+class Watcher:
+    """The changes of some pools of a directory, until ``deadline`` (time.monotonic)."""
+
+    def __init__(self, path: str, numbers: tuple[int, ...], deadline: float | None) -> None:
+        self._path = path
+        self._files = {os.path.basename(pool_path(path, number)): number for number in numbers}
+        self._deadline = deadline
+        self._known: dict[int, Values] = {}
+        self._reported: dict[int, str] = {}
+
+    def changes(self) -> Iterator[Event]:
+        """Yield all records that are there, as ``present``, and then what happens."""
+        while (events := self._open()) is not None:
+            with contextlib.closing(events):
+                names, gone = set(self._files), False
+                while True:
+                    # "" stands for lost events.
+                    for name in self._files if "" in names else names & self._files.keys():
+                        yield from self._compare(self._files[name])
+                    if gone:
+                        break
+                    if not self._wait(events):
+                        return
+                    names, gone = events.read()
+
+    def _open(self) -> inotify.Inotify | None:
+        """Watch the directory as soon as it exists; None where the deadline comes first."""
+        while True:
+            # A dangling link (/var/lib/hyperv is one at first) names what will be made.
+            path = os.path.realpath(self._path)
+            place, mask = path, inotify.CHANGES | inotify.GONE | inotify.IN_ONLYDIR
+            while not os.path.isdir(place):
+                place = os.path.dirname(place)
+                mask = (
+                    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.GONE | inotify.IN_ONLYDIR
+                )
+            try:
+                events = inotify.Inotify(place, mask)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+                    continue  # removed since it was looked at
+                raise
+            if place == path:
+                return events
+            # All records are new once the directory comes.
+            self._known = {number: {} for number in self._files.values()} | self._known
+            with contextlib.closing(events):
+                # What was made between the look and the watch causes no event.
+                nearer = os.path.join(place, os.path.relpath(path, place).split(os.sep)[0])
+                if not os.path.isdir(nearer) and not self._wait(events):
+                    return None
+
+    def _wait(self, events: inotify.Inotify) -> bool:
+        """Wait for events; False once the deadline has passed, even if there are some."""
+        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        return left > 0 and wait_readable(events.fileno(), left)
+
+    def _compare(self, number: int) -> Iterator[Event]:
+        new = self._read(number)
+        if new is None:
+            return
+        first = number not in self._known
+        old = self._known.get(number, {})
+        self._known[number] = new
+        for key in dict.fromkeys([*old, *new]):
+            before, after = old.get(key, []), new.get(key, [])
+            for value in before[len(after) :]:
+                yield Event("deleted", number, key, value)
+            for was, value in zip(before, after, strict=False):
+                if was != value:
+                    yield Event("changed", number, key, value)
+            for value in after[len(before) :]:
+                yield Event("present" if first else "added", number, key, value)
+
+    def _read(self, number: int) -> Values | None:
+        """Return the values of each key; None, and one line, if the pool cannot be read."""
+        values: Values = {}
+        try:
+            with OpenPool(self._path, number) as pool:
+                for record in pool.records():
+                    values.setdefault(record.key, []).append(record.value)
+        except PoolError as error:
+            if self._reported.get(number) != error.reason:
+                self._reported[number] = error.reason
+                terminal.say(str(error))
+            return None
+        self._reported.pop(number, None)
+        return values
+
+
+WATCH = Command(
+    "watch", "show changes as they happen, or wait for a key", _add_arguments, _watch
+)

@@ -1,0 +1,143 @@
+"""``install-service`` and ``uninstall-service``: the daemon as a service of the machine.
+
+Everything that must be possible is checked, and everything that may be lost is asked for,
+before the first change.  Only files that these commands wrote are removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from hv_kvp_daemon.cli import terminal
+from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.service.options import POOL_DIRECTORY, UsageError
+from hv_kvp_daemon.transport.driver import DEVICE
+
+from . import unit_files
+from .install_root import InstallRoot
+from .unit_files import ALIAS_PATH, RULES_PATH, TMPFILES_PATH, UNIT, UNIT_PATH
+
+_NETLINK = (
+    "over netlink, any local user can answer in the daemon's name and, since Linux 6.6, read"
+    " all pairs; where users are not trusted: hv-kvp install-service --transport chardev"
+)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", default="/", metavar="DIR", help="an image's root, instead of this machine"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pool-dir",
+        metavar="DIR",
+        help=f"the pools (default: {OTHER_DIRECTORY} if it exists, else {POOL_DIRECTORY})",
+    )
+    parser.add_argument(
+        "--transport",
+        choices=("auto", "netlink", "chardev"),
+        default="auto",
+        help="how the daemon reaches the driver (default: %(default)s)",
+    )
+    _add_common(parser)
+
+
+def _install(options: argparse.Namespace) -> int:
+    """Write the files, mask the distribution's units, and start the service."""
+    root = InstallRoot(options)
+    pool_dir = options.pool_dir or _default_pool_dir(root)
+    if not os.path.isabs(pool_dir):
+        raise UsageError(f"--pool-dir {pool_dir}: a service needs an absolute path")
+    daemon = unit_files.daemon_path(root.path)
+    masked = _other_units(root)
+    files = unit_files.files(daemon, pool_dir, options.transport, masked)
+    root.require_writable([file.path for file in files])
+    foreign = [file.path for file in files if root.is_foreign(file.path)]
+    if foreign and not root.confirmed(f"Replace files of others: {', '.join(foreign)}?"):
+        return EXIT_DONE
+    if masked and not root.confirmed(f"Stop and mask {', '.join(masked)}?"):
+        return EXIT_DONE
+    if options.transport != "chardev":
+        root.remove(unit_files.DROP_IN_PATH)
+    for file in files:
+        root.write(file)
+    root.link(ALIAS_PATH, UNIT_PATH)
+    for name in masked:
+        root.run("systemctl", "stop", name)
+        root.link(_mask_path(name), "/dev/null")
+    root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
+    root.run("udevadm", "control", "--reload")
+    root.run("systemctl", "daemon-reload")
+    if os.path.exists(DEVICE):
+        # The udev rule starts the service when the device is added, which it was already.
+        root.run("systemctl", "restart", UNIT)
+    if options.transport != "chardev":
+        terminal.say(_NETLINK)
+    return EXIT_DONE
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    """Remove what `_install` wrote; the pools stay."""
+    root = InstallRoot(options)
+    present = [path for path in unit_files.PATHS if root.exists(path)]
+    ours = [path for path in present if not root.is_foreign(path)]
+    if not ours:
+        terminal.say("hv-kvp install-service has written nothing here")
+        return EXIT_NOT_FOUND
+    root.require_writable(ours)
+    if not root.confirmed(f"Stop and remove {UNIT}?"):
+        return EXIT_DONE
+    masked = unit_files.masked_by(root.read(UNIT_PATH)) if UNIT_PATH in ours else []
+    if UNIT_PATH in ours:
+        root.run("systemctl", "stop", UNIT)
+    for path in ours:
+        root.remove(path)
+    root.unlink(ALIAS_PATH, UNIT_PATH)
+    for name in masked:
+        root.unlink(_mask_path(name), "/dev/null")
+    if RULES_PATH in ours:
+        root.run("udevadm", "control", "--reload")
+    root.run("systemctl", "daemon-reload")
+    for path in present:
+        if path not in ours:
+            terminal.say(f"{path} stays: hv-kvp did not write it")
+    return EXIT_DONE
+
+
+def _default_pool_dir(root: InstallRoot) -> str:
+    """Return OTHER_DIRECTORY where it is a directory: other programs read the pools there."""
+    other = root.outside(OTHER_DIRECTORY)
+    if os.path.isdir(other) and not os.path.islink(other):
+        return OTHER_DIRECTORY
+    return POOL_DIRECTORY
+
+
+def _other_units(root: InstallRoot) -> list[str]:
+    """Return the distribution's units to mask, and those that an installation has masked."""
+    return [
+        name
+        for name in unit_files.OTHER_UNITS
+        if any(root.exists(f"{folder}/{name}") for folder in unit_files.UNIT_DIRECTORIES)
+        and root.target(_mask_path(name)) != "/dev/null"
+    ] + unit_files.masked_by(root.read(UNIT_PATH))
+
+
+def _mask_path(name: str) -> str:
+    return os.path.join(os.path.dirname(UNIT_PATH), name)
+
+
+INSTALL = Command(
+    "install-service",
+    "make this installation the machine's service",
+    _add_install_arguments,
+    _install,
+)
+UNINSTALL = Command(
+    "uninstall-service", "remove the service; the pools stay", _add_common, _uninstall
+)

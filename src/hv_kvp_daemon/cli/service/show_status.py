@@ -1,0 +1,160 @@
+"""``hv-kvp status``: whether the daemon serves, its process, requests and pools.
+
+The figures come from the daemon's status page, /proc and the lengths of the pool files.
+No key and no value is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+
+from hv_kvp_daemon.cli import arguments, jsontext, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
+from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
+from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
+
+# The process names of the daemons for this driver: ours and the C daemon's, and RHEL's.
+_NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
+
+_MIB = 1 << 20
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_transport(parser)
+    arguments.add_json(parser)
+
+
+def _status(options: argparse.Namespace) -> int:
+    path = arguments.status_page(options)
+    try:
+        daemon = find(path)
+    except PermissionError as error:
+        raise CommandError(
+            f"{path}: {error.strerror}; run it as root, or: systemctl status hv-kvp-daemon"
+        ) from error
+    except StatusError as error:
+        raise CommandError(str(error)) from error
+    if daemon is None:
+        if options.json:
+            jsontext.show({"running": False, "serving": False})
+        raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
+    facts = {"running": True, "serving": daemon.serving}
+    facts |= _reported(daemon) | _observed(daemon)
+    if options.json:
+        jsontext.show(facts)
+    else:
+        # In a pipe no line is cut.
+        columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
+        for name, text in _page(facts):
+            print(terminal.fit(f"{name:>12}: {text}", columns))
+    return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
+
+
+def _others() -> str:
+    """Return ", but ... is", if other processes have the name of a KVP daemon."""
+    found = [
+        f"{process.info['name']} (pid {process.pid})"
+        for process in psutil.process_iter(["name"])
+        if process.info["name"] in _NAMES
+    ]
+    return f", but {', '.join(found)} is" if found else ""
+
+
+def _reported(daemon: DaemonStatus) -> dict[str, Any]:
+    """Return the facts that the daemon publishes."""
+    last = daemon.last_request
+    return {
+        "version": daemon.version,
+        "transport": daemon.transport,
+        "state": daemon.state,
+        "driver_version": daemon.driver_version or None,
+        "requests": {
+            operation_name(number): count for number, count in daemon.requests.items()
+        },
+        "last_request": last and {"operation": operation_name(last[0]), "time": int(last[1])},
+        "dropped": daemon.dropped,
+        "pool_dir": daemon.pool_dir,
+    }
+
+
+def _observed(daemon: DaemonStatus) -> dict[str, Any]:
+    """Return facts about its process and pools; None where only root may read them."""
+    process = psutil.Process(daemon.pid)
+    facts: dict[str, Any] = {
+        "pid": daemon.pid,
+        "since": int(process.create_time()),
+        "resident_bytes": process.memory_info().rss,
+        "private_bytes": None,
+        "descriptors": None,
+    }
+    try:
+        facts["private_bytes"] = process.memory_full_info().uss
+        facts["descriptors"] = process.num_fds()
+    except psutil.AccessDenied:
+        # Another user's process: both stay unknown.
+        facts["descriptors"] = None
+    counts = PoolDirectory(daemon.pool_dir, report=terminal.say).counts()
+    facts["records"] = {
+        POOL_NAMES[number]: count
+        for number, count in enumerate(counts)
+        if number != KVP_POOL_AUTO
+    }
+    return facts
+
+
+def _page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    mark = terminal.paint("serving", terminal.GREEN)
+    if not facts["serving"]:
+        mark = terminal.paint("not serving", terminal.RED)
+    yield "Daemon", f"{mark}, hv-kvp-daemon {facts['version']}"
+    yield "Process", f"pid {facts['pid']}, since {_moment(facts['since'])}"
+    yield "Memory", _memory(facts)
+    yield "Transport", f"{facts['transport']}: {terminal.safe(facts['state'])}"
+    version = facts["driver_version"]
+    yield "Driver", f"version {version}" if version else "has not answered"
+    kinds = ", ".join(f"{count} {name}" for name, count in facts["requests"].items())
+    dropped = f"; {facts['dropped']} messages dropped" if facts["dropped"] else ""
+    yield "Requests", f"{kinds or 'none yet'}{dropped}"
+    if facts["last_request"]:
+        last = facts["last_request"]
+        yield "Last request", f"{last['operation']}, {_moment(last['time'])}"
+    yield "Pools", terminal.safe(facts["pool_dir"])
+    yield (
+        "Records",
+        ", ".join(
+            f"{name} {'unusable' if count is None else count}"
+            for name, count in facts["records"].items()
+        ),
+    )
+
+
+def _memory(facts: dict[str, Any]) -> str:
+    resident = f"{facts['resident_bytes'] / _MIB:.1f} MiB resident"
+    if facts["private_bytes"] is None:
+        return f"{resident}; root sees more"
+    private = f"{facts['private_bytes'] / _MIB:.1f} MiB of it private"
+    return f"{resident}, {private}; {facts['descriptors']} descriptors"
+
+
+def _moment(when: int) -> str:
+    """Return a time, and its age in the largest whole unit."""
+    ago = max(0, int(time.time()) - when)
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if ago >= seconds:
+            age = f"{ago // seconds} {unit}"
+            break
+    else:
+        age = f"{ago} s"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))} ({age} ago)"
+
+
+STATUS = Command(
+    "status", "show whether the daemon serves, and its requests", _add_arguments, _status
+)

@@ -1,0 +1,184 @@
+"""The files that make the daemon a service, for one installation.
+
+The templates are the project's ``systemd/``, man pages and completions.  Each file has a
+line that says who wrote it; only files with this mark are replaced or removed unasked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from typing import Final, NamedTuple
+
+import hv_kvp_daemon
+from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
+from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.service.options import POOL_DIRECTORY
+
+UNIT: Final = "hv-kvp-daemon.service"
+ALIAS: Final = "hv_kvp_daemon.service"
+
+_SYSTEM: Final = "/etc/systemd/system"
+UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
+ALIAS_PATH: Final = f"{_SYSTEM}/{ALIAS}"
+DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
+RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
+TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
+
+#: Man pages and completions: the template of each, and its path.
+_MANUALS: Final = {
+    "man/hv-kvp.1": "/usr/local/share/man/man1/hv-kvp.1",
+    "man/hv-kvp-daemon.8": "/usr/local/share/man/man8/hv-kvp-daemon.8",
+    "man/kvp-pool.5": "/usr/local/share/man/man5/kvp-pool.5",
+    "completions/hv-kvp.bash": "/usr/local/share/bash-completion/completions/hv-kvp",
+    "completions/_hv-kvp": "/usr/local/share/zsh/site-functions/_hv-kvp",
+}
+
+#: All files of an installation.
+PATHS: Final = (
+    *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH),
+    *_MANUALS.values(),
+)
+
+#: Units of the distributions' daemons that must be masked.  Those called UNIT or ALIAS are
+#: overridden by our files in /etc.
+OTHER_UNITS: Final = ("hypervkvpd.service", "hyperv-daemons.hv-kvp-daemon.service")
+UNIT_DIRECTORIES: Final = (
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+
+_MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
+_MASKED: Final = "Masked by it:"
+
+# Directories that ProtectHome=yes hides.
+_HOMES: Final = ("/home/", "/root/", "/run/user/")
+
+
+class File(NamedTuple):
+    """A file of the service: its path in the root, and its text."""
+
+    path: str
+    text: str
+
+
+def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
+    """Return the files for an installation.
+
+    ``daemon`` is the absolute path of ``hv-kvp-daemon``; ``transport`` is auto,
+    netlink or chardev; ``masked`` are units that are masked together with it.
+
+    :raises CommandError: a template is not part of this installation.
+    """
+    options = "" if pool_dir == POOL_DIRECTORY else f" --pool-dir {_quoted(pool_dir)}"
+    netlink = " --transport netlink" if transport == "netlink" else ""
+    command = _quoted(daemon)
+    unit = _template("systemd/hv-kvp-daemon.service")
+    unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command} -n{netlink}{options}")
+    for key in ("RequiresMountsFor", "ReadWritePaths"):
+        unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
+    if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
+        unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
+    mark = f"# {_MARK}\n" + "".join(f"# {_MASKED} {name}\n" for name in masked)
+    made = [
+        File(UNIT_PATH, mark + unit),
+        File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
+        File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
+    ]
+    if transport == "chardev":
+        text = _template("systemd/chardev.conf")
+        text = _replaced(
+            text, "ExecStart=/.*", f"ExecStart={command} -n --transport chardev{options}"
+        )
+        made.append(File(DROP_IN_PATH, f"# {_MARK}\n{text}"))
+    made += [File(path, _marked(name, _template(name))) for name, path in _MANUALS.items()]
+    return made
+
+
+def is_ours(text: str) -> bool:
+    """Return whether a text is of `files`: one of its first lines has the mark."""
+    return any(_MARK in line for line in text.split("\n", 3)[:3])
+
+
+def masked_by(text: str) -> list[str]:
+    """Return the units that were masked when this text of our unit was installed."""
+    return [
+        line.partition(_MASKED)[2].strip()
+        for line in text.splitlines()
+        if line.startswith(f"# {_MASKED}")
+    ]
+
+
+def daemon_path(root: str) -> str:
+    """Return the path of this installation's daemon, inside ``root`` where it is there.
+
+    :raises CommandError: there is none.
+    """
+    places = (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts"))
+    for place in places:
+        path = os.path.join(place, "hv-kvp-daemon")
+        if os.access(path, os.X_OK):
+            inside = os.path.relpath(path, root) if root != "/" else ""
+            return path if not inside or inside.startswith("..") else f"/{inside}"
+    raise CommandError(f"no hv-kvp-daemon in {' or '.join(places)}; install the package first")
+
+
+def _tmpfiles(pool_dir: str) -> str:
+    text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
+    if pool_dir == POOL_DIRECTORY:
+        return text
+    # The link at the usual place leads to the directory that was chosen.
+    text = text.replace(POOL_DIRECTORY, pool_dir.replace("%", "%%"))
+    if pool_dir == OTHER_DIRECTORY:
+        text = "".join(
+            line for line in text.splitlines(keepends=True) if not line.startswith("L ")
+        )
+    return text
+
+
+def _marked(name: str, text: str) -> str:
+    """Return a text with the mark as a comment of its language."""
+    if name.startswith("man/"):
+        return f'.\\" {_MARK}\n{text}'
+    first, newline, rest = text.partition("\n")  # #compdef must be the first
+    return f"{first}{newline}# {_MARK}\n{rest}"
+
+
+def _replaced(text: str, pattern: str, line: str) -> str:
+    """Replace the one line that matches.
+
+    :raises CommandError: none does, or more than one.
+    """
+    made, count = re.subn(f"(?m)^{pattern}$", lambda _: line, text)
+    if count != 1:
+        raise CommandError(f"the unit's template has {count} lines {pattern}")
+    return made
+
+
+def _quoted(path: str) -> str:
+    """Return a path as systemd.syntax(7) has it: ``%`` doubled, quoted if it has blanks."""
+    if any(character in path for character in "\"'\\\n"):
+        raise CommandError(f"a unit cannot hold this path: {path}")
+    path = path.replace("%", "%%")
+    return f'"{path}"' if " " in path else path
+
+
+def _template(name: str) -> str:
+    """Return a template: from the installed package, else from the checkout."""
+    package = os.path.dirname(os.path.abspath(hv_kvp_daemon.__file__))
+    checkout = os.path.dirname(os.path.dirname(package))
+    folder, _, rest = name.partition("/")
+    places = (
+        os.path.join(package, "data", name),
+        os.path.join(checkout, folder, rest),
+        os.path.join(checkout, "docs", folder, rest),
+    )
+    path = next(filter(os.path.isfile, places), None)
+    if path is None:
+        raise CommandError(f"this installation has no {name}")
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,299 @@
+"""The link over the netlink connector: when to register, and when netlink is lost.
+
+Facts that shape this module (measured on the driver, Linux 6.1):
+
+- The driver answers a registration only in its initial state.  A restarted daemon gets
+  no answer and is served all the same; while a request is pending, the driver even takes
+  the registration for the reply, with status 100.
+- Opening and closing the character device sets the driver back to its initial state, so
+  that it answers; a pending request fails (HV_E_FAIL).  Where another netlink daemon is
+  alive, both would then serve: 294 of 300 answers were wrong.
+- When anybody else opens the device, the driver leaves netlink for good, and nothing says
+  so over netlink: the host gets no more answers.  inotify on the node reports the open.
+- Any local user may send to the group's members, and on Linux 6.6 and later join the group.
+- A driver that is loaded again announces its device a moment before it can be spoken to
+  (`driver`), and says nothing over netlink.
+
+So registering is one procedure (`_begin`), at start and after each of these events: wait
+until the driver is ready; unless somebody else listens to the group, set the driver back by
+way of the device; watch the device for the next open; send registrations, with growing
+delays, until the driver answers one or sends a request.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
+
+from . import uevent
+from .chardev import CharDevice
+from .connector import SUPERSEDED, Connector
+from .driver import DEVICE, Driver
+from .errors import TransportError
+from .holders import device_holders, group_members, named, process_name
+from .link import Link, open_uevents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .inotify import Inotify
+
+#: Seconds between two looks at who else is in the group, while the host asks.
+LOOK_INTERVAL = 60.0
+
+#: Seconds for which registrations go unanswered before another way is looked for.
+PATIENCE = 3.0
+
+_NO_DRIVER = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBADF})
+
+# What a link that does not serve is doing, as `state` shows it.
+_REGISTERING = "registering over netlink"
+_NOT_READY = "waiting until the driver is ready"
+_NO_DEVICE = "waiting for the driver"
+_BUSY = "waiting for the device to be released"
+
+
+class NetlinkLink(Link):
+    """Registers until the driver answers or sends a request.
+
+    Where another way is open (``insist`` is false and the character device is there), it
+    stops at what would spoil the service and names it in `obstacle`.  ``path`` is the
+    device by which the driver is set back.
+    """
+
+    name = Connector.name
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        connector: Connector,
+        *,
+        insist: bool = True,
+        path: str = DEVICE,
+        driver: Driver | None = None,
+    ) -> None:
+        super().__init__(report)
+        self._insist = insist
+        self._path = path
+        self._connector = connector
+        self._driver = Driver() if driver is None else driver
+        self._uevents = open_uevents(report)
+        #: Reports who opens the device.
+        self._opens: Inotify | None = None
+        self._patience_ends = 0.0
+        self._next_look = 0.0
+        #: The driver has sent a request, so it knows us even if it has never answered.
+        self._served = False
+        self._doing = _REGISTERING
+        #: Why netlink cannot serve now, or ``""``.
+        self.obstacle = ""
+        self.message_ready = [(connector.fileno(), select.POLLIN)]
+        self._watch()
+
+    # -- registering
+
+    def start(self) -> None:
+        self.settle()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._forget()
+        self.obstacle = ""
+        self._stop_watching_device()
+        delay = self._driver.delay()
+        self._patience_ends = time.monotonic() + (delay or 0.0) + PATIENCE
+        if delay:
+            self._doing = _NOT_READY
+            self.deadline = time.monotonic() + delay
+            return
+        self._doing = _REGISTERING
+        rivals = self._rivals()
+        if rivals:
+            self.obstacle = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+            if not self._insist and os.path.exists(self._path):
+                return
+            self.say(f"{self.obstacle}; two daemons answer each other's requests")
+        elif self._reset_driver():
+            # The host has been told HV_E_FAIL for whatever is still queued.
+            while self._connector.receive() is not None:
+                self._connector.drop(SUPERSEDED, "the driver was set back")
+            self._watch_device()
+        self._connector.register()
+        self.retry_later()
+
+    def _forget(self) -> None:
+        self.version = self._connector.version = b""
+        self._served = False
+
+    def _rivals(self) -> list[tuple[int, str]]:
+        """Other members of group 9: (port id, name of the process of that pid).
+
+        The kernel gives a process's first netlink socket its pid as port id; for others
+        the name is ``?``.
+        """
+        others = group_members(CN_KVP_IDX) - {self._connector.port_id}
+        return [(port, process_name(port)) for port in sorted(others)]
+
+    def _reset_driver(self) -> bool:
+        """Set the driver back to its initial state; False if that was not possible."""
+        try:
+            CharDevice(self._path).close()
+        except TransportError as error:
+            cause = error.__cause__
+            code = cause.errno if isinstance(cause, OSError) else None
+            if code in _NO_DRIVER:
+                self._doing = _NO_DEVICE
+                self.say(
+                    f"{self._path} is not there: the driver hv_utils is not loaded, or this is"
+                    " no Hyper-V guest; waiting for it"
+                )
+            elif code == errno.EBUSY:
+                self._doing = _BUSY
+                holders = named(list(device_holders(self._path))) or "another process"
+                self.obstacle = f"{self._path} is held by {holders}"
+                self.say(f"{self.obstacle}: the driver does not listen to netlink")
+            else:
+                self.say(f"{error}; the driver's version may stay unknown")
+            return False
+        return True
+
+    def on_deadline(self) -> memoryview | None:
+        # A request in the queue says that the driver knows us, and a registration sent
+        # now would be taken for its answer.
+        request = self.receive()
+        if request is not None or self.version:
+            return request
+        if self._doing in (_BUSY, _NOT_READY) or self._driver.delay():
+            self._begin()
+        elif self._doing == _NO_DEVICE and self.unanswered:
+            # The uevent will tell; until then nothing wakes this process.
+            self.deadline = None
+        else:
+            self._connector.register()
+            self.retry_later()
+        return None
+
+    @property
+    def unanswered(self) -> bool:
+        """Registered for some seconds, and the driver has neither answered nor asked."""
+        return not self.serving and time.monotonic() >= self._patience_ends
+
+    # -- events
+
+    def _watch(self) -> None:
+        sources = (self._uevents, self._opens, self._connector)
+        self.watched = tuple(
+            (source.fileno(), select.POLLIN) for source in sources if source is not None
+        )
+
+    def on_event(self, fd: int, events: int) -> memoryview | None:  # noqa: ARG002 - a socket error comes with recv
+        if self._uevents is not None and fd == self._uevents.fileno():
+            self._on_uevent(self._uevents.read())
+        elif self._opens is not None and fd == self._opens.fileno():
+            self._on_open()
+        elif fd == self._connector.fileno():
+            return self.receive()
+        return None
+
+    def _on_uevent(self, action: str) -> None:
+        if action == uevent.ADD:
+            self._report("the KVP driver has appeared")
+            self._driver.appeared()
+            self.start()
+        elif action == uevent.REMOVE:
+            self._report("the KVP driver has gone; waiting for it")
+            self._forget()
+            self._doing = _NO_DEVICE
+
+    def _watch_device(self) -> None:
+        """Watch for the next open of the device by anybody else.
+
+        If it is opened before that, our registration gets no answer, and another is sent.
+        """
+        from . import inotify  # noqa: PLC0415 - ctypes: see there
+
+        try:
+            self._opens = inotify.Inotify(self._path, inotify.IN_OPEN)
+        except OSError as error:
+            self.say(f"cannot watch {self._path} for others that open it: {error}")
+        self._watch()
+
+    def _stop_watching_device(self) -> None:
+        if self._opens is not None:
+            self._opens.close()
+            self._opens = None
+            self._watch()
+
+    def _on_open(self) -> None:
+        """Another process has opened the device: the driver has left netlink."""
+        self._stop_watching_device()
+        self._forget()
+        holders = named(list(device_holders(self._path)))
+        opener = holders or "a process that closed it again"
+        self.obstacle = f"{self._path} was opened by {opener}"
+        if self._insist and not holders:
+            # Otherwise the device is busy, which names the holder, or `auto` takes it.
+            self.say(f"{self.obstacle}, which ends netlink; registering again")
+        self._doing = _BUSY
+        self.deadline = time.monotonic()
+
+    # -- requests
+
+    def receive(self) -> memoryview | None:
+        request = self._connector.receive()
+        if (self._connector.stranger or time.monotonic() >= self._next_look) and self.serving:
+            self._look_around()
+            if self.obstacle and not self._insist:
+                # The device will be taken, for which the driver fails what is pending.
+                return None
+        if self._connector.version != self.version:
+            self.version = self._connector.version
+            self.obstacle = ""
+            self.registered("netlink")
+        if request is not None and not self._served:
+            self._served = True
+            self.settle()
+        return request
+
+    def _look_around(self) -> None:
+        """Look who else speaks or listens in the group, which ends netlink under `auto`.
+
+        Nothing says that somebody joins, and on Linux 6.6 and later any local user can.
+        """
+        stranger, self._connector.stranger = self._connector.stranger, 0
+        self._next_look = time.monotonic() + LOOK_INTERVAL
+        if stranger:
+            sender = f"{process_name(stranger)} (pid {stranger})"
+            trouble = f"another process sends messages of the driver's kind: {sender}"
+        elif rivals := self._rivals():
+            trouble = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+        else:
+            return
+        if self._insist:
+            self.say(trouble)
+        elif os.path.exists(self._path):
+            self.obstacle = trouble
+
+    def newer(self) -> memoryview | None:
+        return self._connector.newer()
+
+    def send(self, reply: bytes) -> None:
+        self._connector.send(reply)
+
+    def close(self) -> None:
+        self._stop_watching_device()
+        self._connector.close()
+        if self._uevents is not None:
+            self._uevents.close()
+
+    @property
+    def serving(self) -> bool:
+        return bool(self.version) or self._served
+
+    def state(self) -> str:
+        return "serving over netlink" if self.serving else self._doing

@@ -1,0 +1,195 @@
+"""``install-service`` and ``uninstall-service`` on an image's root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import Terminal, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNIT = "etc/systemd/system/hv-kvp-daemon.service"
+ALIAS = "etc/systemd/system/hv_kvp_daemon.service"
+DROP_IN = f"{UNIT}.d/chardev.conf"
+DAEMON = os.path.join(os.path.dirname(sys.executable), "hv-kvp-daemon")
+
+
+def install(root: Path, *words: str) -> tuple[int, str, str]:
+    return run("install-service", f"--root={root}", *words)
+
+
+def settings(root: Path, path: str = UNIT) -> list[str]:
+    lines = (root / path).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def tree(root: Path) -> set[str]:
+    return {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+def test_the_unit_names_this_installation(tmp_path: Path) -> None:
+    status, out, err = install(tmp_path)
+    assert (status, out) == (0, "")
+    assert f"ExecStart={DAEMON} -n" in settings(tmp_path)
+    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
+    assert os.readlink(tmp_path / ALIAS) == f"/{UNIT}"
+    assert "any local user can" in err
+    assert "--transport chardev" in err
+    rules = settings(tmp_path, "etc/udev/rules.d/90-hv-kvp-daemon.rules")
+    assert any("hv-kvp-daemon.service" in line for line in rules)
+
+
+def test_uninstall_takes_away_all_that_was_written_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "etc/udev/rules.d").mkdir(parents=True)
+    (tmp_path / "etc/udev/rules.d/other.rules").write_text("theirs")
+    before = tree(tmp_path)
+    install(tmp_path, "--transport", "chardev")
+    install(tmp_path, "--transport", "chardev")
+    assert len(tree(tmp_path)) > len(before) + 4
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes") == (0, "", "")
+    assert tree(tmp_path) == before
+    assert not (tmp_path / UNIT).parent.joinpath("hv-kvp-daemon.service.d").exists()
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 1
+
+
+def test_an_existing_var_lib_hyperv_stays_the_place_of_the_pools(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/hyperv").mkdir(parents=True)
+    install(tmp_path)
+    lines = settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --pool-dir /var/lib/hyperv" in lines
+    assert "ReadWritePaths=/var/lib/hyperv" in lines
+    assert "RequiresMountsFor=/var/lib/hyperv" in lines
+    assert settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf") == [
+        "d /var/lib/hyperv 0755 root root -"
+    ]
+
+
+def test_a_link_to_the_usual_place_is_no_other_place(tmp_path: Path) -> None:
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/opt/hyperv").mkdir(parents=True)
+    (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
+    install(tmp_path)
+    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
+
+
+def test_a_pool_directory_with_blanks_and_percent_is_quoted(tmp_path: Path) -> None:
+    install(tmp_path, "--pool-dir", "/srv/a b%c")
+    assert f'ExecStart={DAEMON} -n --pool-dir "/srv/a b%%c"' in settings(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["relative", '/a"b', "/a\nb"])
+def test_a_path_that_systemd_cannot_take_is_refused(tmp_path: Path, path: str) -> None:
+    assert install(tmp_path, "--pool-dir", path)[0] in {2, 3}
+    assert tree(tmp_path) == set()
+
+
+def test_the_char_device_is_a_drop_in_that_another_choice_removes(tmp_path: Path) -> None:
+    status, _, err = install(tmp_path, "--transport", "chardev")
+    assert (status, err) == (0, "")
+    lines = settings(tmp_path, DROP_IN)
+    assert f"ExecStart={DAEMON} -n --transport chardev" in lines
+    assert "CapabilityBoundingSet=" in lines
+    install(tmp_path, "--transport", "netlink")
+    assert not (tmp_path / DROP_IN).exists()
+    assert f"ExecStart={DAEMON} -n --transport netlink" in settings(tmp_path)
+
+
+def test_a_distributions_unit_is_masked_after_asking(tmp_path: Path) -> None:
+    theirs = tmp_path / "usr/lib/systemd/system/hypervkvpd.service"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
+    before = tree(tmp_path)
+    status, _, err = install(tmp_path)
+    assert status == 2
+    assert "Stop and mask hypervkvpd.service?" in err
+    assert tree(tmp_path) == before
+    assert install(tmp_path, "--yes")[0] == 0
+    mask = tmp_path / "etc/systemd/system/hypervkvpd.service"
+    assert os.readlink(mask) == "/dev/null"
+    assert install(tmp_path, "--yes")[0] == 0
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 0
+    assert tree(tmp_path) == before
+
+
+def test_an_administrators_own_unit_is_replaced_only_after_asking(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT
+    unit.parent.mkdir(parents=True)
+    unit.write_text("# mine\n")
+    with Terminal("install-service", f"--root={tmp_path}", columns=200) as terminal:
+        terminal.wait_for("Replace files of others: /etc/systemd/system/hv-kvp-daemon.service")
+        terminal.type("n\n")
+        assert terminal.end() == 0
+    assert unit.read_text() == "# mine\n"
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 1
+    assert unit.read_text() == "# mine\n"
+
+
+def test_dry_run_shows_the_files_and_writes_none(tmp_path: Path) -> None:
+    status, out, _ = install(tmp_path, "--dry-run")
+    assert status == 0
+    assert f"write {tmp_path}/{UNIT}\n" in out
+    assert f"    ExecStart={DAEMON} -n\n" in out
+    assert tree(tmp_path) == set()
+
+
+def test_a_root_that_may_not_be_written_is_named_before_anything_is_done(
+    tmp_path: Path,
+) -> None:
+    if os.geteuid():
+        tmp_path.chmod(0o555)
+        status, _, err = install(tmp_path)
+        assert status == 3
+        assert "may not be written" in err
+    assert install(tmp_path / "gone")[0] == 3
+
+
+@pytest.mark.parametrize("transport", ["auto", "netlink", "chardev"])
+def test_systemd_takes_the_unit(tmp_path: Path, transport: str) -> None:
+    analyze = next(
+        (p for p in ("/usr/bin/systemd-analyze", "/bin/systemd-analyze") if os.path.exists(p)),
+        None,
+    )
+    if analyze is None:
+        pytest.skip("no systemd-analyze here; the VM has one")
+    install(tmp_path, "--transport", transport, "--pool-dir", "/srv/a b%c")
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", "--generators=no", str(tmp_path / UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    problems = [line for line in done.stderr.splitlines() if "hv-kvp-daemon" in line]
+    assert problems == []
+
+
+def test_what_is_installed_is_valid_for_its_readers(tmp_path: Path) -> None:
+    install(tmp_path)
+    share = tmp_path / "usr/local/share"
+    compdef = (share / "zsh/site-functions/_hv-kvp").read_text()
+    assert compdef.startswith("#compdef hv-kvp\n")
+    manual = (share / "man/man1/hv-kvp.1").read_text()
+    assert manual.startswith('.\\" Written by hv-kvp install-service')
+    bash = share / "bash-completion/completions/hv-kvp"
+    subprocess.run(["bash", "-n", bash], check=True)
+
+
+def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    outside = tmp_path / "outside"
+    outside.write_text("theirs")
+    (image / UNIT).parent.mkdir(parents=True)
+    (image / f"{UNIT}.new").symlink_to(outside)
+    status, _, _ = install(image)
+    assert status == 0
+    assert outside.read_text() == "theirs"
+    assert f"ExecStart={DAEMON} -n" in settings(image)

@@ -1,0 +1,67 @@
+"""The files of a service."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.cli.service import unit_files
+from hv_kvp_daemon.cli.service.unit_files import DROP_IN_PATH, UNIT_PATH, files
+
+DAEMON = "/usr/bin/hv-kvp-daemon"
+
+
+def text(path: str, pool_dir: str = "/var/opt/hyperv", transport: str = "auto") -> str:
+    made = {file.path: file.text for file in files(DAEMON, pool_dir, transport, ["x.service"])}
+    return made[path]
+
+
+@pytest.mark.parametrize("transport", ["auto", "netlink", "chardev"])
+def test_all_files_are_ours_and_among_the_known_paths(transport: str) -> None:
+    made = files(DAEMON, "/var/opt/hyperv", transport, [])
+    assert {file.path for file in made} <= set(unit_files.PATHS)
+    assert all(unit_files.is_ours(file.text) for file in made)
+    assert (DROP_IN_PATH in {file.path for file in made}) == (transport == "chardev")
+
+
+def test_a_file_of_somebody_else_is_not_ours() -> None:
+    assert not unit_files.is_ours("# mine\n[Service]\n")
+    assert not unit_files.is_ours("")
+
+
+def test_the_unit_remembers_what_was_masked() -> None:
+    assert unit_files.masked_by(text(UNIT_PATH)) == ["x.service"]
+    assert unit_files.masked_by("# mine\n") == []
+
+
+def test_a_path_is_quoted_for_systemd() -> None:
+    unit = text(UNIT_PATH, "/srv/a b%c", "netlink")
+    words = f'ExecStart={DAEMON} -n --transport netlink --pool-dir "/srv/a b%%c"'
+    assert words in unit.splitlines()
+    with pytest.raises(CommandError, match="a unit cannot hold this path"):
+        text(UNIT_PATH, "/a\nb")
+
+
+def test_a_daemon_in_a_home_needs_it_readable() -> None:
+    unit = files("/home/u/bin/hv-kvp-daemon", "/var/opt/hyperv", "auto", [])[0].text
+    assert "ProtectHome=read-only" in unit.splitlines()
+
+
+def test_the_daemon_is_the_one_beside_the_command(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = f"{tmp_path}/image/bin/hv-kvp-daemon"
+    os.makedirs(os.path.dirname(daemon))
+    with open(daemon, "w", encoding="ascii") as script:
+        script.write("#!/bin/sh\n")
+    os.chmod(daemon, 0o755)
+    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/image/bin/hv-kvp"])
+    assert unit_files.daemon_path("/") == daemon
+    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv-kvp-daemon"
+    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/hv-kvp"])
+    monkeypatch.setattr("sysconfig.get_path", lambda name: f"{tmp_path}/{name}")
+    with pytest.raises(CommandError, match="install the package first"):
+        unit_files.daemon_path("/")

@@ -1,0 +1,102 @@
+"""What several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.cli import arguments
+from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.service import status
+from hv_kvp_daemon.service.status import DaemonStatus, StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def options(pool_dir: object) -> argparse.Namespace:
+    return argparse.Namespace(pool_dir=pool_dir)
+
+
+@pytest.mark.parametrize(
+    ("parse", "word", "value"),
+    [
+        (arguments.pool, "auto", 2),
+        (arguments.file_pool, "4", 4),
+        (arguments.key, "ключ", "ключ".encode()),
+        (arguments.text, "", b""),
+        (arguments.text, "\udcff", b"\xff"),
+        (arguments.seconds, "1.5", 1.5),
+        (arguments.loopback, "loopback:/a:b", "/a:b"),
+    ],
+)
+def test_an_argument_is_parsed(
+    parse: Callable[[str], object], word: str, value: object
+) -> None:
+    assert parse(word) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "word"),
+    [
+        (arguments.pool, "5"),
+        (arguments.file_pool, "auto"),
+        (arguments.key, ""),
+        *((arguments.seconds, word) for word in ("-1", "nan", "inf", "soon")),
+        *((arguments.loopback, word) for word in ("netlink", "loopback:", "loopback")),
+    ],
+)
+def test_a_wrong_argument_is_refused(parse: Callable[[str], object], word: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse(word)
+
+
+def test_the_named_directory_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arguments.directory(options("pools")) == f"{tmp_path}/pools"
+
+
+def test_the_directory_is_by_default_the_running_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = DaemonStatus(pid=1, serving=True)
+    daemon.pool_dir = "/srv/pools"
+    monkeypatch.setattr(status, "find", lambda: daemon)
+    assert arguments.directory(options(None)) == "/srv/pools"
+    assert arguments.directory(options(str(tmp_path))) == str(tmp_path)
+
+
+@pytest.mark.parametrize("error", [PermissionError(), StatusError("no page")])
+def test_without_a_status_page_the_directory_is_one_that_exists(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find() -> None:
+        raise error
+
+    monkeypatch.setattr(status, "find", find)
+    monkeypatch.setattr(arguments, "POOL_DIRECTORY", f"{tmp_path}/none")
+    monkeypatch.setattr(arguments, "OTHER_DIRECTORY", f"{tmp_path}/other")
+    assert arguments.directory(options(None)) == f"{tmp_path}/none"
+    with pytest.raises(CommandError, match="there is no pool directory"):
+        arguments.existing_directory(options(None))
+    os.mkdir(f"{tmp_path}/other")
+    assert arguments.existing_directory(options(None)) == f"{tmp_path}/other"
+
+
+def test_input_is_a_file_or_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"\xff")
+    assert arguments.read_input(f"{tmp_path}/file") == b"\xff"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\r\n")))
+    assert arguments.read_input("-") == b"\r\n"
+    with pytest.raises(CommandError, match="none: No such file"):
+        arguments.read_input("none")

@@ -1,0 +1,93 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon import __version__
+from hv_kvp_daemon.cli.main import COMMANDS
+from tests.support.command import COMMAND, PATIENCE, run
+
+if TYPE_CHECKING:
+    from tests.support.command import Pools
+
+#: Modules that ``list`` does without: each costs a start a millisecond or more.
+TOO_DEAR = {
+    *("json", "shutil", "typing", "subprocess", "socket", "ctypes", "psutil", "pathlib"),
+    *("dataclasses", "contextlib", "logging", "tempfile", "base64", "signal"),
+}
+
+
+def test_the_version() -> None:
+    assert run("--version") == (0, f"hv-kvp {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_help_fits_the_terminal(command: str, columns: str) -> None:
+    words = [command] if command else []
+    status, out, err = run(*words, "--help", env={"COLUMNS": columns})
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: hv-kvp {command}".rstrip())
+    if columns != "40":  # a word may be longer than that
+        assert max(map(len, out.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize("words", [[], ["lost"], ["list", "lost"], ["list", "--lost"], ["get"]])
+def test_wrong_usage_ends_with_2_and_says_what_there_is(words: list[str]) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: hv-kvp")
+
+
+def test_list_imports_nothing_dear(pools: Pools) -> None:
+    os.mkdir(pools.path)
+    code = (
+        "import sys; from hv_kvp_daemon.cli.main import main;"
+        f" main(['list', '--pool-dir', {pools.path!r}]); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    roots = {name.split(".")[0] for name in done.stdout.split()}
+    assert roots & TOO_DEAR == set()
+    assert "argparse" in roots
+
+
+def test_a_reader_that_goes_away_is_no_error(pools: Pools) -> None:
+    for _ in range(3):
+        pools("append", "k", "v" * 1000)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [COMMAND, "list", "--pool-dir", pools.path],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_full_disk_behind_standard_output_is_an_error(pools: Pools) -> None:
+    pools("set", "k", "v")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [COMMAND, "list", "--pool-dir", pools.path],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,21 @@
+"""What holds for every test: no limit that a busy machine breaks, and signals as usual."""
+
+from __future__ import annotations
+
+import signal
+
+from hypothesis import HealthCheck, settings
+
+# A generated example may take any time.  The blob repeats a failure on another machine.
+settings.register_profile(
+    "hv-kvp", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hv-kvp")
+
+# nohup ignores SIGHUP, and a shell ignores SIGINT for what it runs in the background; a
+# process inherits that when it is started.  A signal that is caught here has its default
+# action again after exec, so that commands under test can be interrupted, while the tests
+# themselves go on ignoring it.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)

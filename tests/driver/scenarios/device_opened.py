@@ -1,0 +1,130 @@
+"""Somebody opens the device, or speaks or listens in the group, under a netlink daemon.
+
+Opening the device takes the driver from netlink to the device and, at the close, back to its
+initial state: it hears no netlink daemon any more until one registers again, and says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tests.driver import guest
+from tests.driver.guest import Process, wait_for
+from tests.driver.lab.hvhost import AUTO, EXTERNAL, S_OK, Host
+
+VARIANTS = {"auto": {"TRANSPORT": "auto"}, "netlink": {"TRANSPORT": "netlink"}}
+SECONDS = 300
+CHECK_SECONDS = 90
+
+TRANSPORT = os.environ.get("TRANSPORT", "auto")
+NETLINK_CONNECTOR = 11
+
+
+def open_and_close() -> int:
+    """Have another process open the device for a moment; its exit status."""
+    code = f"import os; os.close(os.open({guest.DEVICE!r}, os.O_RDWR))"
+    return subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode
+
+
+def is_registered(daemon: Process, times: int) -> bool:
+    return daemon.stderr.count("registered over") == times
+
+
+def holds_device(process: Process) -> bool:
+    directory = f"/proc/{process.pid}/fd"
+    return any(os.readlink(f"{directory}/{fd}") == guest.DEVICE for fd in os.listdir(directory))
+
+
+def is_served_within(host: Host, seconds: float, key: str) -> None:
+    started = time.monotonic()
+    wait_for("service", lambda: host.set(EXTERNAL, key, "value") == S_OK, seconds)
+    # A request that nobody answers is not answered twice within its 30 s.
+    assert time.monotonic() - started < seconds
+    assert host.enumerate(AUTO, 9)[:2] == (S_OK, "ProcessorArchitecture")
+
+
+def check_a_device_that_was_opened_and_closed_does_not_silence_it() -> None:
+    daemon = guest.registered("--transport", TRANSPORT)
+    with Host(watch=daemon.must_run) as host:
+        assert host.negotiate() == S_OK
+        assert host.set(EXTERNAL, "before", "value") == S_OK
+        for number in range(3):
+            if TRANSPORT == "auto" and number:
+                assert holds_device(daemon)
+                assert open_and_close() != 0, "the device is not held"
+            else:
+                assert open_and_close() == 0
+                new = functools.partial(is_registered, daemon, number + 2)
+                wait_for("a new registration", new, 5.0)
+            is_served_within(host, 5.0, f"after {number}")
+        assert guest.DEVICE in daemon.stderr
+    assert daemon.stop() == 0
+
+
+def check_the_c_daemon_that_ran_for_a_while_is_named_and_followed() -> None:
+    daemon = guest.registered("--transport", TRANSPORT)
+    with Host(watch=daemon.must_run) as host:
+        assert host.negotiate() == S_OK
+        assert host.set(EXTERNAL, "before", "value") == S_OK
+        if TRANSPORT == "auto" and holds_device(daemon):
+            raise AssertionError("auto begins with netlink")
+        other = guest.c_daemon()
+        name = f"hv_kvp_daemon (pid {other.pid})"
+        wait_for("its name in the log", lambda: name in daemon.stderr)
+        other.stop()
+        wait_for("registration", lambda: is_registered(daemon, 2), 5.0)
+        assert holds_device(daemon) == (TRANSPORT == "auto")
+        is_served_within(host, 5.0, "after")
+    assert daemon.stop() == 0
+
+
+def check_a_stranger_who_speaks_in_the_group_ends_netlink_under_auto() -> None:
+    is_noticed(speak, "another process sends messages of the driver's kind")
+
+
+def check_a_stranger_who_listens_in_the_group_ends_netlink_under_auto() -> None:
+    """He is looked for at the first request, and then once a minute."""
+    is_noticed(listen, "has another member")
+
+
+def is_noticed(act: Callable[[], contextlib.AbstractContextManager[None]], text: str) -> None:
+    daemon = guest.registered("--transport", TRANSPORT)
+    with Host(watch=daemon.must_run) as host:
+        assert host.negotiate() == S_OK
+        with act():
+            wait_for("a line", lambda: asks(host) and text in daemon.stderr)
+            if TRANSPORT == "auto":
+                wait_for("the device", lambda: holds_device(daemon))
+            is_served_within(host, 5.0, "beside")
+    assert daemon.stop() == 0
+
+
+def asks(host: Host) -> bool:
+    """Let the host ask; that may be the request that fails as the transport changes."""
+    host.enumerate(AUTO, 9)
+    return True
+
+
+@contextlib.contextmanager
+def speak() -> Iterator[None]:
+    """Send a request to the members of the group, as any local user can to one port."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR) as sock:
+        sock.bind((0, 0))
+        header = struct.pack("=IHHIIIIIIHH", 7468, 3, 0, 0, 0, 9, 1, 0, 0, 7432, 0)
+        sock.sendto(header + bytes([1, 0]) + bytes(7430), (0, 1 << 8))
+        yield
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[None]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR) as sock:
+        sock.bind((0, 1 << 8))
+        yield

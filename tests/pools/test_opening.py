@@ -1,0 +1,43 @@
+"""What is made for a pool, where others may change the directory meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hv_kvp_daemon.pools.opening import make_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_directory_that_is_exchanged_for_a_link_lends_its_mode_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"")
+    secret.chmod(0o600)
+    real = os.mkdir
+
+    def mkdir(path: Any, *rest: Any) -> None:
+        real(path, *rest)
+        os.rmdir(path)
+        os.symlink(secret, path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+        make_directory(f"{tmp_path}/pools", sync=False)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_directory_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        make_directory(f"{tmp_path}/above/pools", sync=False)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "above", tmp_path / "above" / "pools"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755

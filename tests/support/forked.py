@@ -1,0 +1,82 @@
+"""The daemon's own main() in a forked child, after a test has replaced what it asks.
+
+`tests.support.process` has the daemon as a program.  Here the resolver hangs, or the
+network's managers are those of another root directory.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from hv_kvp_daemon.netconfig.config import adapter_config
+from hv_kvp_daemon.service import dispatch
+from hv_kvp_daemon.service.main import main
+from tests.support.process import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from tests.support.process import Peer
+
+
+@final
+class ForkedDaemon:
+    """``with ForkedDaemon(prepare) as daemon``; ``prepare`` runs in the child.
+
+    Programs and files of the network's managers are those below ``root``.  Leaving the
+    context ends the daemon, which must exit with status 0.
+    """
+
+    def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
+        # Not pytest's tmp_path: with a long test name a socket's path is too long.
+        self._directory = tempfile.TemporaryDirectory(prefix="hv-kvp-test-")
+        self.root = Path(self._directory.name)
+        self._log = self.root / "log"
+        self._prepare = prepare
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.dup2(os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
+                self._prepare()
+                below_root = functools.partial(adapter_config, root=str(self.root))
+                setattr(dispatch, "adapter_config", below_root)  # noqa: B010 - not exported
+                transport = f"loopback:{self.root}/host"
+                status = main(
+                    ["-n", "--transport", transport, "--pool-dir", f"{self.root}/pools"]
+                )
+            finally:
+                os._exit(status)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if not self._ended:
+                assert self.stop() == 0, self.logged
+        finally:
+            self._directory.cleanup()
+
+    def connect(self) -> closing[Peer]:
+        """A host that is connected as soon as the daemon listens."""
+        return closing(connect(f"{self.root}/host"))
+
+    @property
+    def logged(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> int:
+        """Send SIGTERM; return the exit status."""
+        os.kill(self.pid, signal.SIGTERM)
+        self._ended = True
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

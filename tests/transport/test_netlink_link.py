@@ -1,0 +1,426 @@
+"""When the netlink link registers, what it takes for an answer, and when netlink is lost.
+
+The connector is a fake that plays the driver; the device is a FIFO, whose opens inotify
+reports as it does the real one's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.transport import netlink_link, uevent
+from hv_kvp_daemon.transport.connector import SUPERSEDED
+from hv_kvp_daemon.transport.driver import SETTLE
+from hv_kvp_daemon.transport.errors import TransportError
+from hv_kvp_daemon.transport.link import LONGEST_DELAY
+from hv_kvp_daemon.transport.netlink_link import LOOK_INTERVAL, PATIENCE, NetlinkLink
+
+REQUEST = memoryview(b"a request")
+
+
+class FakeConnector:
+    """Counts registrations; ``arrives`` are requests and versions that a receive finds."""
+
+    name = "netlink"
+    port_id = 4711
+
+    def __init__(self) -> None:
+        self.version = b""
+        self.stranger = 0
+        self.registrations = 0
+        self.arrives: list[memoryview | bytes] = []
+        self.dropped: list[tuple[str, str]] = []
+        self.sent: list[bytes] = []
+        self.error: TransportError | None = None
+        self._pipe = os.pipe()
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def register(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.registrations += 1
+
+    def receive(self) -> memoryview | None:
+        request = None
+        while self.arrives:
+            came = self.arrives.pop(0)
+            if isinstance(came, bytes):
+                self.version = came
+            else:
+                request = came
+                break
+        return request
+
+    newer = receive
+
+    def drop(self, reason: str, detail: str) -> None:
+        self.dropped.append((reason, detail))
+
+    def send(self, reply: bytes) -> None:
+        self.sent.append(reply)
+
+    def close(self) -> None:
+        for fd in self._pipe:
+            os.close(fd)
+
+
+class FakeDriver:
+    """A driver that is ready after some time."""
+
+    def __init__(self, delay: float | None = 0.0) -> None:
+        self.wanted = delay
+        self.announced = 0
+
+    def delay(self) -> float | None:
+        return self.wanted
+
+    def appeared(self) -> None:
+        self.announced += 1
+
+
+class Setup:
+    """A link, its fakes, and its device."""
+
+    def __init__(self, path: Path, *, insist: bool = True, device: bool = True) -> None:
+        self.device = path / "hv_kvp"
+        if device:
+            os.mkfifo(self.device)
+        self.connector = FakeConnector()
+        self.driver = FakeDriver()
+        self.said: list[str] = []
+        self.link = NetlinkLink(
+            self.said.append,
+            self.connector,  # type: ignore[arg-type]
+            insist=insist,
+            path=str(self.device),
+            driver=self.driver,  # type: ignore[arg-type]
+        )
+
+    def turn(self) -> memoryview | None:
+        """Handle all descriptors that are ready."""
+        poll = select.poll()
+        for fd, events in self.link.watched:
+            poll.register(fd, events)
+        request = None
+        for fd, events in poll.poll(0):
+            request = self.link.on_event(fd, events) or request
+        return request
+
+    def open_device(self) -> None:
+        os.close(os.open(self.device, os.O_RDWR))
+
+    def announce(self, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the kernel announce the device or its end."""
+        assert self.link._uevents is not None
+        monkeypatch.setattr(self.link._uevents, "read", lambda: action, raising=False)
+        self.link.on_event(self.link._uevents.fileno(), select.POLLIN)
+
+    def registered(self) -> None:
+        self.link.start()
+        self.connector.arrives = [b"3.1"]
+        assert self.link.receive() is None
+
+
+class Announcements:
+    """A uevent socket on which nothing comes by itself."""
+
+    def __init__(self) -> None:
+        self._pipe = os.pipe()
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def read(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        for fd in self._pipe:
+            os.close(fd)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else in the group, and no kernel events of this machine's own."""
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711})
+    monkeypatch.setattr(netlink_link, "open_uevents", lambda _: Announcements())
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> object:
+    setup = Setup(tmp_path)
+    yield setup
+    setup.link.close()
+
+
+def test_it_registers_and_takes_the_version(setup: Setup) -> None:
+    setup.link.start()
+    assert setup.connector.registrations == 1
+    assert setup.link.state() == "registering over netlink"
+    assert not setup.link.serving
+    setup.connector.arrives = [b"3.1"]
+    assert setup.link.receive() is None
+    assert setup.link.version == b"3.1"
+    assert setup.link.deadline is None
+    assert setup.link.state() == "serving over netlink"
+    assert setup.said == ["registered over netlink, driver version 3.1"]
+
+
+def test_it_registers_again_with_growing_delays_until_it_is_answered(setup: Setup) -> None:
+    setup.link.start()
+    delays = []
+    for count in range(2, 12):
+        assert setup.link.deadline is not None
+        delays.append(setup.link.deadline - time.monotonic())
+        assert setup.link.on_deadline() is None
+        assert setup.connector.registrations == count
+    assert delays[:3] == sorted(delays[:3])
+    assert delays[0] < 0.1
+    assert max(delays) <= LONGEST_DELAY
+
+
+def test_a_request_in_the_queue_is_served_and_no_registration_answers_it(setup: Setup) -> None:
+    """A restarted daemon gets no answer to its registration, and is asked all the same."""
+    setup.link.start()
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.on_deadline() is REQUEST
+    assert setup.connector.registrations == 1
+    assert setup.link.serving
+    assert setup.link.deadline is None
+    assert setup.link.version == b""
+
+
+def test_requests_from_before_the_driver_was_set_back_are_dropped(setup: Setup) -> None:
+    setup.connector.arrives = [REQUEST, REQUEST]
+    setup.link.start()
+    assert [reason for reason, _ in setup.connector.dropped] == [SUPERSEDED] * 2
+    assert not setup.link.serving
+
+
+def test_no_kernel_in_this_namespace_is_an_error(setup: Setup) -> None:
+    setup.connector.error = TransportError("connection refused")
+    with pytest.raises(TransportError, match="refused"):
+        setup.link.start()
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_rival_in_the_group_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
+) -> None:
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711, 1})
+    setup = Setup(tmp_path, insist=insist)
+    setup.link.start()
+    assert "has another member: " in setup.link.obstacle
+    assert "(pid 1)" in setup.link.obstacle
+    # Set back, the driver would serve both.
+    assert setup.connector.registrations == int(insist)
+    assert not setup.connector.dropped
+    setup.link.close()
+
+
+def test_a_driver_that_is_not_ready_is_left_alone_until_it_is(setup: Setup) -> None:
+    setup.driver.wanted = SETTLE
+    setup.link.start()
+    assert setup.connector.registrations == 0
+    assert setup.link.state() == "waiting until the driver is ready"
+    assert setup.link.deadline is not None
+    assert setup.link.deadline - time.monotonic() == pytest.approx(SETTLE, abs=0.5)
+    setup.driver.wanted = 0.0
+    setup.link.on_deadline()
+    assert setup.connector.registrations == 1
+
+
+def test_a_driver_that_was_loaded_again_between_two_registrations_is_left_alone(
+    setup: Setup,
+) -> None:
+    setup.link.start()
+    setup.driver.wanted = SETTLE
+    setup.link.on_deadline()
+    assert setup.connector.registrations == 1
+
+
+def test_a_missing_driver_is_waited_for_without_waking_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(tmp_path, device=False)
+    setup.driver.wanted = None
+    setup.link.start()
+    assert "the driver hv_utils is not loaded" in setup.said[0]
+    now = time.monotonic() + PATIENCE + 1
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    registrations = setup.connector.registrations
+    setup.link.on_deadline()
+    assert setup.link.unanswered
+    assert setup.link.deadline is None
+    assert setup.link.state() == "waiting for the driver"
+    assert setup.connector.registrations == registrations
+    # Until the kernel announces it.
+    os.mkfifo(setup.device)
+    setup.driver.wanted = 0.0
+    setup.announce(uevent.ADD, monkeypatch)
+    assert setup.driver.announced == 1
+    assert setup.connector.registrations == registrations + 1
+    setup.link.close()
+
+
+def test_a_driver_that_goes_is_not_served_any_more(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.registered()
+    setup.announce(uevent.REMOVE, monkeypatch)
+    assert not setup.link.serving
+    assert setup.link.version == b""
+    assert setup.link.state() == "waiting for the driver"
+    setup.announce(uevent.ADD, monkeypatch)
+    setup.connector.arrives = [b"3.2"]
+    setup.link.receive()
+    assert setup.link.version == b"3.2"
+
+
+def test_a_device_that_another_holds_is_named_and_tried_again(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(path: str) -> None:
+        raise TransportError(f"{path}: busy") from OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(netlink_link, "CharDevice", busy)
+    setup.link.start()
+    assert "is held by another process" in setup.link.obstacle
+    assert setup.link.state() == "waiting for the device to be released"
+    setup.link.on_deadline()
+    assert len(setup.said) == 1, "the same is said once"
+    monkeypatch.undo()
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711})
+    setup.link.on_deadline()
+    assert setup.link.obstacle == ""
+    assert setup.link.state() == "registering over netlink"
+
+
+def test_a_device_that_cannot_be_opened_does_not_keep_it_from_registering(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another user's id, or in a sandbox without the device."""
+
+    def refused(path: str) -> None:
+        raise TransportError(f"{path}: Permission denied") from OSError(errno.EACCES, "no")
+
+    monkeypatch.setattr(netlink_link, "CharDevice", refused)
+    setup.link.start()
+    assert "the driver's version may stay unknown" in setup.said[0]
+    assert setup.connector.registrations == 1
+
+
+def test_who_opens_the_device_ends_netlink_and_it_registers_again(setup: Setup) -> None:
+    setup.registered()
+    setup.open_device()
+    assert setup.turn() is None
+    assert not setup.link.serving
+    assert "was opened by a process that closed it again" in setup.said[-1]
+    assert setup.link.deadline is not None
+    assert setup.link.deadline <= time.monotonic()
+    registrations = setup.connector.registrations
+    setup.link.on_deadline()
+    assert setup.connector.registrations == registrations + 1
+    setup.connector.arrives = [b"3.1"]
+    setup.link.receive()
+    assert setup.link.serving
+    # Its own open, by which it set the driver back, is no other's.
+    assert setup.turn() is None
+    assert setup.link.serving
+    assert setup.said[-1] == "registered over netlink, driver version 3.1"
+
+
+def test_under_auto_who_opens_the_device_is_an_obstacle(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, insist=False)
+    setup.registered()
+    setup.open_device()
+    setup.turn()
+    assert "was opened by" in setup.link.obstacle
+    # The selector says so when it takes the device.
+    assert "opened" not in setup.said[-1]
+    setup.link.close()
+
+
+def test_a_device_that_cannot_be_watched_is_reported(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hv_kvp_daemon.transport import inotify
+
+    def full(path: str, mask: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(inotify, "Inotify", full)
+    setup.link.start()
+    assert "cannot watch" in setup.said[0]
+    assert setup.connector.registrations == 1
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_stranger_who_sends_what_only_the_driver_sends_is_named_and_ends_auto(
+    tmp_path: Path, *, insist: bool
+) -> None:
+    setup = Setup(tmp_path, insist=insist)
+    setup.registered()
+    setup.connector.stranger = 1
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is (REQUEST if insist else None)
+    assert setup.connector.stranger == 0
+    text = setup.said[-1] if insist else setup.link.obstacle
+    assert text.startswith("another process sends messages of the driver's kind: ")
+    assert text.endswith("(pid 1)")
+    said = len(setup.said)
+    setup.connector.stranger = 1
+    setup.link.receive()
+    assert len(setup.said) == said, "the same is said once"
+    setup.link.close()
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
+) -> None:
+    setup = Setup(tmp_path, insist=insist)
+    setup.registered()
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is REQUEST
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711, 1})
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is REQUEST, "it is not looked for with each request"
+    later = time.monotonic() + LOOK_INTERVAL
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is (REQUEST if insist else None)
+    assert "another member" in (setup.said[-1] if insist else setup.link.obstacle)
+    setup.link.close()
+
+
+def test_what_was_in_the_way_is_over_when_the_driver_has_answered(setup: Setup) -> None:
+    setup.link.start()
+    setup.link.obstacle = "somebody was in the way"
+    setup.connector.arrives = [b"3.1"]
+    setup.link.receive()
+    assert setup.link.obstacle == ""
+
+
+def test_replies_and_newer_requests_are_the_connectors(setup: Setup) -> None:
+    setup.registered()
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.newer() is REQUEST
+    setup.link.send(b"reply")
+    assert setup.connector.sent == [b"reply"]
+
+
+def test_all_descriptors_are_closed(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    setup = Setup(tmp_path)
+    setup.registered()
+    assert len(setup.link.watched) == 3
+    setup.link.close()
+    assert len(os.listdir("/proc/self/fd")) == before
