@@ -151,6 +151,29 @@ def test_a_disk_that_is_nearly_full_takes_no_part_of_a_record(
     assert [record.key for record in filled.records()] == [b"a", b"b", b"n"]
 
 
+@pytest.mark.parametrize("name", ["append", "add"])
+def test_a_disk_without_room_for_another_page_leaves_the_file_as_it_was(
+    filled: PoolFile, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """P11: nothing more can be written there, whatever is tried to take it back."""
+    before = content(filled)
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}") == filled.path and offset + len(data) > len(
+            before
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(PoolError, match=r"^[^,]*No space left[^,]*$"):
+        CHANGES[name](filled)
+    assert content(filled) == before
+    filled.store(b"a", b"modified")
+    assert filled.find(b"a") == b"modified"
+
+
 def test_a_file_that_cannot_be_made_is_an_error_and_the_directory_as_before(
     make_pool: MakePool, public: str, fail: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:

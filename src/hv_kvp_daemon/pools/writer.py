@@ -19,6 +19,7 @@ from .change import SECTOR, TOMBSTONE, Change, differing_sectors, move, replace
 from .errors import PoolError
 from .fileio import read_into, write_at, write_pieces
 from .journal import BACKWARD, MOST_MOVED, SWEEP, Journal
+from .recovery import end_of_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class Writer:
 
     def __init__(self, file: LockedPool) -> None:
         self._file = file
-        # 330 KB, from the first delete on: new memory for each would cost more than the
-        # system calls that read and write it.
+        # 330 KB from the first delete on: new memory each time costs more than its use.
         self._block = memoryview(b"")
         self.journal = Journal(file.config)
 
@@ -151,7 +151,7 @@ class Writer:
     def take_off(self, first: int, end: int) -> None:
         """Remove the records from ``first`` on, the last one first, and none in part."""
         self.journal.mark(SWEEP, durable=True)
-        size = os.fstat(self._file.fd).st_size
+        size = end_of_records(self._file.fd, os.fstat(self._file.fd).st_size)
         for at in reversed(range(first, size - RECORD_SIZE + 1, RECORD_SIZE)):
             self.bury(at)
         self.cut(end)
@@ -161,7 +161,8 @@ class Writer:
         wanted = hole + MOST_MOVED * RECORD_SIZE
         if len(self._block) < wanted:
             self._block = memoryview(bytearray(wanted))
-        size = read_into(self._file.fd, self._block[:wanted], at)
+        left = max(os.fstat(self._file.fd).st_size - at, 0)
+        size = read_into(self._file.fd, self._block[: min(wanted, left)], at)
         change = move(at, self._block[: size // RECORD_SIZE * RECORD_SIZE], hole)
         return change, at + change.kept if size < wanted else None
 
