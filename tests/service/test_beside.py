@@ -12,7 +12,7 @@ from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.service.dispatch import NO_MORE, Dispatch
 from hv_kvp_daemon.wire.message import Request, encode_pair, encode_request
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE, KVP_POOL_GUEST
-from tests.pools.beside import KEYS, THINGS, Neighbour, content
+from tests.pools.concurrent_writer import KEYS, THINGS, ConcurrentWriter, content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
     pool = pools[KVP_POOL_GUEST]
     dispatch = Dispatch(pools, None, _fail, _fail)  # type: ignore[arg-type]
     asked = unlocked = 0
-    with closing(pools), Neighbour(pool.path, seed + 1) as neighbour:
+    with closing(pools), ConcurrentWriter(pool.path, seed + 1) as neighbour:
         for _ in range(turns):
             said = chance.choice((*THINGS, *["ours"] * 4, *["nothing"] * 4))
             if said == "ours":
@@ -59,7 +59,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
                     continue
                 request = Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=index)
                 asked += 1
-                unlocked += pool.glance(index) is not None
+                unlocked += pool.read_unlocked(index) is not None
                 reply = dispatch.handle(encode_request(request))
                 told = encode_pair(*pairs[index], index) if index < len(pairs) else NO_MORE
                 assert reply == told, (seed, said, index)

@@ -130,7 +130,7 @@ def test_a_file_that_was_not_read_yet_is_read_under_the_locks(pools: Pools) -> N
         (encode(b"key", b"v" * 1023), (b"key", b"v" * 1022)),
         (encode(b"key", b"value")[:-1] + b"x", (b"key", b"value")),
         (b"key\0x".ljust(RECORD_SIZE, b"\0"), (b"key", b"")),
-        (bytes(RECORD_SIZE), (b"", b"")),
+        (b"\0x".ljust(RECORD_SIZE, b"\0"), (b"", b"")),
         (b"x" * RECORD_SIZE, (b"x" * 254, b"x" * 1022)),
         (b"a part of a record", HV_S_CONT),
         (encode(b"key", b"a part of a record")[:600], HV_S_CONT),

@@ -120,7 +120,7 @@ class Dispatch:
         if pool >= KVP_POOL_COUNT:
             return NO_MORE
         file = self._pools[pool]
-        data = file.glance(index)
+        data = file.read_unlocked(index)
         if data is not None:
             reply = encode_record(data, index) if data else NO_MORE
             if reply is not None:

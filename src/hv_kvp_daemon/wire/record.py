@@ -103,8 +103,11 @@ def encode(key: bytes, value: bytes) -> bytes:
     :raises RecordFieldError: as for `check_key`, or the value has more than 2047 bytes or
         a NUL.
     """
-    check_key(key)
-    _check("value", value)
+    # Inline rather than a call of `check_key`, since each SET calls this.
+    if not 0 < len(key) <= FIELD_MAX_KEY or 0 in key:
+        raise _field_error("key", key)
+    if len(value) > FIELD_MAX_VALUE or 0 in value:
+        raise _field_error("value", value)
     return key.ljust(KEY_SIZE, b"\0") + value.ljust(VALUE_SIZE, b"\0")
 
 
@@ -113,14 +116,12 @@ def check_key(key: bytes) -> None:
 
     :raises RecordFieldError: the key is empty, has more than 511 bytes, or a NUL.
     """
-    if not key:
-        raise RecordFieldError("key", 0, FIELD_MAX_KEY)
-    _check("key", key)
+    if not 0 < len(key) <= FIELD_MAX_KEY or 0 in key:
+        raise _field_error("key", key)
 
 
-def _check(field: str, text: bytes) -> None:
-    if len(text) > _LIMITS[field]:
-        raise RecordFieldError(field, len(text), _LIMITS[field])
-    nul = text.find(b"\0")
-    if nul >= 0:
-        raise RecordFieldError(field, len(text), nul)
+def _field_error(field: str, text: bytes) -> RecordFieldError:
+    """Return the error for a text that is empty, too long, or has a NUL."""
+    limit = _LIMITS[field]
+    nul = -1 if len(text) > limit else text.find(0)
+    return RecordFieldError(field, len(text), limit if nul < 0 else nul)
