@@ -48,13 +48,13 @@ def verify(root: Path, unit: str = UNIT) -> str:
     return done.stdout if done.returncode == 0 else f"status {done.returncode}: {done.stdout}"
 
 
-def test_verify_has_nothing_to_say(root: Path) -> None:
+def test_verify_reports_nothing(root: Path) -> None:
     assert verify(root) == ""
     add_drop_in(root)
     assert verify(root) == ""
 
 
-def test_verify_would_have_something_to_say(root: Path) -> None:
+def test_verify_would_report_an_unknown_key(root: Path) -> None:
     with open(root / f"etc/systemd/system/{UNIT}", "a", encoding="ascii") as unit:
         unit.write("[Service]\nLockPersonalty=yes\n")
     assert "LockPersonalty" in verify(root)

@@ -299,7 +299,7 @@ def test_an_added_or_removed_address_shows_in_the_next_answer() -> None:
 
 
 @in_own_network
-def test_an_interface_that_goes_takes_its_addresses_along() -> None:
+def test_the_addresses_of_a_removed_interface_are_left_out() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")
@@ -389,7 +389,7 @@ def test_a_failure_is_an_oserror_and_the_next_call_reads_again() -> None:
 
 
 @in_own_network
-def test_an_interface_that_goes_while_getifaddrs_is_read_is_passed_over() -> None:
+def test_an_interface_that_is_removed_while_getifaddrs_is_read_is_left_out() -> None:
     with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")

@@ -236,7 +236,7 @@ def test_a_failure_gives_the_host_name_and_no_error_text(guest: Guest, kind: str
     assert guest.child == -1
 
 
-def test_a_failure_after_an_answer_goes_back_to_the_host_name(guest: Guest) -> None:
+def test_after_a_later_failure_the_host_name_is_served_again(guest: Guest) -> None:
     assert guest.ask() == HOST + b".example.org"
     guest.resolve = unknown
     guest.lookup.refresh()

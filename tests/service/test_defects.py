@@ -104,7 +104,7 @@ def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:
     assert peer.ask(KVP_OP_DELETE, GUEST, "twice").status == HV_S_CONT
 
 
-def test_no_descriptor_of_the_daemon_goes_to_its_children(daemon: RunningDaemon) -> None:
+def test_children_inherit_no_descriptor_of_the_daemon(daemon: RunningDaemon) -> None:
     """P19: pools, sockets and pipes, from their flags in /proc."""
     peer = daemon.connect()
     for number in range(20):  # across the end of a page, which needs a journal

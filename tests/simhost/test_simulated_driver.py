@@ -224,7 +224,7 @@ def test_a_daemon_that_listens_later_is_waited_for(fake: FakeDaemon, tmp_path: P
             driver.close()
 
 
-def test_a_stopped_daemon_answers_the_right_request_when_it_goes_on(
+def test_a_stopped_daemon_answers_the_right_request_when_it_continues(
     daemon: RunningDaemon,
 ) -> None:
     pool = daemon.pool(1)

@@ -190,7 +190,7 @@ def test_rubbish_and_a_full_queue_are_passed_over(under: Under) -> None:
 
 
 @pytest.mark.parametrize("others", [1, 2, 3])
-def test_it_goes_on_after_what_was_given_up(under: Under, others: int) -> None:
+def test_it_continues_after_an_expired_request(under: Under, others: int) -> None:
     for turn in range(3):
         for index in range(others):
             under.ask(enumerate_request(100 * turn + index))

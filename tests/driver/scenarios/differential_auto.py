@@ -147,7 +147,7 @@ def check_a_new_host_name_is_followed_where_the_c_daemon_keeps_the_old() -> None
         assert values(host) == ours
 
 
-def check_the_host_name_stands_where_the_c_daemon_gives_an_error_text() -> None:
+def check_the_host_name_is_served_where_the_c_daemon_gives_an_error_text() -> None:
     """O3."""
     with host_name("nowhere", ""):
         with serving(guest.c_daemon()) as host:

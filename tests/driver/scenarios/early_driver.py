@@ -76,7 +76,7 @@ def check_a_daemon_that_starts_while_the_driver_is_loaded_waits_for_it() -> None
     unload()
 
 
-def check_auto_that_goes_over_to_the_device_waits_for_it() -> None:
+def check_auto_waits_for_the_device_when_it_changes_over() -> None:
     """In another network namespace, so that netlink cannot serve."""
     daemon = Process(
         [

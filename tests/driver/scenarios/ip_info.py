@@ -340,7 +340,7 @@ def check_scripts_that_fail_are_ignored() -> None:
     shutil.rmtree(SCRIPTS)
 
 
-def check_a_slow_script_holds_nobody_up() -> None:
+def check_a_slow_script_is_killed_and_ignored() -> None:
     script("hv_get_dhcp_info", "sleep 600; echo Enabled")
     script("hv_get_dns_info", "sleep 600 & wait; echo 192.0.2.7")
     daemon = start()

@@ -115,7 +115,7 @@ def check_a_resolved_that_hangs_costs_less_than_ten_seconds() -> None:
     assert "192.0.2.88" in info.dns, info
 
 
-def check_with_resolved_gone_resolv_conf_serves() -> None:
+def check_without_resolved_resolv_conf_is_used() -> None:
     run("systemctl", "mask", "--now", "systemd-resolved")
     os.unlink("/etc/resolv.conf")
     write("/etc/resolv.conf", "nameserver 192.0.2.99\n")

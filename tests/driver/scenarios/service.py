@@ -228,7 +228,7 @@ def check_a_late_driver_starts_it_by_way_of_udev() -> None:
 # The sandbox.
 
 
-def check_the_sandbox_is_as_tight_as_the_unit_says() -> None:
+def check_the_sandbox_is_that_of_the_unit() -> None:
     fresh()
     pid = main_pid()
     assert capabilities(pid) == CAP_NET_ADMIN

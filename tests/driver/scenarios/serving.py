@@ -68,7 +68,7 @@ def check_the_ten_auto_keys_have_the_c_daemons_values() -> None:
     assert daemon.stop() == 0
 
 
-def check_every_kind_of_value_arrives_and_comes_back() -> None:
+def check_every_kind_of_value_is_stored_and_returned() -> None:
     daemon, host = fresh()
     longest_key, longest_value = "k" * 254, "v" * 1022
     pairs = [

@@ -152,7 +152,7 @@ def check_foreign_messages_end_nothing_and_change_nothing() -> None:
     assert daemon.stop() == 0
 
 
-def check_pool_files_in_trouble_are_answered_and_mended() -> None:
+def check_pool_files_that_are_removed_or_replaced_end_nothing() -> None:
     """P22: the C daemon exits at each of these."""
     daemon, host = fresh()
     path = pool(EXTERNAL)
@@ -183,7 +183,7 @@ def check_a_full_disk_fails_the_request_and_keeps_the_rest() -> None:
     """P11: the pool was emptied before it was written."""
     shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
     os.makedirs(guest.POOL_DIR)
-    # The journal reserves 347 KiB, so that records can be changed and deleted on a full
+    # The journal reserves 323 KiB, so that records can be changed and deleted on a full
     # disk.
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", guest.POOL_DIR], check=True
