@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -47,12 +46,10 @@ def switches(pid: int) -> int:
 
 
 def come_to_rest(pid: int) -> int:
-    """Wait until the process has slept for 6 s, and return its `switches`."""
-    while True:
-        before = switches(pid)
-        select.select([], [], [], 6.0)
-        if switches(pid) == before:
-            return before
+    """Wait until the process sleeps again after its last reply, and return its `switches`."""
+    process = psutil.Process(pid)
+    wait_for("rest", lambda: process.status() == psutil.STATUS_SLEEPING)
+    return switches(pid)
 
 
 @in_own_network
