@@ -193,3 +193,58 @@ def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path: Path) -> None
     assert status == 0
     assert outside.read_text() == "theirs"
     assert f"ExecStart={DAEMON} -n" in settings(image)
+
+
+def tmpfiles(root: Path) -> list[list[str]]:
+    """What systemd-tmpfiles is asked to make, for each line its fields."""
+    return [line.split() for line in settings(root, "etc/tmpfiles.d/hv-kvp-daemon.conf")]
+
+
+@pytest.mark.parametrize("pool_dir", ["/var/opt/hyperv", "/srv/kvp", "/var/lib/other/kvp"])
+def test_the_link_to_the_pools_stays_inside_a_mounted_image(
+    tmp_path: Path, pool_dir: str
+) -> None:
+    """U2: rm in $IMG/var/lib/hyperv emptied the pools of the machine that built the image."""
+    install(tmp_path, "--pool-dir", pool_dir)
+    (made, link) = tmpfiles(tmp_path)
+    assert made[:2] == ["d", pool_dir]
+    assert link[:2] == ["L", "/var/lib/hyperv"]
+    (tmp_path / pool_dir.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "var/lib").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "var/lib/hyperv").symlink_to(link[-1])
+    assert os.path.realpath(tmp_path / "var/lib/hyperv") == f"{tmp_path}{pool_dir}"
+
+
+def test_an_absolute_link_of_an_earlier_installation_becomes_relative(tmp_path: Path) -> None:
+    link = tmp_path / "var/lib/hyperv"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/var/opt/hyperv")
+    install(tmp_path)
+    assert os.readlink(link) == "../opt/hyperv"
+    link.unlink()
+    link.symlink_to("/srv/theirs")
+    install(tmp_path)
+    assert os.readlink(link) == "/srv/theirs"
+
+
+def test_nothing_is_written_or_removed_through_an_absolute_link_of_an_image(
+    tmp_path: Path,
+) -> None:
+    """U2, of the same kind: such a link names a place of the image, not of this machine."""
+    outside = tmp_path / "outside"
+    (outside / "systemd/system").mkdir(parents=True)
+    image = tmp_path / "image"
+    (image / "etc").mkdir(parents=True)
+    (image / "etc/systemd").symlink_to(outside / "systemd")
+    assert install(image)[0] == 0
+    assert tree(outside) == set()
+    assert (image / str(outside).lstrip("/") / "systemd/system/hv-kvp-daemon.service").exists()
+    assert run("uninstall-service", f"--root={image}", "--yes").status == 0
+    assert tree(image) == {"etc/systemd"}
+
+
+def test_a_pool_directory_with_blanks_is_one_field_for_tmpfiles(tmp_path: Path) -> None:
+    install(tmp_path, "--pool-dir", "/srv/a b%c")
+    made, link = settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf")
+    assert made == 'd "/srv/a b%%c" 0755 root root -'
+    assert link == "L /var/lib/hyperv - - - - ../../srv/a b%%c"

@@ -71,6 +71,10 @@ def _install(options: argparse.Namespace) -> int:
     for name in masked:
         root.run("systemctl", "stop", name)
         root.link(_mask_path(name), "/dev/null")
+    if root.target(OTHER_DIRECTORY) == pool_dir:
+        # An absolute link, which earlier versions made: from outside, the path of an
+        # image would lead to this machine's pools.
+        root.link(OTHER_DIRECTORY, unit_files.other_directory_link(pool_dir))
     root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
     root.run("udevadm", "control", "--reload")
     root.run("systemctl", "daemon-reload")

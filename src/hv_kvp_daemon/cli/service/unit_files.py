@@ -113,6 +113,14 @@ def masked_by(text: str) -> list[str]:
     ]
 
 
+def other_directory_link(pool_dir: str) -> str:
+    """Return the target of the link at OTHER_DIRECTORY that leads to a pool directory.
+
+    Relative, so that it stays inside an image wherever that is mounted.
+    """
+    return os.path.relpath(pool_dir, os.path.dirname(OTHER_DIRECTORY))
+
+
 def daemon_path(root: str) -> str:
     """Return the path of this installation's daemon, inside ``root`` where it is there.
 
@@ -131,13 +139,11 @@ def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
     if pool_dir == POOL_DIRECTORY:
         return text
+    text = _replaced(text, "d .*", f"d {_quoted(pool_dir)} 0755 root root -")
     # The link at the usual place leads to the directory that was chosen.
-    text = text.replace(POOL_DIRECTORY, pool_dir.replace("%", "%%"))
-    if pool_dir == OTHER_DIRECTORY:
-        text = "".join(
-            line for line in text.splitlines(keepends=True) if not line.startswith("L ")
-        )
-    return text
+    target = other_directory_link(pool_dir).replace("%", "%%")
+    link = f"L {OTHER_DIRECTORY} - - - - {target}"
+    return _replaced(text, "L .*", "" if pool_dir == OTHER_DIRECTORY else link)
 
 
 def _marked(name: str, text: str) -> str:
