@@ -15,6 +15,7 @@ import pytest
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
+from hv_kvp_daemon.service.program import PROCESS_NAME
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
@@ -63,7 +64,7 @@ def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
 
 def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
     program, *options = shlex.split(unit["Service"]["ExecStart"][0])
-    assert program == "/usr/bin/hv-kvp-daemon"
+    assert program == f"/usr/bin/{PROCESS_NAME}"
     parsed = parse_options(options)
     assert parsed.no_daemon
     assert parsed.pool_dir == POOL_DIRECTORY

@@ -24,6 +24,7 @@ from .dispatch import Dispatch
 from .instance import AlreadyRunningError, take
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
+from .program import PROCESS_NAME, execute_by_process_name
 from .publish import Publisher
 from .server import Server
 from .signals import Signals
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .options import Options
-
-# What test suites and agents look for with pgrep (the C daemon's file name).
-PROCESS_NAME = "hv_kvp_daemon"
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -60,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = logs.Log(_log_target(), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
+    execute_by_process_name()
     # Detached, it runs in another directory.
     options.pool_dir = os.path.abspath(options.pool_dir)
     return _detach(lambda ready: _serve(options, log, ready=ready), log)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UNIT = "etc/systemd/system/hv-kvp-daemon.service"
 ALIAS = "etc/systemd/system/hv_kvp_daemon.service"
 DROP_IN = f"{UNIT}.d/chardev.conf"
-DAEMON = os.path.join(os.path.dirname(sys.executable), "hv-kvp-daemon")
+DAEMON = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
 
 
 def install(root: Path, *words: str) -> tuple[int, str, str]:

@@ -11,7 +11,7 @@ from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.cli.service import unit_files
 from hv_kvp_daemon.cli.service.unit_files import DROP_IN_PATH, UNIT_PATH, files
 
-DAEMON = "/usr/bin/hv-kvp-daemon"
+DAEMON = "/usr/bin/hv_kvp_daemon"
 
 
 def text(path: str, pool_dir: str = "/var/opt/hyperv", transport: str = "auto") -> str:
@@ -46,21 +46,21 @@ def test_a_path_is_quoted_for_systemd() -> None:
 
 
 def test_a_daemon_in_a_home_needs_it_readable() -> None:
-    unit = files("/home/u/bin/hv-kvp-daemon", "/var/opt/hyperv", "auto", [])[0].text
+    unit = files("/home/u/bin/hv_kvp_daemon", "/var/opt/hyperv", "auto", [])[0].text
     assert "ProtectHome=read-only" in unit.splitlines()
 
 
 def test_the_daemon_is_the_one_beside_the_command(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = f"{tmp_path}/image/bin/hv-kvp-daemon"
+    daemon = f"{tmp_path}/image/bin/hv_kvp_daemon"
     os.makedirs(os.path.dirname(daemon))
     with open(daemon, "w", encoding="ascii") as script:
         script.write("#!/bin/sh\n")
     os.chmod(daemon, 0o755)
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/image/bin/hv-kvp"])
     assert unit_files.daemon_path("/") == daemon
-    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv-kvp-daemon"
+    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv_kvp_daemon"
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/hv-kvp"])
     monkeypatch.setattr("sysconfig.get_path", lambda name: f"{tmp_path}/{name}")
     with pytest.raises(CommandError, match="install the package first"):

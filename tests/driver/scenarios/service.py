@@ -49,7 +49,8 @@ LOGGED = "code=0x7ffc0000"  # SECCOMP_RET_LOG
 def setup() -> None:
     """Install as a distribution's package does; nothing starts yet."""
     subprocess.run(["python3", "-m", "compileall", "-q", "/payload/src"], check=True)
-    os.symlink("/payload/bin/hv-kvp-daemon", "/usr/bin/hv-kvp-daemon")
+    for name in ("hv-kvp-daemon", "hv_kvp_daemon"):
+        os.symlink(f"/payload/bin/{name}", f"/usr/bin/{name}")
     for name, path in INSTALLED.items():
         shutil.copy(os.path.join(SOURCES, name), path)
     systemctl("daemon-reload")
@@ -121,7 +122,7 @@ def journal(*matches: str) -> list[dict[str, Any]]:
 
 def own_lines() -> list[tuple[int, str]]:
     """(priority, text) of what the daemon itself wrote."""
-    entries = journal("--unit", UNIT, "SYSLOG_IDENTIFIER=hv-kvp-daemon")
+    entries = journal("--unit", UNIT, "SYSLOG_IDENTIFIER=hv_kvp_daemon")
     return [(int(entry["PRIORITY"]), entry["MESSAGE"]) for entry in entries]
 
 
@@ -361,7 +362,7 @@ def check_a_killed_daemon_is_started_again_and_serves() -> None:
 
 def check_a_wrong_option_is_not_tried_again() -> None:
     fresh()
-    write(DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/bin/hv-kvp-daemon -n --no-such\n")
+    write(DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/bin/hv_kvp_daemon -n --no-such\n")
     systemctl("daemon-reload")
     assert subprocess.run(["systemctl", "restart", UNIT], check=False).returncode
     assert [show(name) for name in ("ActiveState", "ExecMainStatus")] == ["failed", "2"]

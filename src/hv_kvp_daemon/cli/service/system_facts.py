@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hv_kvp_daemon.cli import arguments
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.options import POOL_DIRECTORY, PROGRAM
+from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import (
@@ -60,8 +61,12 @@ class Unit:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it starts this project's daemon: the C daemon is called hv_kvp_daemon."""
-        return os.path.basename(self.command) == "hv-kvp-daemon"
+        """Whether it starts this project's daemon.
+
+        A program called hv_kvp_daemon may be the C daemon, which is no script.
+        """
+        name = os.path.basename(self.command)
+        return name == PROGRAM or (name == PROCESS_NAME and is_script(self.command))
 
 
 @dataclass

@@ -16,6 +16,7 @@ import hv_kvp_daemon
 from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.service.program import PROCESS_NAME
 
 UNIT: Final = "hv-kvp-daemon.service"
 ALIAS: Final = "hv_kvp_daemon.service"
@@ -69,7 +70,7 @@ class File(NamedTuple):
 def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
     """Return the files for an installation.
 
-    ``daemon`` is the absolute path of ``hv-kvp-daemon``; ``transport`` is auto,
+    ``daemon`` is the absolute path of ``hv_kvp_daemon``; ``transport`` is auto,
     netlink or chardev; ``masked`` are units that are masked together with it.
 
     :raises CommandError: a template is not part of this installation.
@@ -128,11 +129,11 @@ def daemon_path(root: str) -> str:
     """
     places = (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts"))
     for place in places:
-        path = os.path.join(place, "hv-kvp-daemon")
+        path = os.path.join(place, PROCESS_NAME)
         if os.access(path, os.X_OK):
             inside = os.path.relpath(path, root) if root != "/" else ""
             return path if not inside or inside.startswith("..") else f"/{inside}"
-    raise CommandError(f"no hv-kvp-daemon in {' or '.join(places)}; install the package first")
+    raise CommandError(f"no {PROCESS_NAME} in {' or '.join(places)}; install the package first")
 
 
 def _tmpfiles(pool_dir: str) -> str:
