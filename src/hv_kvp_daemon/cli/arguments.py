@@ -48,6 +48,13 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the run directory of the daemon."""
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="the daemon that was started with this option"
+    )
+
+
 def loopback(word: str) -> str:
     """Parse ``loopback:PATH``, a daemon's option, and return the path of its socket."""
     kind, _, path = word.partition(":")
@@ -119,10 +126,13 @@ def read_input(name: str) -> bytes:
 
 
 def status_page(options: argparse.Namespace) -> str:
-    """Return the path of the status page of the daemon that ``--transport`` names."""
-    from hv_kvp_daemon.service.status_page import PATH, loopback_path  # noqa: PLC0415 - as below
+    """Return the path of the status page of the daemon that the options name."""
+    from hv_kvp_daemon.service import status_page as pages  # noqa: PLC0415 - as below
 
-    return PATH if options.transport is None else loopback_path(options.transport)
+    if getattr(options, "transport", None) is not None:
+        return pages.loopback_path(options.transport)
+    run_dir = getattr(options, "run_dir", None)
+    return pages.PATH if run_dir is None else pages.page_path(run_dir)
 
 
 def directory(options: argparse.Namespace) -> str:
@@ -133,7 +143,7 @@ def directory(options: argparse.Namespace) -> str:
     from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
 
     try:
-        running = status.find()
+        running = status.find(status_page(options))
     except (OSError, status.StatusError):
         # The page says where a daemon that is not the default one keeps its pools.  If
         # it cannot be read, the usual places are all there is.

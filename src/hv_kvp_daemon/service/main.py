@@ -21,15 +21,14 @@ from hv_kvp_daemon.transport.selector import TransportSelector, is_loopback
 
 from . import log as logs
 from .dispatch import Dispatch
-from .instance import AlreadyRunningError, take
+from .instance import AlreadyRunningError, take_if_writable
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
 from .program import PROCESS_NAME, execute_by_process_name
 from .publish import Publisher
 from .server import Server
 from .signals import Signals
-from .status_page import PATH as STATUS_PATH
-from .status_page import StatusPage, loopback_path
+from .status_page import StatusPage, loopback_path, page_path
 from .trace import netlink
 
 TYPE_CHECKING = False
@@ -61,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     execute_by_process_name()
     # Detached, it runs in another directory.
     options.pool_dir = os.path.abspath(options.pool_dir)
+    options.run_dir = os.path.abspath(options.run_dir)
     return _detach(lambda ready: _serve(options, log, ready=ready), log)
 
 
@@ -72,9 +72,11 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     try:
         # Held until the process ends.  A simulated host's daemon stands in
         # nobody's way, and needs no root.
-        lock = None if is_loopback(options.transport) else take()
+        lock = None
+        if not is_loopback(options.transport):
+            lock = take_if_writable(options.run_dir, log.warning)
         page = StatusPage(
-            _status_path(options.transport),
+            _status_path(options),
             pool_dir=options.pool_dir,
             addresses=options.addresses,
             report=report,
@@ -140,10 +142,10 @@ def _log_target() -> Callable[[int, str], None]:
     return logs.to_journal
 
 
-def _status_path(transport: str) -> str:
-    if is_loopback(transport):
-        return loopback_path(transport.partition(":")[2])
-    return STATUS_PATH
+def _status_path(options: Options) -> str:
+    if is_loopback(options.transport):
+        return loopback_path(options.transport.partition(":")[2])
+    return page_path(options.run_dir)
 
 
 def _set_process_name() -> None:

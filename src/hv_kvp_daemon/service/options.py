@@ -7,6 +7,7 @@ table is also what the manual page and the completions are made of.
 
 from __future__ import annotations
 
+from .instance import RUN_DIRECTORY
 from .log import LEVELS
 
 TYPE_CHECKING = False
@@ -42,6 +43,7 @@ class Options:
         "no_daemon",
         "no_sync",
         "pool_dir",
+        "run_dir",
         "transport",
         "version",
     )
@@ -51,6 +53,7 @@ class Options:
         self.no_daemon = False
         self.transport = "auto"
         self.pool_dir = POOL_DIRECTORY
+        self.run_dir = RUN_DIRECTORY
         self.addresses = "rtnetlink"
         self.no_sync = False
         self.clear_stale = False
@@ -87,6 +90,11 @@ OPTIONS: Final = (
         "how to reach the driver: auto (the default), netlink, chardev;\n"
         "loopback:PATH serves a simulated host",
         "TRANSPORT",
+    ),
+    Option(
+        "--run-dir",
+        f"directory of lock and status page\n(default {RUN_DIRECTORY})",
+        "DIR",
     ),
     Option("--pool-dir", f"directory of the pool files (default {POOL_DIRECTORY})", "DIR"),
     Option(

@@ -39,12 +39,13 @@ class Diagnosis(NamedTuple):
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_pool_dir(parser)
+    arguments.add_run_dir(parser)
     arguments.add_json(parser)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     with terminal.Progress("asking systemd and the journal"):
-        found = list(diagnose(gather(arguments.directory(options))))
+        found = list(diagnose(gather(arguments.directory(options), arguments.status_page(options))))
     if options.json:
         jsontext.show(
             [

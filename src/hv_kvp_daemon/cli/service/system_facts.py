@@ -16,6 +16,7 @@ from hv_kvp_daemon.cli import arguments
 from hv_kvp_daemon.service.options import POOL_DIRECTORY, PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
+from hv_kvp_daemon.service.status_page import PATH
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import (
     device_holders,
@@ -107,8 +108,8 @@ class Facts:
     missing_bytecode: int = 0
 
 
-def gather(pool_dir: str) -> Facts:
-    """Return the facts about this machine."""
+def gather(pool_dir: str, status_page: str = PATH) -> Facts:
+    """Return the facts about this machine, and the daemon whose status page this is."""
     facts = Facts(root=os.geteuid() == 0, pool_dir=os.path.realpath(pool_dir))
     # Where the device exists, so do the bus, the offer and the driver.
     facts.device = os.path.exists(DEVICE)
@@ -119,7 +120,7 @@ def gather(pool_dir: str) -> Facts:
     facts.driver_fault = driver_fault()
     facts.connector = os.path.exists("/proc/net/connector")
     try:
-        facts.daemon = find()
+        facts.daemon = find(status_page)
     except OSError as error:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
     except StatusError as error:
