@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
 from hv_kvp_daemon.service.program import PROCESS_NAME
 from hv_kvp_daemon.transport.driver import DEVICE
@@ -24,7 +24,7 @@ UNIT = "hv-kvp-daemon.service"
 DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
-LINK = "/var/lib/hyperv"
+LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
 
@@ -67,7 +67,7 @@ def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
     assert program == f"/usr/bin/{PROCESS_NAME}"
     parsed = parse_options(options)
     assert parsed.no_daemon
-    assert parsed.pool_dir == POOL_DIRECTORY
+    assert parsed.pool_dir == ""  # chosen at each start
     assert parsed.transport == "auto"
 
 
@@ -81,9 +81,9 @@ def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:
 
 
 def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
-    # The unit fails if a directory in ReadWritePaths= does not exist.
-    assert unit["Service"]["ReadWritePaths"] == [POOL_DIRECTORY]
-    assert unit["Unit"]["RequiresMountsFor"] == [POOL_DIRECTORY]
+    # The unit fails if a directory in ReadWritePaths= does not exist, but for the "-".
+    assert unit["Service"]["ReadWritePaths"] == [f"{POOL_DIRECTORY} -{OTHER_DIRECTORY}"]
+    assert unit["Unit"]["RequiresMountsFor"] == [f"{POOL_DIRECTORY} {OTHER_DIRECTORY}"]
     assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
     made, link = (line.split() for line in lines(TMPFILES))
     assert made == ["d", POOL_DIRECTORY, "0755", "root", "root", "-"]

@@ -22,7 +22,9 @@ NO_PAGE = "no status page, so hv-kvp status will not find this daemon: "
 
 
 @contextmanager
-def started(directory: Path, *options: str, prelude: str = "") -> Iterator[subprocess.Popen[str]]:
+def started(
+    directory: Path, *options: str, prelude: str = ""
+) -> Iterator[subprocess.Popen[str]]:
     """A daemon that has found no driver; with a prelude in a mount namespace of its own."""
     command = [DAEMON, "-n", "--transport=chardev", f"--pool-dir={directory}/pools", *options]
     if prelude:
@@ -34,7 +36,8 @@ def started(directory: Path, *options: str, prelude: str = "") -> Iterator[subpr
     with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr, text=True) as daemon:
         try:
             wait_for(
-                "the daemon", lambda: "waiting for" in log.read_text() or daemon.poll() is not None
+                "the daemon",
+                lambda: "waiting for" in log.read_text() or daemon.poll() is not None,
             )
             yield daemon
         finally:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from .command import CommandError
@@ -15,9 +15,6 @@ from .command import CommandError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
-
-#: Where cloud-init, azure-init and the C daemon look for the pools.
-OTHER_DIRECTORY: Final = "/var/lib/hyperv"
 
 #: The pools whose records are in files; those of the auto pool are made for each request.
 FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
@@ -146,14 +143,11 @@ def directory(options: argparse.Namespace) -> str:
         running = status.find(status_page(options))
     except (OSError, status.StatusError):
         # The page says where a daemon that is not the default one keeps its pools.  If
-        # it cannot be read, the usual places are all there is.
+        # it cannot be read, the directory is the one that a daemon would choose.
         running = None
     if running is not None and running.pool_dir:
         return running.pool_dir
-    for path in (POOL_DIRECTORY, OTHER_DIRECTORY):
-        if os.path.isdir(path):
-            return path
-    return POOL_DIRECTORY
+    return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
 
 
 def existing_directory(options: argparse.Namespace) -> str:

@@ -10,7 +10,6 @@ those become the same bytes again, so whatever was read can be written back.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
 from enum import IntEnum
@@ -33,6 +32,7 @@ from hv_kvp_daemon.wire.uapi import (
 from .directory import parse_pool, pool_path
 from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
 from .locking import LOCK_WAIT
+from .place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from .pool import PoolFile
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ HOST_SAFE_KEY: Final = HOST_MAX_KEY
 HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
 
 #: Where pools are looked for: the daemon's default, then cloud-init's and the C daemon's.
-DIRECTORIES: Final = ("/var/opt/hyperv", "/var/lib/hyperv")
+DIRECTORIES: Final = (POOL_DIRECTORY, OTHER_DIRECTORY)
 
 
 class PoolId(IntEnum):
@@ -235,7 +235,7 @@ class Pool(MutableMapping[str, str]):
 
 
 def _default_directory() -> str:
-    return next(filter(os.path.isdir, DIRECTORIES), DIRECTORIES[0])
+    return choose(*DIRECTORIES).path
 
 
 def _warn(text: str) -> None:

@@ -16,6 +16,7 @@ from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, choose
 from hv_kvp_daemon.transport.errors import TransportError
 from hv_kvp_daemon.transport.selector import TransportSelector, is_loopback
 
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(options, log, ready=lambda: None)
     execute_by_process_name()
     # Detached, it runs in another directory.
-    options.pool_dir = os.path.abspath(options.pool_dir)
+    if options.pool_dir:
+        options.pool_dir = os.path.abspath(options.pool_dir)
     options.run_dir = os.path.abspath(options.run_dir)
     return _detach(lambda ready: _serve(options, log, ready=ready), log)
 
@@ -70,6 +72,8 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     report = logs.Reporter(log)
     page = None
     try:
+        if not options.pool_dir:
+            options.pool_dir = _choose_pool_dir(log)
         # Held until the process ends.  A simulated host's daemon stands in
         # nobody's way, and needs no root.
         lock = None
@@ -131,6 +135,18 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     if lock is not None:
         os.close(lock)
     return 0
+
+
+def _choose_pool_dir(log: logs.Log) -> str:
+    place = choose()
+    if place.is_split:
+        log.warning(
+            f"{place.path} is served, though cloud-init and others use {OTHER_DIRECTORY}:"
+            f" {place.reason}; see hv-kvp doctor"
+        )
+    elif place.reason:
+        log.notice(f"{place.path} is served: {place.reason}")
+    return place.path
 
 
 def _log_target() -> Callable[[int, str], None]:

@@ -7,6 +7,8 @@ table is also what the manual page and the completions are made of.
 
 from __future__ import annotations
 
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+
 from .instance import RUN_DIRECTORY
 from .log import LEVELS
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 PROGRAM: Final = "hv-kvp-daemon"
-
-POOL_DIRECTORY: Final = "/var/opt/hyperv"
 
 DESCRIPTION: Final = "Serve the key/value pairs that a Hyper-V host exchanges with this guest."
 EPILOG: Final = "Without an option it detaches, logs to syslog, and returns when it serves."
@@ -52,7 +52,8 @@ class Options:
         self.foreground = False
         self.no_daemon = False
         self.transport = "auto"
-        self.pool_dir = POOL_DIRECTORY
+        #: Empty: `pools.place` chooses.
+        self.pool_dir = ""
         self.run_dir = RUN_DIRECTORY
         self.addresses = "rtnetlink"
         self.no_sync = False
@@ -96,7 +97,12 @@ OPTIONS: Final = (
         f"directory of lock and status page\n(default {RUN_DIRECTORY})",
         "DIR",
     ),
-    Option("--pool-dir", f"directory of the pool files (default {POOL_DIRECTORY})", "DIR"),
+    Option(
+        "--pool-dir",
+        f"directory of the pool files (default {POOL_DIRECTORY},\n"
+        f"or {OTHER_DIRECTORY} where other programs use that)",
+        "DIR",
+    ),
     Option(
         "--addresses",
         "where the guest's addresses come from: rtnetlink (the default)\nor getifaddrs",

@@ -84,8 +84,16 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ),
         (
             {"others_dir": "/var/lib/hyperv"},
-            "cloud-init and others use /var/lib/hyperv",
-            "hv-kvp install-service --pool-dir /var/lib/hyperv",
+            "cloud-init and others use /var/lib/hyperv: the host",
+            "mv /var/lib/hyperv /var/lib/hyperv.old && ln -s ../opt/hyperv /var/lib/hyperv",
+        ),
+        (
+            {"others_dir": "/var/lib/hyperv", "others_have_records": True},
+            "which has records, too",
+            (
+                "hv-kvp export guest --pool-dir /var/lib/hyperv | hv-kvp import --merge --yes"
+                " --pool-dir /var/opt/hyperv && mv /var/lib/hyperv"
+            ),
         ),
         (
             {"denials": ['avc:  denied  { create } for pid=7 comm="hv_kvp_daemon"']},

@@ -41,7 +41,7 @@ def test_the_unit_names_this_installation(tmp_path: Path) -> None:
     status, out, err = install(tmp_path)
     assert (status, out) == (0, "")
     assert f"ExecStart={DAEMON} -n" in settings(tmp_path)
-    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
+    assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in settings(tmp_path)
     assert os.readlink(tmp_path / ALIAS) == f"/{UNIT}"
     assert "any local user can" in err
     assert "--transport chardev" in err
@@ -62,9 +62,24 @@ def test_uninstall_takes_away_all_that_was_written_and_nothing_else(tmp_path: Pa
     assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 1
 
 
-def test_an_existing_var_lib_hyperv_stays_the_place_of_the_pools(tmp_path: Path) -> None:
-    (tmp_path / "var/lib/hyperv").mkdir(parents=True)
+@pytest.mark.parametrize("there", ["nothing", "a directory", "a link"])
+def test_the_place_of_the_pools_is_left_to_each_start(tmp_path: Path, there: str) -> None:
+    """U1: what is there at installation may not be there, or be another, at a start."""
+    (tmp_path / "var/lib").mkdir(parents=True)
+    if there == "a directory":
+        (tmp_path / "var/lib/hyperv").mkdir()
+    if there == "a link":
+        (tmp_path / "var/opt/hyperv").mkdir(parents=True)
+        (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
     install(tmp_path)
+    lines = settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n" in lines
+    assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in lines
+    assert "RequiresMountsFor=/var/opt/hyperv /var/lib/hyperv" in lines
+
+
+def test_a_pool_directory_that_is_named_is_the_only_one(tmp_path: Path) -> None:
+    install(tmp_path, "--pool-dir", "/var/lib/hyperv")
     lines = settings(tmp_path)
     assert f"ExecStart={DAEMON} -n --pool-dir /var/lib/hyperv" in lines
     assert "ReadWritePaths=/var/lib/hyperv" in lines
@@ -72,14 +87,6 @@ def test_an_existing_var_lib_hyperv_stays_the_place_of_the_pools(tmp_path: Path)
     assert settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf") == [
         "d /var/lib/hyperv 0755 root root -"
     ]
-
-
-def test_a_link_to_the_usual_place_is_no_other_place(tmp_path: Path) -> None:
-    (tmp_path / "var/lib").mkdir(parents=True)
-    (tmp_path / "var/opt/hyperv").mkdir(parents=True)
-    (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
-    install(tmp_path)
-    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
 
 
 def test_a_pool_directory_with_blanks_and_percent_is_quoted(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
 from .system_facts import Facts, gather
-from .unit_files import UNIT
+from .unit_files import UNIT, other_directory_link
 
 #: The states of a diagnosis: as it must be, not so, or hidden from this user.
 GOOD: Final = "ok"
@@ -45,7 +46,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     with terminal.Progress("asking systemd and the journal"):
-        found = list(diagnose(gather(arguments.directory(options), arguments.status_page(options))))
+        found = list(
+            diagnose(gather(arguments.directory(options), arguments.status_page(options)))
+        )
     if options.json:
         jsontext.show(
             [
@@ -202,12 +205,32 @@ def _pools(facts: Facts) -> Iterator[Diagnosis]:
     if facts.others_dir is None or facts.others_dir == facts.pool_dir:
         yield Diagnosis(GOOD, f"the pools are in {facts.pool_dir}")
     else:
+        records = ", which has records, too" if facts.others_have_records else ""
         yield Diagnosis(
             BAD,
             f"the pools are in {facts.pool_dir}, but cloud-init and others use"
-            f" {arguments.OTHER_DIRECTORY}",
-            f"hv-kvp install-service --pool-dir {arguments.OTHER_DIRECTORY}",
+            f" {OTHER_DIRECTORY}{records}: the host and they see nothing of each other",
+            _unite(facts.pool_dir, records=facts.others_have_records),
         )
+
+
+def _unite(pool_dir: str, *, records: bool) -> str:
+    """Return the command that makes the others' directory a link to the served one.
+
+    It takes over the records of the guest's pool, which the others write.  Those of the
+    host's pools are of an earlier daemon.
+    """
+    served = shlex.quote(pool_dir)
+    take_over = (
+        f"hv-kvp export guest --pool-dir {OTHER_DIRECTORY}"
+        f" | hv-kvp import --merge --yes --pool-dir {served} && "
+        if records
+        else ""
+    )
+    return (
+        f"{take_over}mv {OTHER_DIRECTORY} {OTHER_DIRECTORY}.old"
+        f" && ln -s {shlex.quote(other_directory_link(pool_dir))} {OTHER_DIRECTORY}"
+    )
 
 
 def _denials(facts: Facts) -> Iterator[Diagnosis]:

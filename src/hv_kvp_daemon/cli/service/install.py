@@ -10,9 +10,9 @@ import argparse
 import os
 
 from hv_kvp_daemon.cli import terminal
-from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
-from hv_kvp_daemon.service.options import POOL_DIRECTORY, UsageError
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import unit_files
@@ -37,7 +37,8 @@ def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pool-dir",
         metavar="DIR",
-        help=f"the pools (default: {OTHER_DIRECTORY} if it exists, else {POOL_DIRECTORY})",
+        help=f"the pools (default: {POOL_DIRECTORY} or {OTHER_DIRECTORY}, as each start finds"
+        " them)",
     )
     parser.add_argument(
         "--transport",
@@ -51,8 +52,8 @@ def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
 def _install(options: argparse.Namespace) -> int:
     """Write the files, mask the distribution's units, and start the service."""
     root = InstallRoot(options)
-    pool_dir = options.pool_dir or _default_pool_dir(root)
-    if not os.path.isabs(pool_dir):
+    pool_dir = options.pool_dir or ""
+    if pool_dir and not os.path.isabs(pool_dir):
         raise UsageError(f"--pool-dir {pool_dir}: a service needs an absolute path")
     daemon = unit_files.daemon_path(root.path)
     masked = _other_units(root)
@@ -71,10 +72,11 @@ def _install(options: argparse.Namespace) -> int:
     for name in masked:
         root.run("systemctl", "stop", name)
         root.link(_mask_path(name), "/dev/null")
-    if root.target(OTHER_DIRECTORY) == pool_dir:
+    usual = pool_dir or POOL_DIRECTORY
+    if root.target(OTHER_DIRECTORY) == usual:
         # An absolute link, which earlier versions made: from outside, the path of an
         # image would lead to this machine's pools.
-        root.link(OTHER_DIRECTORY, unit_files.other_directory_link(pool_dir))
+        root.link(OTHER_DIRECTORY, unit_files.other_directory_link(usual))
     root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
     root.run("udevadm", "control", "--reload")
     root.run("systemctl", "daemon-reload")
@@ -112,14 +114,6 @@ def _uninstall(options: argparse.Namespace) -> int:
         if path not in ours:
             terminal.say(f"{path} stays: hv-kvp did not write it")
     return EXIT_DONE
-
-
-def _default_pool_dir(root: InstallRoot) -> str:
-    """Return OTHER_DIRECTORY where it is a directory: other programs read the pools there."""
-    other = root.outside(OTHER_DIRECTORY)
-    if os.path.isdir(other) and not os.path.islink(other):
-        return OTHER_DIRECTORY
-    return POOL_DIRECTORY
 
 
 def _other_units(root: InstallRoot) -> list[str]:

@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Final
 
-from hv_kvp_daemon.cli import arguments
-from hv_kvp_daemon.service.options import POOL_DIRECTORY, PROGRAM
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, has_records
+from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.service.status_page import PATH
@@ -104,6 +104,7 @@ class Facts:
     pool_dir: str = POOL_DIRECTORY
     #: Where OTHER_DIRECTORY leads; None where it does not exist.
     others_dir: str | None = POOL_DIRECTORY
+    others_have_records: bool = False
     denials: list[str] = field(default_factory=list)
     missing_bytecode: int = 0
 
@@ -132,8 +133,9 @@ def gather(pool_dir: str, status_page: str = PATH) -> Facts:
     if facts.systemd:
         facts.units = units()
         facts.denials = _output(*_JOURNAL, "--grep", _DENIAL).splitlines()
-    other = arguments.OTHER_DIRECTORY
+    other = OTHER_DIRECTORY
     facts.others_dir = os.path.realpath(other) if os.path.isdir(other) else None
+    facts.others_have_records = has_records(other)
     facts.missing_bytecode = bytecode.missing()
     return facts
 

@@ -13,9 +13,8 @@ import sysconfig
 from typing import Final, NamedTuple
 
 import hv_kvp_daemon
-from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
 from hv_kvp_daemon.cli.command import CommandError
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
 from hv_kvp_daemon.service.program import PROCESS_NAME
 
 UNIT: Final = "hv-kvp-daemon.service"
@@ -70,17 +69,18 @@ class File(NamedTuple):
 def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
     """Return the files for an installation.
 
+    An empty ``pool_dir`` leaves the choice to each start (`pools.place`).
     ``daemon`` is the absolute path of ``hv_kvp_daemon``; ``transport`` is auto,
     netlink or chardev; ``masked`` are units that are masked together with it.
 
     :raises CommandError: a template is not part of this installation.
     """
-    options = "" if pool_dir == POOL_DIRECTORY else f" --pool-dir {_quoted(pool_dir)}"
+    options = f" --pool-dir {_quoted(pool_dir)}" if pool_dir else ""
     netlink = " --transport netlink" if transport == "netlink" else ""
     command = _quoted(daemon)
     unit = _template("systemd/hv-kvp-daemon.service")
     unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command} -n{netlink}{options}")
-    for key in ("RequiresMountsFor", "ReadWritePaths"):
+    for key in ("RequiresMountsFor", "ReadWritePaths") if pool_dir else ():
         unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
     if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
         unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
@@ -138,7 +138,7 @@ def daemon_path(root: str) -> str:
 
 def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
-    if pool_dir == POOL_DIRECTORY:
+    if not pool_dir:
         return text
     text = _replaced(text, "d .*", f"d {_quoted(pool_dir)} 0755 root root -")
     # The link at the usual place leads to the directory that was chosen.
