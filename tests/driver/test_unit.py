@@ -25,7 +25,7 @@ def root(tmp_path: Path, lab: None) -> Path:
     shutil.copy(SOURCES / UNIT, units)
     programs = tmp_path / "usr/bin"
     programs.mkdir(parents=True)
-    for name in ("hv_kvp_daemon", "kill"):
+    for name in ("hv_kvp_daemon", "kill", "systemd-tmpfiles"):
         shutil.copy("/bin/true", programs / name)
     return tmp_path
 

@@ -25,6 +25,7 @@ from .dispatch import Dispatch
 from .instance import AlreadyRunningError, take_if_writable
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
+from .pool_watch import PoolWatch
 from .program import PROCESS_NAME, execute_by_process_name
 from .publish import Publisher
 from .server import Server
@@ -112,7 +113,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             else None,
         )
         publisher = Publisher(selector, Notifier(), page, options.pool_dir, report)
-        dispatch = Dispatch(pools, auto_pool, publisher.report, signals.wait)
+        watch = PoolWatch(options.pool_dir, publisher.report, signals)
+        # A daemon that detached has no service manager that would start it again.
+        report_failure = watch.report if options.no_daemon else publisher.report
+        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait)
         trace = options.foreground or log.level == logs.DEBUG
         server = Server(
             pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace
@@ -122,6 +126,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         server.close()
         pools.close()
         signals.close()
+        if watch.is_replaced:
+            log.error(f"pool directory ({options.pool_dir}): {watch.REASON}")
+            return EXIT_FAILURE
+        log.info("stopped by signal")
     except (AlreadyRunningError, PoolError, TransportError) as error:
         log.error(str(error))
         return EXIT_FAILURE

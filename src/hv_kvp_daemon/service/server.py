@@ -113,7 +113,6 @@ class Server:
         ready()
         self._serve()
         self._publisher.stopping()
-        self._log.info("stopped by signal")
 
     def close(self) -> None:
         """Close the transport and the guest's sources; the pools are the caller's."""

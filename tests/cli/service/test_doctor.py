@@ -83,6 +83,11 @@ def test_a_healthy_guest_has_no_problem() -> None:
             f"systemctl restart {UNIT}",
         ),
         (
+            {"pool_dir_replaced": True},
+            "/var/opt/hyperv was replaced while the daemon ran",
+            f"systemctl restart {UNIT}",
+        ),
+        (
             {"others_dir": "/var/lib/hyperv"},
             "cloud-init and others use /var/lib/hyperv: the host",
             "mv /var/lib/hyperv /var/lib/hyperv.old && ln -s ../opt/hyperv /var/lib/hyperv",

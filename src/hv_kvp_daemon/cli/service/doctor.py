@@ -202,6 +202,12 @@ def _daemon(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _pools(facts: Facts) -> Iterator[Diagnosis]:
+    if facts.pool_dir_replaced and facts.daemon:
+        yield Diagnosis(
+            BAD,
+            f"{facts.pool_dir} was replaced while the daemon ran, which cannot write it now",
+            f"systemctl restart {UNIT}" if facts.systemd else f"kill {facts.daemon.pid}",
+        )
     if facts.others_dir is None or facts.others_dir == facts.pool_dir:
         yield Diagnosis(GOOD, f"the pools are in {facts.pool_dir}")
     else:

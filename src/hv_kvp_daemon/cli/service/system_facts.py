@@ -12,7 +12,12 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Final
 
-from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, has_records
+from hv_kvp_daemon.pools.place import (
+    OTHER_DIRECTORY,
+    POOL_DIRECTORY,
+    has_records,
+    is_read_only,
+)
 from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
@@ -105,6 +110,8 @@ class Facts:
     #: Where OTHER_DIRECTORY leads; None where it does not exist.
     others_dir: str | None = POOL_DIRECTORY
     others_have_records: bool = False
+    #: Whether the daemon sees another directory there than this process, or a read-only one.
+    pool_dir_replaced: bool = False
     denials: list[str] = field(default_factory=list)
     missing_bytecode: int = 0
 
@@ -126,6 +133,8 @@ def gather(pool_dir: str, status_page: str = PATH) -> Facts:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
     except StatusError as error:
         facts.daemon_unknown = str(error)
+    if facts.daemon:
+        facts.pool_dir_replaced = pool_dir_replaced(facts.daemon.pid, facts.daemon.pool_dir)
     ours = facts.daemon.pid if facts.daemon else 0
     facts.other_namespace = _other_namespace(ours)
     facts.rivals = _rivals(ours)
@@ -174,6 +183,20 @@ def driver_fault(path: str = "/dev/kmsg") -> str:
                     return line.partition(";")[2] or line
     finally:
         os.close(fd)
+
+
+def pool_dir_replaced(pid: int, pool_dir: str) -> bool:
+    """Whether a daemon cannot reach its pool directory any more.
+
+    In its mount namespace another directory is at the path, or what is there is read-only
+    and is not so here.  False as well if this user may not look.
+    """
+    seen = f"/proc/{pid}/root{os.path.realpath(pool_dir)}"
+    try:
+        same = os.path.samestat(os.stat(seen), os.stat(pool_dir))
+    except OSError:
+        return False
+    return not same or (is_read_only(seen) and not is_read_only(pool_dir))
 
 
 def _offered() -> bool:
