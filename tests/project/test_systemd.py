@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hv_kvp_daemon.cli.service.unit_files import ALIASES
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
@@ -58,7 +59,7 @@ def test_these_are_the_files() -> None:
 
 
 def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
-    assert list(unit) == ["Unit", "Service", "Install"]
+    assert list(unit) == ["Unit", "Service"]
     assert list(parse(DROP_IN)) == ["Service"]
 
 
@@ -67,6 +68,7 @@ def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
     assert program == f"/usr/bin/{PROCESS_NAME}"
     parsed = parse_options(options)
     assert parsed.no_daemon
+    assert parsed.clear_stale
     assert parsed.pool_dir == ""  # chosen at each start
     assert parsed.transport == "auto"
 
@@ -113,7 +115,6 @@ def test_udev_alone_starts_the_unit(unit: Sections) -> None:
     # "=", since the distributions' rules, which are read before, start their own daemon.
     assert parts["ENV{SYSTEMD_WANTS}="] == UNIT
     assert RULES > "70-hypervkvp.rules"
-    assert unit["Install"] == {"Alias": ["hv_kvp_daemon.service"]}
 
 
 def test_early_services_find_the_pools(unit: Sections) -> None:
@@ -125,9 +126,9 @@ def test_early_services_find_the_pools(unit: Sections) -> None:
     # DefaultDependencies=no removes this as well: the unit stops at shutdown.
     assert "shutdown.target" in before
     conflicts = unit["Unit"]["Conflicts"][0].split()
-    assert {"shutdown.target", "hypervkvpd.service"} <= {*conflicts}
+    assert conflicts == ["shutdown.target", "hyperv-daemons.hv-kvp-daemon.service"]
     # These are its own names, which the distributions' units have, too.
-    assert not {UNIT, *unit["Install"]["Alias"]} & {*conflicts}
+    assert not {UNIT, *ALIASES} & {*conflicts}
 
 
 def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:

@@ -47,13 +47,13 @@ def test_a_healthy_guest_has_no_problem() -> None:
         (
             {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", "hypervkvpd.service")]},
             "hv_kvp_daemon (pid 9) holds /dev/x",
-            "systemctl mask --now hypervkvpd.service",
+            "hv-kvp install-service",
         ),
         ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9)", "kill 9"),
         (
             {"units": {UNIT: OURS, THEIRS.name: THEIRS}},
             "hypervkvpd.service starts another daemon: /usr/sbin/hypervkvpd",
-            "systemctl mask --now hypervkvpd.service",
+            "hv-kvp install-service",
         ),
         (
             {"units": {UNIT: replace(OURS, command="/usr/sbin/hv_kvp_daemon")}},

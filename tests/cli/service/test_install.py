@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNIT = "etc/systemd/system/hv-kvp-daemon.service"
-ALIAS = "etc/systemd/system/hv_kvp_daemon.service"
+SYSTEM = "usr/local/lib/systemd/system"
+ALIAS = f"{SYSTEM}/hv_kvp_daemon.service"
 DROP_IN = f"{UNIT}.d/chardev.conf"
 DAEMON = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
 
@@ -40,7 +41,7 @@ def tree(root: Path) -> set[str]:
 def test_the_unit_names_this_installation(tmp_path: Path) -> None:
     status, out, err = install(tmp_path)
     assert (status, out) == (0, "")
-    assert f"ExecStart={DAEMON} -n" in settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --clear-stale" in settings(tmp_path)
     assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in settings(tmp_path)
     assert os.readlink(tmp_path / ALIAS) == f"/{UNIT}"
     assert "any local user can" in err
@@ -73,7 +74,7 @@ def test_the_place_of_the_pools_is_left_to_each_start(tmp_path: Path, there: str
         (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
     install(tmp_path)
     lines = settings(tmp_path)
-    assert f"ExecStart={DAEMON} -n" in lines
+    assert f"ExecStart={DAEMON} -n --clear-stale" in lines
     assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in lines
     assert "RequiresMountsFor=/var/opt/hyperv /var/lib/hyperv" in lines
 
@@ -81,7 +82,7 @@ def test_the_place_of_the_pools_is_left_to_each_start(tmp_path: Path, there: str
 def test_a_pool_directory_that_is_named_is_the_only_one(tmp_path: Path) -> None:
     install(tmp_path, "--pool-dir", "/var/lib/hyperv")
     lines = settings(tmp_path)
-    assert f"ExecStart={DAEMON} -n --pool-dir /var/lib/hyperv" in lines
+    assert f"ExecStart={DAEMON} -n --clear-stale --pool-dir /var/lib/hyperv" in lines
     assert "ReadWritePaths=/var/lib/hyperv" in lines
     assert "RequiresMountsFor=/var/lib/hyperv" in lines
     assert settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf") == [
@@ -91,7 +92,7 @@ def test_a_pool_directory_that_is_named_is_the_only_one(tmp_path: Path) -> None:
 
 def test_a_pool_directory_with_blanks_and_percent_is_quoted(tmp_path: Path) -> None:
     install(tmp_path, "--pool-dir", "/srv/a b%c")
-    assert f'ExecStart={DAEMON} -n --pool-dir "/srv/a b%%c"' in settings(tmp_path)
+    assert f'ExecStart={DAEMON} -n --clear-stale --pool-dir "/srv/a b%%c"' in settings(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["relative", '/a"b', "/a\nb"])
@@ -104,27 +105,84 @@ def test_the_char_device_is_a_drop_in_that_another_choice_removes(tmp_path: Path
     status, _, err = install(tmp_path, "--transport", "chardev")
     assert (status, err) == (0, "")
     lines = settings(tmp_path, DROP_IN)
-    assert f"ExecStart={DAEMON} -n --transport chardev" in lines
+    assert f"ExecStart={DAEMON} -n --clear-stale --transport chardev" in lines
     assert "CapabilityBoundingSet=" in lines
     install(tmp_path, "--transport", "netlink")
     assert not (tmp_path / DROP_IN).exists()
-    assert f"ExecStart={DAEMON} -n --transport netlink" in settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --clear-stale --transport netlink" in settings(tmp_path)
 
 
-def test_a_distributions_unit_is_masked_after_asking(tmp_path: Path) -> None:
-    theirs = tmp_path / "usr/lib/systemd/system/hypervkvpd.service"
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hypervkvpd.service",  # Fedora, RHEL
+        "hv_kvp_daemon.service",  # SUSE
+        "hyperv-daemons.hv-kvp-daemon.service",  # Debian
+    ],
+)
+def test_a_distributions_unit_is_replaced_by_an_alias_after_asking(
+    tmp_path: Path, name: str
+) -> None:
+    """U6: it was masked, and `systemctl enable --now hypervkvpd` of a kickstart failed."""
+    theirs = tmp_path / "usr/lib/systemd/system" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
     before = tree(tmp_path)
     status, _, err = install(tmp_path)
     assert status == 2
-    assert "Stop and mask hypervkvpd.service?" in err
+    assert f"Stop and replace {name}?" in err
     assert tree(tmp_path) == before
-    assert install(tmp_path, "--yes")[0] == 0
-    mask = tmp_path / "etc/systemd/system/hypervkvpd.service"
-    assert os.readlink(mask) == "/dev/null"
-    assert install(tmp_path, "--yes")[0] == 0
+    for _ in range(2):
+        assert install(tmp_path, "--yes")[0] == 0
+        assert os.readlink(tmp_path / SYSTEM / name) == f"/{UNIT}"
+        assert not os.path.lexists(tmp_path / "etc/systemd/system" / name)
     assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 0
+    assert tree(tmp_path) == before
+
+
+def test_the_names_that_others_use_are_aliases_on_any_machine(tmp_path: Path) -> None:
+    assert install(tmp_path)[0] == 0
+    for name in ("hv_kvp_daemon.service", "hypervkvpd.service"):
+        assert os.readlink(tmp_path / SYSTEM / name) == f"/{UNIT}"
+    assert sorted(os.listdir(tmp_path / SYSTEM)) == [
+        "hv_kvp_daemon.service",
+        "hypervkvpd.service",
+    ]
+
+
+def test_masks_and_aliases_of_an_earlier_installation_go(tmp_path: Path) -> None:
+    system = tmp_path / "etc/systemd/system"
+    system.mkdir(parents=True)
+    (system / "hypervkvpd.service").symlink_to("/dev/null")
+    (system / "hv_kvp_daemon.service").symlink_to(f"/{UNIT}")
+    assert install(tmp_path)[0] == 0
+    assert os.listdir(system) == ["hv-kvp-daemon.service"]
+
+
+@pytest.mark.parametrize("folder", ["run/systemd/system", SYSTEM])
+def test_a_unit_that_overrides_the_alias_is_overridden_in_etc(
+    tmp_path: Path, folder: str
+) -> None:
+    theirs = tmp_path / folder / "hypervkvpd.service"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
+    before = tree(tmp_path)
+    assert install(tmp_path, "--yes")[0] == 0
+    assert os.readlink(tmp_path / "etc/systemd/system/hypervkvpd.service") == f"/{UNIT}"
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 0
+    assert tree(tmp_path) == before
+
+
+def test_an_administrators_unit_of_an_aliass_name_is_named_before_anything_is_done(
+    tmp_path: Path,
+) -> None:
+    theirs = tmp_path / "etc/systemd/system/hypervkvpd.service"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\n")
+    before = tree(tmp_path)
+    status, _, err = install(tmp_path, "--yes")
+    assert status == 3
+    assert "hypervkvpd.service is another unit; move it away" in err
     assert tree(tmp_path) == before
 
 
@@ -145,7 +203,7 @@ def test_dry_run_shows_the_files_and_writes_none(tmp_path: Path) -> None:
     status, out, _ = install(tmp_path, "--dry-run")
     assert status == 0
     assert f"write {tmp_path}/{UNIT}\n" in out
-    assert f"    ExecStart={DAEMON} -n\n" in out
+    assert f"    ExecStart={DAEMON} -n --clear-stale\n" in out
     assert tree(tmp_path) == set()
 
 
@@ -199,7 +257,7 @@ def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path: Path) -> None
     status, _, _ = install(image)
     assert status == 0
     assert outside.read_text() == "theirs"
-    assert f"ExecStart={DAEMON} -n" in settings(image)
+    assert f"ExecStart={DAEMON} -n --clear-stale" in settings(image)
 
 
 def tmpfiles(root: Path) -> list[list[str]]:

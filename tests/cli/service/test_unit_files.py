@@ -15,7 +15,9 @@ DAEMON = "/usr/bin/hv_kvp_daemon"
 
 
 def text(path: str, pool_dir: str = "/var/opt/hyperv", transport: str = "auto") -> str:
-    made = {file.path: file.text for file in files(DAEMON, pool_dir, transport, ["x.service"])}
+    made = {
+        file.path: file.text for file in files(DAEMON, pool_dir, transport, unit_files.ALIASES)
+    }
     return made[path]
 
 
@@ -32,14 +34,16 @@ def test_a_file_of_somebody_else_is_not_ours() -> None:
     assert not unit_files.is_ours("")
 
 
-def test_the_unit_remembers_what_was_masked() -> None:
-    assert unit_files.masked_by(text(UNIT_PATH)) == ["x.service"]
-    assert unit_files.masked_by("# mine\n") == []
+def test_the_unit_conflicts_with_units_that_are_no_alias_of_it() -> None:
+    lines = text(UNIT_PATH).splitlines()
+    assert "Conflicts=shutdown.target hyperv-daemons.hv-kvp-daemon.service" in lines
+    all_of_them = files(DAEMON, "", "auto", unit_files.OTHER_UNITS)[0].text
+    assert "Conflicts=shutdown.target" in all_of_them.splitlines()
 
 
 def test_a_path_is_quoted_for_systemd() -> None:
     unit = text(UNIT_PATH, "/srv/a b%c", "netlink")
-    words = f'ExecStart={DAEMON} -n --transport netlink --pool-dir "/srv/a b%%c"'
+    words = f'ExecStart={DAEMON} -n --clear-stale --transport netlink --pool-dir "/srv/a b%%c"'
     assert words in unit.splitlines()
     with pytest.raises(CommandError, match="a unit cannot hold this path"):
         text(UNIT_PATH, "/a\nb")

@@ -20,7 +20,7 @@ from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
 from .system_facts import Facts, gather
-from .unit_files import UNIT, other_directory_link
+from .unit_files import OTHER_UNITS, UNIT, other_directory_link
 
 #: The states of a diagnosis: as it must be, not so, or hidden from this user.
 GOOD: Final = "ok"
@@ -144,7 +144,7 @@ def _rivals(facts: Facts) -> Iterator[Diagnosis]:
             BAD,
             f"{rival.name} (pid {rival.pid}) {rival.way}; two daemons answer each other's"
             " requests",
-            f"systemctl mask --now {rival.unit}" if rival.unit else f"kill {rival.pid}",
+            _replace(rival.unit) if rival.unit else f"kill {rival.pid}",
         )
     if not facts.rivals and facts.root:
         yield Diagnosis(
@@ -152,6 +152,17 @@ def _rivals(facts: Facts) -> Iterator[Diagnosis]:
         )
     elif not facts.root:
         yield Diagnosis(UNKNOWN, "only root can see what else talks to the driver")
+
+
+def _replace(unit: str) -> str:
+    """Return the command that keeps another daemon's unit from starting it.
+
+    Not a mask for a name that others call this service by: ``systemctl enable`` of a masked
+    unit fails.
+    """
+    if unit in {UNIT, *OTHER_UNITS}:
+        return "hv-kvp install-service"
+    return f"systemctl mask --now {unit}"
 
 
 def _units(facts: Facts) -> Iterator[Diagnosis]:
@@ -163,9 +174,7 @@ def _units(facts: Facts) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 BAD,
                 f"{unit.name} starts another daemon: {unit.command or 'unknown'}",
-                "hv-kvp install-service"
-                if unit.name == UNIT
-                else f"systemctl mask --now {unit.name}",
+                _replace(unit.name),
             )
     ours = facts.units.get(UNIT)
     if ours is None:

@@ -132,9 +132,9 @@ class InstallRoot:
         os.symlink(target, new)
         os.replace(new, here)
 
-    def unlink(self, path: str, target: str) -> None:
-        """Remove a symbolic link that leads to ``target``."""
-        if self.target(path) == target and self._begins(f"remove {self.outside(path)}"):
+    def unlink(self, path: str, *targets: str) -> None:
+        """Remove a symbolic link that leads to one of ``targets``."""
+        if self.target(path) in targets and self._begins(f"remove {self.outside(path)}"):
             os.unlink(self.outside(path))
 
     def run(self, *argv: str) -> None:

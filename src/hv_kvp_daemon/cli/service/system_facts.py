@@ -32,7 +32,7 @@ from hv_kvp_daemon.transport.holders import (
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
-from .unit_files import ALIAS, OTHER_UNITS, UNIT
+from .unit_files import OTHER_UNITS, UNIT
 
 _VENDOR: Final = "/sys/class/dmi/id/sys_vendor"
 
@@ -242,7 +242,7 @@ def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
     states = ("LoadState", "ActiveState", "UnitFileState")
     properties = f"--property=Id,ExecStart,{','.join(states)}"
-    text = _output("systemctl", "show", properties, UNIT, ALIAS, *OTHER_UNITS)
+    text = _output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import hv_kvp_daemon
@@ -18,11 +19,13 @@ from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
 from hv_kvp_daemon.service.program import PROCESS_NAME
 
 UNIT: Final = "hv-kvp-daemon.service"
-ALIAS: Final = "hv_kvp_daemon.service"
+
+#: Other names of the unit: what cloud-init orders itself after, and what kickstarts, LISA
+#: and administrators call the service.
+ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
-ALIAS_PATH: Final = f"{_SYSTEM}/{ALIAS}"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
@@ -42,10 +45,13 @@ PATHS: Final = (
     *_MANUALS.values(),
 )
 
-#: Units of the distributions' daemons that must be masked.  Those called UNIT or ALIAS are
-#: overridden by our files in /etc.
-OTHER_UNITS: Final = ("hypervkvpd.service", "hyperv-daemons.hv-kvp-daemon.service")
-UNIT_DIRECTORIES: Final = (
+#: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
+#: then whoever starts or enables it by its name gets this service.  (UNIT is overridden.)
+OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
+
+#: Where systemd looks for units, in the order in which they override each other.
+_UNIT_DIRECTORIES: Final = (
+    _SYSTEM,
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -53,7 +59,6 @@ UNIT_DIRECTORIES: Final = (
 )
 
 _MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
-_MASKED: Final = "Masked by it:"
 
 # Directories that ProtectHome=yes hides.
 _HOMES: Final = ("/home/", "/root/", "/run/user/")
@@ -66,12 +71,26 @@ class File(NamedTuple):
     text: str
 
 
-def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
+def unit_paths(name: str) -> tuple[str, ...]:
+    """Return where a unit of this name can be."""
+    return tuple(f"{folder}/{name}" for folder in _UNIT_DIRECTORIES)
+
+
+def alias_paths(name: str) -> tuple[str, str]:
+    """Return where an alias goes, and where instead if another file is in its way.
+
+    ``systemctl enable`` follows an alias in a vendor's directory, and refuses one in /etc
+    ("alias name or linked unit file").  /usr/local overrides the distribution's units.
+    """
+    return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
+
+
+def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) -> list[File]:
     """Return the files for an installation.
 
     An empty ``pool_dir`` leaves the choice to each start (`pools.place`).
     ``daemon`` is the absolute path of ``hv_kvp_daemon``; ``transport`` is auto,
-    netlink or chardev; ``masked`` are units that are masked together with it.
+    netlink or chardev; ``aliases`` are the other names that the unit gets.
 
     :raises CommandError: a template is not part of this installation.
     """
@@ -79,21 +98,28 @@ def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list
     netlink = " --transport netlink" if transport == "netlink" else ""
     command = _quoted(daemon)
     unit = _template("systemd/hv-kvp-daemon.service")
-    unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command} -n{netlink}{options}")
+    unit = _replaced(
+        unit, "ExecStart=.*", f"ExecStart={command} -n --clear-stale{netlink}{options}"
+    )
     for key in ("RequiresMountsFor", "ReadWritePaths") if pool_dir else ():
         unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
     if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
         unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
-    mark = f"# {_MARK}\n" + "".join(f"# {_MASKED} {name}\n" for name in masked)
+    # A unit that conflicts with itself is logged at each start.
+    others = [name for name in OTHER_UNITS if name not in aliases]
+    conflicts = " ".join(["Conflicts=shutdown.target", *others])
+    unit = _replaced(unit, "Conflicts=.*", conflicts)
     made = [
-        File(UNIT_PATH, mark + unit),
+        File(UNIT_PATH, f"# {_MARK}\n{unit}"),
         File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
         File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
     ]
     if transport == "chardev":
         text = _template("systemd/chardev.conf")
         text = _replaced(
-            text, "ExecStart=/.*", f"ExecStart={command} -n --transport chardev{options}"
+            text,
+            "ExecStart=/.*",
+            f"ExecStart={command} -n --clear-stale --transport chardev{options}",
         )
         made.append(File(DROP_IN_PATH, f"# {_MARK}\n{text}"))
     made += [File(path, _marked(name, _template(name))) for name, path in _MANUALS.items()]
@@ -103,15 +129,6 @@ def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list
 def is_ours(text: str) -> bool:
     """Return whether a text is of `files`: one of its first lines has the mark."""
     return any(_MARK in line for line in text.split("\n", 3)[:3])
-
-
-def masked_by(text: str) -> list[str]:
-    """Return the units that were masked when this text of our unit was installed."""
-    return [
-        line.partition(_MASKED)[2].strip()
-        for line in text.splitlines()
-        if line.startswith(f"# {_MASKED}")
-    ]
 
 
 def other_directory_link(pool_dir: str) -> str:
