@@ -96,11 +96,9 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
     """
     options = f" --pool-dir {_quoted(pool_dir)}" if pool_dir else ""
     netlink = " --transport netlink" if transport == "netlink" else ""
-    command = _quoted(daemon)
+    command = f"ExecStart={_quoted(daemon)} -n --clear-stale"
     unit = _template("systemd/hv-kvp-daemon.service")
-    unit = _replaced(
-        unit, "ExecStart=.*", f"ExecStart={command} -n --clear-stale{netlink}{options}"
-    )
+    unit = _replaced(unit, "ExecStart=.*", f"{command}{netlink}{options}")
     for key in ("RequiresMountsFor", "ReadWritePaths") if pool_dir else ():
         unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
     if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
@@ -116,11 +114,7 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
     ]
     if transport == "chardev":
         text = _template("systemd/chardev.conf")
-        text = _replaced(
-            text,
-            "ExecStart=/.*",
-            f"ExecStart={command} -n --clear-stale --transport chardev{options}",
-        )
+        text = _replaced(text, "ExecStart=/.*", f"{command} --transport chardev{options}")
         made.append(File(DROP_IN_PATH, f"# {_MARK}\n{text}"))
     made += [File(path, _marked(name, _template(name))) for name, path in _MANUALS.items()]
     return made
