@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = "hv-kvp-daemon.service"
 DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
+CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
 LINK = OTHER_DIRECTORY
 
@@ -83,8 +84,9 @@ def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:
 
 
 def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
-    # The unit fails if a directory in ReadWritePaths= does not exist, but for the "-".
-    assert unit["Service"]["ReadWritePaths"] == [f"{POOL_DIRECTORY} -{OTHER_DIRECTORY}"]
+    # Without "-" nothing is executed if one does not exist, not even what makes it.
+    assert unit["Service"]["ReadWritePaths"] == [f"-{POOL_DIRECTORY} -{OTHER_DIRECTORY}"]
+    assert unit["Service"]["ExecStartPre"] == [f"-+systemd-tmpfiles --create {CONF}"]
     assert unit["Unit"]["RequiresMountsFor"] == [f"{POOL_DIRECTORY} {OTHER_DIRECTORY}"]
     assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
     made, link = (line.split() for line in lines(TMPFILES))

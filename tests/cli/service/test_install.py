@@ -42,7 +42,7 @@ def test_the_unit_names_this_installation(tmp_path: Path) -> None:
     status, out, err = install(tmp_path)
     assert (status, out) == (0, "")
     assert f"ExecStart={DAEMON} -n --clear-stale" in settings(tmp_path)
-    assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in settings(tmp_path)
+    assert "ReadWritePaths=-/var/opt/hyperv -/var/lib/hyperv" in settings(tmp_path)
     assert os.readlink(tmp_path / ALIAS) == f"/{UNIT}"
     assert "any local user can" in err
     assert "--transport chardev" in err
@@ -75,7 +75,7 @@ def test_the_place_of_the_pools_is_left_to_each_start(tmp_path: Path, there: str
     install(tmp_path)
     lines = settings(tmp_path)
     assert f"ExecStart={DAEMON} -n --clear-stale" in lines
-    assert "ReadWritePaths=/var/opt/hyperv -/var/lib/hyperv" in lines
+    assert "ReadWritePaths=-/var/opt/hyperv -/var/lib/hyperv" in lines
     assert "RequiresMountsFor=/var/opt/hyperv /var/lib/hyperv" in lines
 
 
@@ -83,7 +83,7 @@ def test_a_pool_directory_that_is_named_is_the_only_one(tmp_path: Path) -> None:
     install(tmp_path, "--pool-dir", "/var/lib/hyperv")
     lines = settings(tmp_path)
     assert f"ExecStart={DAEMON} -n --clear-stale --pool-dir /var/lib/hyperv" in lines
-    assert "ReadWritePaths=/var/lib/hyperv" in lines
+    assert "ReadWritePaths=-/var/lib/hyperv" in lines
     assert "RequiresMountsFor=/var/lib/hyperv" in lines
     assert settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf") == [
         "d /var/lib/hyperv 0755 root root -"

@@ -72,7 +72,7 @@ def _install(options: argparse.Namespace) -> int:
         root.run("systemctl", "stop", name)
     _link(root, aliases, pool_dir or POOL_DIRECTORY)
     root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
-    root.run("udevadm", "control", "--reload")
+    _reload_udev(root)
     root.run("systemctl", "daemon-reload")
     if os.path.exists(DEVICE):
         # The udev rule starts the service when the device is added, which it was already.
@@ -112,12 +112,18 @@ def _uninstall(options: argparse.Namespace) -> int:
         for path in unit_files.alias_paths(name):
             root.unlink(path, UNIT_PATH)
     if RULES_PATH in ours:
-        root.run("udevadm", "control", "--reload")
+        _reload_udev(root)
     root.run("systemctl", "daemon-reload")
     for path in present:
         if path not in ours:
             terminal.say(f"{path} stays: hv-kvp did not write it")
     return EXIT_DONE
+
+
+def _reload_udev(root: InstallRoot) -> None:
+    """Have udev read its rules, where it runs: in containers it does not."""
+    if os.path.exists("/run/udev/control"):
+        root.run("udevadm", "control", "--reload")
 
 
 def _aliases(root: InstallRoot) -> tuple[dict[str, str], list[str]]:

@@ -99,8 +99,9 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
     command = f"ExecStart={_quoted(daemon)} -n --clear-stale"
     unit = _template("systemd/hv-kvp-daemon.service")
     unit = _replaced(unit, "ExecStart=.*", f"{command}{netlink}{options}")
-    for key in ("RequiresMountsFor", "ReadWritePaths") if pool_dir else ():
-        unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
+    if pool_dir:
+        for key, value in ("RequiresMountsFor", pool_dir), ("ReadWritePaths", f"-{pool_dir}"):
+            unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(value)}")
     if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
         unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
     # A unit that conflicts with itself is logged at each start.
