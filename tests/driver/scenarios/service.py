@@ -22,7 +22,7 @@ from tests.driver.guest import wait_for
 from tests.driver.lab.hvhost import AUTO, EXTERNAL, GUEST, S_CONT, S_OK, Host
 
 APPEND = "hvlab.systemd hvlab.manual"
-SECONDS = 420
+SECONDS = 480
 CHECK_SECONDS = 90
 
 SOURCES = "/payload/systemd"
@@ -501,8 +501,6 @@ def check_all_its_names_do_what_the_caller_means() -> None:
         for _ in range(2):
             systemctl("enable", "--now", name)
         assert systemctl("is-enabled", name).strip() in {"static", "alias"}
-        systemctl("reenable", name)
-        assert active()
     os.unlink(theirs)
     systemctl("daemon-reload")
     registered()
