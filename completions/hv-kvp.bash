@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_hv_kvp_host_subparsers=(run set get delete enumerate intrinsic ip set-ip)
-_shtab_hv_kvp_subparsers=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status)
+_shtab_hv_kvp_subparsers=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image)
 
 _shtab_hv_kvp_list_option_strings=(-h --help --pool-dir --json)
 _shtab_hv_kvp_get_option_strings=(-h --help --pool -n --no-newline --join --pool-dir --json)
@@ -20,7 +20,7 @@ _shtab_hv_kvp_watch_option_strings=(-h --help --until --timeout --pool-dir --jso
 _shtab_hv_kvp_auto_option_strings=(-h --help --addresses --transport --json)
 _shtab_hv_kvp_ip_option_strings=(-h --help --json)
 _shtab_hv_kvp_check_option_strings=(-h --help --repair --pool-dir --json)
-_shtab_hv_kvp_doctor_option_strings=(-h --help --pool-dir --json)
+_shtab_hv_kvp_doctor_option_strings=(-h --help --pool-dir --run-dir --json)
 _shtab_hv_kvp_install_service_option_strings=(-h --help --pool-dir --transport --root --dry-run -y --yes)
 _shtab_hv_kvp_uninstall_service_option_strings=(-h --help --root --dry-run -y --yes)
 _shtab_hv_kvp_host_run_option_strings=(-h --help --transport --pool-dir --timeout --json)
@@ -32,7 +32,8 @@ _shtab_hv_kvp_host_intrinsic_option_strings=(-h --help --transport --pool-dir --
 _shtab_hv_kvp_host_ip_option_strings=(-h --help --transport --pool-dir --timeout --json)
 _shtab_hv_kvp_host_set_ip_option_strings=(-h --help --address --subnet --gateway --dns --dhcp --transport --pool-dir --timeout --json)
 _shtab_hv_kvp_host_option_strings=(-h --help)
-_shtab_hv_kvp_status_option_strings=(-h --help --transport --json)
+_shtab_hv_kvp_status_option_strings=(-h --help --transport --run-dir --json)
+_shtab_hv_kvp_clean_image_option_strings=(-h --help --root --pool-dir --dry-run -y --yes)
 _shtab_hv_kvp_option_strings=(-h --help --version)
 
 _shtab_hv_kvp_list___pool_dir_COMPGEN=_shtab_compgen_dirs
@@ -47,6 +48,7 @@ _shtab_hv_kvp_import___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_watch___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_check___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_doctor___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_doctor___run_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_install_service___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_install_service___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_uninstall_service___root_COMPGEN=_shtab_compgen_dirs
@@ -59,6 +61,9 @@ _shtab_hv_kvp_host_enumerate___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_intrinsic___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_ip___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_set_ip___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_status___run_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_clean_image___root_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_clean_image___pool_dir_COMPGEN=_shtab_compgen_dirs
 
 _shtab_hv_kvp_list_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_get___pool_choices=(external guest auto host internal)
@@ -76,7 +81,7 @@ _shtab_hv_kvp_host_get_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_delete_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_enumerate_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_pos_0_choices=(run set get delete enumerate intrinsic ip set-ip)
-_shtab_hv_kvp_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status)
+_shtab_hv_kvp_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image)
 
 _shtab_hv_kvp_list__h_nargs=0
 _shtab_hv_kvp_list___help_nargs=0
@@ -168,6 +173,11 @@ _shtab_hv_kvp_host___help_nargs=0
 _shtab_hv_kvp_status__h_nargs=0
 _shtab_hv_kvp_status___help_nargs=0
 _shtab_hv_kvp_status___json_nargs=0
+_shtab_hv_kvp_clean_image__h_nargs=0
+_shtab_hv_kvp_clean_image___help_nargs=0
+_shtab_hv_kvp_clean_image___dry_run_nargs=0
+_shtab_hv_kvp_clean_image__y_nargs=0
+_shtab_hv_kvp_clean_image___yes_nargs=0
 _shtab_hv_kvp_pos_0_nargs=A...
 _shtab_hv_kvp__h_nargs=0
 _shtab_hv_kvp___help_nargs=0

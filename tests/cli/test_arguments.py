@@ -69,7 +69,7 @@ def test_the_directory_is_by_default_the_running_daemons(
 ) -> None:
     daemon = DaemonStatus(pid=1, serving=True)
     daemon.pool_dir = "/srv/pools"
-    monkeypatch.setattr(status, "find", lambda: daemon)
+    monkeypatch.setattr(status, "find", lambda _: daemon)
     assert arguments.directory(options(None)) == "/srv/pools"
     assert arguments.directory(options(str(tmp_path))) == str(tmp_path)
 
@@ -78,7 +78,7 @@ def test_the_directory_is_by_default_the_running_daemons(
 def test_without_a_status_page_the_directory_is_one_that_exists(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find() -> None:
+    def find(_: str) -> None:
         raise error
 
     monkeypatch.setattr(status, "find", find)

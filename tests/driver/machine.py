@@ -46,6 +46,7 @@ raise SystemExit(main())
 COMMANDS = {
     "hv-kvp": "hv_kvp_daemon.cli.main",
     "hv-kvp-daemon": "hv_kvp_daemon.service.main",
+    "hv_kvp_daemon": "hv_kvp_daemon.service.main",
 }
 RUN = """\
 for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done

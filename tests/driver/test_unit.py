@@ -25,7 +25,7 @@ def root(tmp_path: Path, lab: None) -> Path:
     shutil.copy(SOURCES / UNIT, units)
     programs = tmp_path / "usr/bin"
     programs.mkdir(parents=True)
-    for name in ("hv-kvp-daemon", "kill"):
+    for name in ("hv_kvp_daemon", "kill", "systemd-tmpfiles"):
         shutil.copy("/bin/true", programs / name)
     return tmp_path
 
@@ -95,7 +95,7 @@ def test_little_is_left_open(root: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, {"opt": "directory", "lib": "/var/opt/hyperv"}),
+        ({}, {"opt": "directory", "lib": "../opt/hyperv"}),
         ({"lib": "directory"}, {"opt": "directory", "lib": "directory"}),
         ({"lib": "/srv"}, {"opt": "directory", "lib": "/srv"}),
         (

@@ -11,14 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, and what the guest reports of itself.
+#: Rows of the list: messages, pools, where it runs, and what the guest reports of itself.
 IDS = [
-    f"{kind}{n}" for kind, last in (("T", 17), ("P", 25), ("O", 13)) for n in range(1, last + 1)
+    f"{kind}{n}"
+    for kind, last in (("T", 17), ("P", 25), ("U", 7), ("O", 13))
+    for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPO]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOU]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPO]\d+\b")
+ID = re.compile(r"\b[TPOU]\d+\b")
 
 
 def rows() -> dict[str, str]:

@@ -5,15 +5,18 @@ tests/driver shows that systemd accepts them, and how they behave.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from hv_kvp_daemon.cli.service.unit_files import ALIASES
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
+from hv_kvp_daemon.service.program import PROCESS_NAME
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
@@ -21,8 +24,9 @@ FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = "hv-kvp-daemon.service"
 DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
+CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
-LINK = "/var/lib/hyperv"
+LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
 
@@ -56,16 +60,17 @@ def test_these_are_the_files() -> None:
 
 
 def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
-    assert list(unit) == ["Unit", "Service", "Install"]
+    assert list(unit) == ["Unit", "Service"]
     assert list(parse(DROP_IN)) == ["Service"]
 
 
 def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
     program, *options = shlex.split(unit["Service"]["ExecStart"][0])
-    assert program == "/usr/bin/hv-kvp-daemon"
+    assert program == f"/usr/bin/{PROCESS_NAME}"
     parsed = parse_options(options)
     assert parsed.no_daemon
-    assert parsed.pool_dir == POOL_DIRECTORY
+    assert parsed.clear_stale
+    assert parsed.pool_dir == ""  # chosen at each start
     assert parsed.transport == "auto"
 
 
@@ -79,14 +84,18 @@ def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:
 
 
 def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
-    # The unit fails if a directory in ReadWritePaths= does not exist.
-    assert unit["Service"]["ReadWritePaths"] == [POOL_DIRECTORY]
-    assert unit["Unit"]["RequiresMountsFor"] == [POOL_DIRECTORY]
+    # Without "-" nothing is executed if one does not exist, not even what makes it.
+    assert unit["Service"]["ReadWritePaths"] == [f"-{POOL_DIRECTORY} -{OTHER_DIRECTORY}"]
+    assert unit["Service"]["ExecStartPre"] == [f"-+systemd-tmpfiles --create {CONF}"]
+    assert unit["Unit"]["RequiresMountsFor"] == [f"{POOL_DIRECTORY} {OTHER_DIRECTORY}"]
     assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
     made, link = (line.split() for line in lines(TMPFILES))
     assert made == ["d", POOL_DIRECTORY, "0755", "root", "root", "-"]
     # Without "+": an existing file or directory is left alone.
-    assert link == ["L", LINK, "-", "-", "-", "-", POOL_DIRECTORY]
+    assert link[:-1] == ["L", LINK, "-", "-", "-", "-"]
+    # Relative: an absolute link in a mounted image leads to the builder's own pools.
+    assert not link[-1].startswith("/")
+    assert os.path.normpath(f"{LINK}/../{link[-1]}") == POOL_DIRECTORY
 
 
 def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
@@ -108,7 +117,6 @@ def test_udev_alone_starts_the_unit(unit: Sections) -> None:
     # "=", since the distributions' rules, which are read before, start their own daemon.
     assert parts["ENV{SYSTEMD_WANTS}="] == UNIT
     assert RULES > "70-hypervkvp.rules"
-    assert unit["Install"] == {"Alias": ["hv_kvp_daemon.service"]}
 
 
 def test_early_services_find_the_pools(unit: Sections) -> None:
@@ -120,9 +128,9 @@ def test_early_services_find_the_pools(unit: Sections) -> None:
     # DefaultDependencies=no removes this as well: the unit stops at shutdown.
     assert "shutdown.target" in before
     conflicts = unit["Unit"]["Conflicts"][0].split()
-    assert {"shutdown.target", "hypervkvpd.service"} <= {*conflicts}
+    assert conflicts == ["shutdown.target", "hyperv-daemons.hv-kvp-daemon.service"]
     # These are its own names, which the distributions' units have, too.
-    assert not {UNIT, *unit["Install"]["Alias"]} & {*conflicts}
+    assert not {UNIT, *ALIASES} & {*conflicts}
 
 
 def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:

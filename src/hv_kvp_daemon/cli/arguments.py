@@ -7,7 +7,7 @@ import os
 import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from .command import CommandError
@@ -15,9 +15,6 @@ from .command import CommandError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
-
-#: Where cloud-init, azure-init and the C daemon look for the pools.
-OTHER_DIRECTORY: Final = "/var/lib/hyperv"
 
 #: The pools whose records are in files; those of the auto pool are made for each request.
 FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
@@ -45,6 +42,13 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
         type=loopback,
         metavar="loopback:PATH",
         help="the daemon that was started with this option, not the machine's",
+    )
+
+
+def add_run_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the run directory of the daemon."""
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="the daemon that was started with this option"
     )
 
 
@@ -119,10 +123,13 @@ def read_input(name: str) -> bytes:
 
 
 def status_page(options: argparse.Namespace) -> str:
-    """Return the path of the status page of the daemon that ``--transport`` names."""
-    from hv_kvp_daemon.service.status_page import PATH, loopback_path  # noqa: PLC0415 - as below
+    """Return the path of the status page of the daemon that the options name."""
+    from hv_kvp_daemon.service import status_page as pages  # noqa: PLC0415 - as below
 
-    return PATH if options.transport is None else loopback_path(options.transport)
+    if getattr(options, "transport", None) is not None:
+        return pages.loopback_path(options.transport)
+    run_dir = getattr(options, "run_dir", None)
+    return pages.PATH if run_dir is None else pages.page_path(run_dir)
 
 
 def directory(options: argparse.Namespace) -> str:
@@ -133,17 +140,14 @@ def directory(options: argparse.Namespace) -> str:
     from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
 
     try:
-        running = status.find()
+        running = status.find(status_page(options))
     except (OSError, status.StatusError):
         # The page says where a daemon that is not the default one keeps its pools.  If
-        # it cannot be read, the usual places are all there is.
+        # it cannot be read, the directory is the one that a daemon would choose.
         running = None
     if running is not None and running.pool_dir:
         return running.pool_dir
-    for path in (POOL_DIRECTORY, OTHER_DIRECTORY):
-        if os.path.isdir(path):
-            return path
-    return POOL_DIRECTORY
+    return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
 
 
 def existing_directory(options: argparse.Namespace) -> str:

@@ -34,7 +34,7 @@ PROGRAM: Final = "hv-kvp"
 COMMANDS: Final = (
     *("list", "get", "set", "append", "delete", "clear", "export", "import", "watch"),
     *("auto", "ip", "check", "doctor", "install-service", "uninstall-service", "host"),
-    "status",
+    *("status", "clean-image"),
 )
 
 # A shell's exit status for a command that a signal ended.
@@ -78,6 +78,8 @@ def find(name: str) -> Command:  # noqa: C901, PLR0912 - a table
             from .service.install import INSTALL as command
         case "uninstall-service":
             from .service.install import UNINSTALL as command
+        case "clean-image":
+            from .service.clean import CLEAN_IMAGE as command
         case "host":
             from .host.simulate import HOST as command
         case "status":

@@ -9,7 +9,6 @@ The resident daemon does not import this module.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
 from enum import IntEnum
@@ -32,6 +31,7 @@ from hv_kvp_daemon.wire.uapi import (
 from .config import LOCK_WAIT
 from .directory import parse_pool, pool_path
 from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
+from .place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from .pool import PoolFile
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ HOST_SAFE_KEY: Final = HOST_MAX_KEY
 HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
 
 #: Where pools are looked for: the daemon's default, then cloud-init's and the C daemon's.
-DIRECTORIES: Final = ("/var/opt/hyperv", "/var/lib/hyperv")
+DIRECTORIES: Final = (POOL_DIRECTORY, OTHER_DIRECTORY)
 
 
 class PoolId(IntEnum):
@@ -230,7 +230,7 @@ class Pool(MutableMapping[str, str]):
 
 
 def _default_directory() -> str:
-    return next(filter(os.path.isdir, DIRECTORIES), DIRECTORIES[0])
+    return choose(*DIRECTORIES).path
 
 
 def _warn(text: str) -> None:

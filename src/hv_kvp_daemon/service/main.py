@@ -16,19 +16,21 @@ from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, choose
 from hv_kvp_daemon.transport.errors import TransportError
 from hv_kvp_daemon.transport.selector import TransportSelector, is_loopback
 
 from . import log as logs
 from .dispatch import Dispatch
-from .instance import AlreadyRunningError, take
+from .instance import AlreadyRunningError, take_if_writable
 from .notify import Notifier
 from .options import PROGRAM, UsageError, help_text, parse, usage
+from .pool_watch import PoolWatch
+from .program import PROCESS_NAME, execute_by_process_name
 from .publish import Publisher
 from .server import Server
 from .signals import Signals
-from .status_page import PATH as STATUS_PATH
-from .status_page import StatusPage, loopback_path
+from .status_page import StatusPage, loopback_path, page_path
 from .trace import netlink
 
 TYPE_CHECKING = False
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .options import Options
-
-# The C daemon's file name, which test suites and agents look for with pgrep.
-PROCESS_NAME = "hv_kvp_daemon"
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -60,8 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = logs.Log(_log_target(), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
+    execute_by_process_name()
     # The detached daemon runs in another directory.
-    options.pool_dir = os.path.abspath(options.pool_dir)
+    if options.pool_dir:
+        options.pool_dir = os.path.abspath(options.pool_dir)
+    options.run_dir = os.path.abspath(options.run_dir)
     return _detach(lambda ready: _serve(options, log, ready=ready), log)
 
 
@@ -71,11 +73,15 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     report = logs.Reporter(log)
     page = None
     try:
+        if not options.pool_dir:
+            options.pool_dir = _choose_pool_dir(log)
         # Held until the process ends.  A daemon for a simulated host does not use the
         # driver, so it needs no lock, and no root to take it.
-        lock = None if is_loopback(options.transport) else take()
+        lock = None
+        if not is_loopback(options.transport):
+            lock = take_if_writable(options.run_dir, log.warning)
         page = StatusPage(
-            _status_path(options.transport),
+            _status_path(options),
             pool_dir=options.pool_dir,
             addresses=options.addresses,
             report=report,
@@ -107,7 +113,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             else None,
         )
         publisher = Publisher(selector, Notifier(), page, options.pool_dir, report)
-        dispatch = Dispatch(pools, auto_pool, publisher.report, signals.wait)
+        watch = PoolWatch(options.pool_dir, publisher.report, signals)
+        # A daemon that detached has no service manager that would start it again.
+        report_failure = watch.report if options.no_daemon else publisher.report
+        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait)
         trace = options.foreground or log.level == logs.DEBUG
         server = Server(
             pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace
@@ -117,6 +126,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         server.close()
         pools.close()
         signals.close()
+        if watch.is_replaced:
+            log.error(f"pool directory ({options.pool_dir}): {watch.REASON}")
+            return EXIT_FAILURE
+        log.info("stopped by signal")
     except (AlreadyRunningError, PoolError, TransportError) as error:
         log.error(str(error))
         return EXIT_FAILURE
@@ -132,6 +145,18 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     return 0
 
 
+def _choose_pool_dir(log: logs.Log) -> str:
+    place = choose()
+    if place.is_split:
+        log.warning(
+            f"{place.path} is served, though cloud-init and others use {OTHER_DIRECTORY}:"
+            f" {place.reason}; see hv-kvp doctor"
+        )
+    elif place.reason:
+        log.notice(f"{place.path} is served: {place.reason}")
+    return place.path
+
+
 def _log_target() -> Callable[[int, str], None]:
     if not logs.stderr_is_journal():
         return logs.to_terminal
@@ -141,10 +166,10 @@ def _log_target() -> Callable[[int, str], None]:
     return logs.to_journal
 
 
-def _status_path(transport: str) -> str:
-    if is_loopback(transport):
-        return loopback_path(transport.partition(":")[2])
-    return STATUS_PATH
+def _status_path(options: Options) -> str:
+    if is_loopback(options.transport):
+        return loopback_path(options.transport.partition(":")[2])
+    return page_path(options.run_dir)
 
 
 def _set_process_name() -> None:

@@ -6,6 +6,9 @@ argparse, with the modules ``re`` and ``gettext`` that it imports, would cost ev
 
 from __future__ import annotations
 
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+
+from .instance import RUN_DIRECTORY
 from .log import LEVELS
 
 TYPE_CHECKING = False
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 PROGRAM: Final = "hv-kvp-daemon"
-
-POOL_DIRECTORY: Final = "/var/opt/hyperv"
 
 DESCRIPTION: Final = "Serve the key/value pairs that this guest shares with its Hyper-V host."
 EPILOG: Final = "Without an option, the daemon runs in the background and logs to syslog."
@@ -41,6 +42,7 @@ class Options:
         "no_daemon",
         "no_sync",
         "pool_dir",
+        "run_dir",
         "transport",
         "version",
     )
@@ -49,7 +51,9 @@ class Options:
         self.foreground = False
         self.no_daemon = False
         self.transport = "auto"
-        self.pool_dir = POOL_DIRECTORY
+        #: Empty: `pools.place` chooses.
+        self.pool_dir = ""
+        self.run_dir = RUN_DIRECTORY
         self.addresses = "rtnetlink"
         self.no_sync = False
         self.clear_stale = False
@@ -87,7 +91,17 @@ OPTIONS: Final = (
         "loopback:PATH serves a simulated host",
         "TRANSPORT",
     ),
-    Option("--pool-dir", f"directory of the pool files (default {POOL_DIRECTORY})", "DIR"),
+    Option(
+        "--run-dir",
+        f"directory of lock and status page\n(default {RUN_DIRECTORY})",
+        "DIR",
+    ),
+    Option(
+        "--pool-dir",
+        f"directory of the pool files (default {POOL_DIRECTORY},\n"
+        f"or {OTHER_DIRECTORY} where other programs use that)",
+        "DIR",
+    ),
     Option(
         "--addresses",
         "source of the guest's addresses: rtnetlink (the default)\nor getifaddrs",

@@ -115,7 +115,6 @@ class Server:
         ready()
         self._serve()
         self._publisher.stopping()
-        self._log.info("stopped by signal")
 
     def close(self) -> None:
         """Close the transport and the auto pool's sources, but not the pools."""

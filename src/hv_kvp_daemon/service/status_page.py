@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-#: The page of the daemon that serves the driver.
+#: The page of the daemon that serves the driver, unless it has another run directory.
 PATH: Final = f"{RUN_DIRECTORY}/status"
 
 MAGIC: Final = b"HVKVPST\0"
@@ -88,6 +88,11 @@ FAILURES: Final = slice(12288, 14336)
 FAILED: Final = slice(14336, 16384)
 
 _ELLIPSIS = "…".encode()
+
+
+def page_path(run_directory: str) -> str:
+    """The page in a daemon's run directory (``--run-dir``)."""
+    return f"{run_directory}/status"
 
 
 def loopback_path(socket_path: str) -> str:

@@ -47,13 +47,13 @@ def test_a_healthy_guest_has_no_problem() -> None:
         (
             {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", "hypervkvpd.service")]},
             "hv_kvp_daemon (pid 9) holds /dev/x",
-            "systemctl mask --now hypervkvpd.service",
+            "hv-kvp install-service",
         ),
         ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9)", "kill 9"),
         (
             {"units": {UNIT: OURS, THEIRS.name: THEIRS}},
             "hypervkvpd.service starts another daemon: /usr/sbin/hypervkvpd",
-            "systemctl mask --now hypervkvpd.service",
+            "hv-kvp install-service",
         ),
         (
             {"units": {UNIT: replace(OURS, command="/usr/sbin/hv_kvp_daemon")}},
@@ -83,9 +83,22 @@ def test_a_healthy_guest_has_no_problem() -> None:
             f"systemctl restart {UNIT}",
         ),
         (
+            {"pool_dir_replaced": True},
+            "/var/opt/hyperv was replaced while the daemon ran",
+            f"systemctl restart {UNIT}",
+        ),
+        (
             {"others_dir": "/var/lib/hyperv"},
-            "cloud-init and others use /var/lib/hyperv",
-            "hv-kvp install-service --pool-dir /var/lib/hyperv",
+            "cloud-init and others use /var/lib/hyperv: the host",
+            "mv /var/lib/hyperv /var/lib/hyperv.old && ln -s ../opt/hyperv /var/lib/hyperv",
+        ),
+        (
+            {"others_dir": "/var/lib/hyperv", "others_have_records": True},
+            "which has records, too",
+            (
+                "hv-kvp export guest --pool-dir /var/lib/hyperv | hv-kvp import --merge --yes"
+                " --pool-dir /var/opt/hyperv && mv /var/lib/hyperv"
+            ),
         ),
         (
             {"denials": ['avc:  denied  { create } for pid=7 comm="hv_kvp_daemon"']},

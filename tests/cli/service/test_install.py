@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNIT = "etc/systemd/system/hv-kvp-daemon.service"
-ALIAS = "etc/systemd/system/hv_kvp_daemon.service"
+SYSTEM = "usr/local/lib/systemd/system"
+ALIAS = f"{SYSTEM}/hv_kvp_daemon.service"
 DROP_IN = f"{UNIT}.d/chardev.conf"
-DAEMON = os.path.join(os.path.dirname(sys.executable), "hv-kvp-daemon")
+DAEMON = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
 
 
 def install(root: Path, *words: str) -> tuple[int, str, str]:
@@ -40,8 +41,8 @@ def tree(root: Path) -> set[str]:
 def test_the_unit_names_this_installation(tmp_path: Path) -> None:
     status, out, err = install(tmp_path)
     assert (status, out) == (0, "")
-    assert f"ExecStart={DAEMON} -n" in settings(tmp_path)
-    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --clear-stale" in settings(tmp_path)
+    assert "ReadWritePaths=-/var/opt/hyperv -/var/lib/hyperv" in settings(tmp_path)
     assert os.readlink(tmp_path / ALIAS) == f"/{UNIT}"
     assert "any local user can" in err
     assert "--transport chardev" in err
@@ -62,29 +63,36 @@ def test_uninstall_takes_away_all_that_was_written_and_nothing_else(tmp_path: Pa
     assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 1
 
 
-def test_an_existing_var_lib_hyperv_stays_the_place_of_the_pools(tmp_path: Path) -> None:
-    (tmp_path / "var/lib/hyperv").mkdir(parents=True)
+@pytest.mark.parametrize("there", ["nothing", "a directory", "a link"])
+def test_the_place_of_the_pools_is_left_to_each_start(tmp_path: Path, there: str) -> None:
+    """U1: what is there at installation may not be there, or be another, at a start."""
+    (tmp_path / "var/lib").mkdir(parents=True)
+    if there == "a directory":
+        (tmp_path / "var/lib/hyperv").mkdir()
+    if there == "a link":
+        (tmp_path / "var/opt/hyperv").mkdir(parents=True)
+        (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
     install(tmp_path)
     lines = settings(tmp_path)
-    assert f"ExecStart={DAEMON} -n --pool-dir /var/lib/hyperv" in lines
-    assert "ReadWritePaths=/var/lib/hyperv" in lines
+    assert f"ExecStart={DAEMON} -n --clear-stale" in lines
+    assert "ReadWritePaths=-/var/opt/hyperv -/var/lib/hyperv" in lines
+    assert "RequiresMountsFor=/var/opt/hyperv /var/lib/hyperv" in lines
+
+
+def test_a_pool_directory_that_is_named_is_the_only_one(tmp_path: Path) -> None:
+    install(tmp_path, "--pool-dir", "/var/lib/hyperv")
+    lines = settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --clear-stale --pool-dir /var/lib/hyperv" in lines
+    assert "ReadWritePaths=-/var/lib/hyperv" in lines
     assert "RequiresMountsFor=/var/lib/hyperv" in lines
     assert settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf") == [
         "d /var/lib/hyperv 0755 root root -"
     ]
 
 
-def test_a_link_to_the_usual_place_is_no_other_place(tmp_path: Path) -> None:
-    (tmp_path / "var/lib").mkdir(parents=True)
-    (tmp_path / "var/opt/hyperv").mkdir(parents=True)
-    (tmp_path / "var/lib/hyperv").symlink_to("../opt/hyperv")
-    install(tmp_path)
-    assert "ReadWritePaths=/var/opt/hyperv" in settings(tmp_path)
-
-
 def test_a_pool_directory_with_blanks_and_percent_is_quoted(tmp_path: Path) -> None:
     install(tmp_path, "--pool-dir", "/srv/a b%c")
-    assert f'ExecStart={DAEMON} -n --pool-dir "/srv/a b%%c"' in settings(tmp_path)
+    assert f'ExecStart={DAEMON} -n --clear-stale --pool-dir "/srv/a b%%c"' in settings(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["relative", '/a"b', "/a\nb"])
@@ -97,27 +105,84 @@ def test_the_char_device_is_a_drop_in_that_another_choice_removes(tmp_path: Path
     status, _, err = install(tmp_path, "--transport", "chardev")
     assert (status, err) == (0, "")
     lines = settings(tmp_path, DROP_IN)
-    assert f"ExecStart={DAEMON} -n --transport chardev" in lines
+    assert f"ExecStart={DAEMON} -n --clear-stale --transport chardev" in lines
     assert "CapabilityBoundingSet=" in lines
     install(tmp_path, "--transport", "netlink")
     assert not (tmp_path / DROP_IN).exists()
-    assert f"ExecStart={DAEMON} -n --transport netlink" in settings(tmp_path)
+    assert f"ExecStart={DAEMON} -n --clear-stale --transport netlink" in settings(tmp_path)
 
 
-def test_a_distributions_unit_is_masked_after_asking(tmp_path: Path) -> None:
-    theirs = tmp_path / "usr/lib/systemd/system/hypervkvpd.service"
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hypervkvpd.service",  # Fedora, RHEL
+        "hv_kvp_daemon.service",  # SUSE
+        "hyperv-daemons.hv-kvp-daemon.service",  # Debian
+    ],
+)
+def test_a_distributions_unit_is_replaced_by_an_alias_after_asking(
+    tmp_path: Path, name: str
+) -> None:
+    """U6: it was masked, and `systemctl enable --now hypervkvpd` of a kickstart failed."""
+    theirs = tmp_path / "usr/lib/systemd/system" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
     before = tree(tmp_path)
     status, _, err = install(tmp_path)
     assert status == 2
-    assert "Stop and mask hypervkvpd.service?" in err
+    assert f"Stop and replace {name}?" in err
     assert tree(tmp_path) == before
-    assert install(tmp_path, "--yes")[0] == 0
-    mask = tmp_path / "etc/systemd/system/hypervkvpd.service"
-    assert os.readlink(mask) == "/dev/null"
-    assert install(tmp_path, "--yes")[0] == 0
+    for _ in range(2):
+        assert install(tmp_path, "--yes")[0] == 0
+        assert os.readlink(tmp_path / SYSTEM / name) == f"/{UNIT}"
+        assert not os.path.lexists(tmp_path / "etc/systemd/system" / name)
     assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 0
+    assert tree(tmp_path) == before
+
+
+def test_the_names_that_others_use_are_aliases_on_any_machine(tmp_path: Path) -> None:
+    assert install(tmp_path)[0] == 0
+    for name in ("hv_kvp_daemon.service", "hypervkvpd.service"):
+        assert os.readlink(tmp_path / SYSTEM / name) == f"/{UNIT}"
+    assert sorted(os.listdir(tmp_path / SYSTEM)) == [
+        "hv_kvp_daemon.service",
+        "hypervkvpd.service",
+    ]
+
+
+def test_masks_and_aliases_of_an_earlier_installation_go(tmp_path: Path) -> None:
+    system = tmp_path / "etc/systemd/system"
+    system.mkdir(parents=True)
+    (system / "hypervkvpd.service").symlink_to("/dev/null")
+    (system / "hv_kvp_daemon.service").symlink_to(f"/{UNIT}")
+    assert install(tmp_path)[0] == 0
+    assert os.listdir(system) == ["hv-kvp-daemon.service"]
+
+
+@pytest.mark.parametrize("folder", ["run/systemd/system", SYSTEM])
+def test_a_unit_that_overrides_the_alias_is_overridden_in_etc(
+    tmp_path: Path, folder: str
+) -> None:
+    theirs = tmp_path / folder / "hypervkvpd.service"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
+    before = tree(tmp_path)
+    assert install(tmp_path, "--yes")[0] == 0
+    assert os.readlink(tmp_path / "etc/systemd/system/hypervkvpd.service") == f"/{UNIT}"
+    assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 0
+    assert tree(tmp_path) == before
+
+
+def test_an_administrators_unit_of_an_aliass_name_is_named_before_anything_is_done(
+    tmp_path: Path,
+) -> None:
+    theirs = tmp_path / "etc/systemd/system/hypervkvpd.service"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\n")
+    before = tree(tmp_path)
+    status, _, err = install(tmp_path, "--yes")
+    assert status == 3
+    assert "hypervkvpd.service is another unit; move it away" in err
     assert tree(tmp_path) == before
 
 
@@ -138,7 +203,7 @@ def test_dry_run_shows_the_files_and_writes_none(tmp_path: Path) -> None:
     status, out, _ = install(tmp_path, "--dry-run")
     assert status == 0
     assert f"write {tmp_path}/{UNIT}\n" in out
-    assert f"    ExecStart={DAEMON} -n\n" in out
+    assert f"    ExecStart={DAEMON} -n --clear-stale\n" in out
     assert tree(tmp_path) == set()
 
 
@@ -192,4 +257,59 @@ def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path: Path) -> None
     status, _, _ = install(image)
     assert status == 0
     assert outside.read_text() == "theirs"
-    assert f"ExecStart={DAEMON} -n" in settings(image)
+    assert f"ExecStart={DAEMON} -n --clear-stale" in settings(image)
+
+
+def tmpfiles(root: Path) -> list[list[str]]:
+    """What systemd-tmpfiles is asked to make, for each line its fields."""
+    return [line.split() for line in settings(root, "etc/tmpfiles.d/hv-kvp-daemon.conf")]
+
+
+@pytest.mark.parametrize("pool_dir", ["/var/opt/hyperv", "/srv/kvp", "/var/lib/other/kvp"])
+def test_the_link_to_the_pools_stays_inside_a_mounted_image(
+    tmp_path: Path, pool_dir: str
+) -> None:
+    """U2: rm in $IMG/var/lib/hyperv emptied the pools of the machine that built the image."""
+    install(tmp_path, "--pool-dir", pool_dir)
+    (made, link) = tmpfiles(tmp_path)
+    assert made[:2] == ["d", pool_dir]
+    assert link[:2] == ["L", "/var/lib/hyperv"]
+    (tmp_path / pool_dir.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "var/lib").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "var/lib/hyperv").symlink_to(link[-1])
+    assert os.path.realpath(tmp_path / "var/lib/hyperv") == f"{tmp_path}{pool_dir}"
+
+
+def test_an_absolute_link_of_an_earlier_installation_becomes_relative(tmp_path: Path) -> None:
+    link = tmp_path / "var/lib/hyperv"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/var/opt/hyperv")
+    install(tmp_path)
+    assert os.readlink(link) == "../opt/hyperv"
+    link.unlink()
+    link.symlink_to("/srv/theirs")
+    install(tmp_path)
+    assert os.readlink(link) == "/srv/theirs"
+
+
+def test_nothing_is_written_or_removed_through_an_absolute_link_of_an_image(
+    tmp_path: Path,
+) -> None:
+    """U2, of the same kind: such a link names a place of the image, not of this machine."""
+    outside = tmp_path / "outside"
+    (outside / "systemd/system").mkdir(parents=True)
+    image = tmp_path / "image"
+    (image / "etc").mkdir(parents=True)
+    (image / "etc/systemd").symlink_to(outside / "systemd")
+    assert install(image)[0] == 0
+    assert tree(outside) == set()
+    assert (image / str(outside).lstrip("/") / "systemd/system/hv-kvp-daemon.service").exists()
+    assert run("uninstall-service", f"--root={image}", "--yes").status == 0
+    assert tree(image) == {"etc/systemd"}
+
+
+def test_a_pool_directory_with_blanks_is_one_field_for_tmpfiles(tmp_path: Path) -> None:
+    install(tmp_path, "--pool-dir", "/srv/a b%c")
+    made, link = settings(tmp_path, "etc/tmpfiles.d/hv-kvp-daemon.conf")
+    assert made == 'd "/srv/a b%%c" 0755 root root -'
+    assert link == "L /var/lib/hyperv - - - - ../../srv/a b%%c"

@@ -52,6 +52,17 @@ def test_units_are_read_as_systemctl_shows_them(
     }
 
 
+def test_a_unit_is_ours_if_its_program_is_a_script(tmp_path: Path) -> None:
+    """The C daemon's file has the same name."""
+    program = tmp_path / "hv_kvp_daemon"
+    unit = Unit(UNIT, "loaded", "active", "static", str(program))
+    assert not unit.is_ours
+    program.write_bytes(b"\x7fELF")
+    assert not unit.is_ours
+    program.write_text("#!/usr/bin/python3\n")
+    assert unit.is_ours
+
+
 def test_a_missing_systemctl_is_no_unit(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

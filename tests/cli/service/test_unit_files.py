@@ -11,11 +11,13 @@ from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.cli.service import unit_files
 from hv_kvp_daemon.cli.service.unit_files import DROP_IN_PATH, UNIT_PATH, files
 
-DAEMON = "/usr/bin/hv-kvp-daemon"
+DAEMON = "/usr/bin/hv_kvp_daemon"
 
 
 def text(path: str, pool_dir: str = "/var/opt/hyperv", transport: str = "auto") -> str:
-    made = {file.path: file.text for file in files(DAEMON, pool_dir, transport, ["x.service"])}
+    made = {
+        file.path: file.text for file in files(DAEMON, pool_dir, transport, unit_files.ALIASES)
+    }
     return made[path]
 
 
@@ -32,35 +34,37 @@ def test_a_file_of_somebody_else_is_not_ours() -> None:
     assert not unit_files.is_ours("")
 
 
-def test_the_unit_remembers_what_was_masked() -> None:
-    assert unit_files.masked_by(text(UNIT_PATH)) == ["x.service"]
-    assert unit_files.masked_by("# mine\n") == []
+def test_the_unit_conflicts_with_units_that_are_no_alias_of_it() -> None:
+    lines = text(UNIT_PATH).splitlines()
+    assert "Conflicts=shutdown.target hyperv-daemons.hv-kvp-daemon.service" in lines
+    all_of_them = files(DAEMON, "", "auto", unit_files.OTHER_UNITS)[0].text
+    assert "Conflicts=shutdown.target" in all_of_them.splitlines()
 
 
 def test_a_path_is_quoted_for_systemd() -> None:
     unit = text(UNIT_PATH, "/srv/a b%c", "netlink")
-    words = f'ExecStart={DAEMON} -n --transport netlink --pool-dir "/srv/a b%%c"'
+    words = f'ExecStart={DAEMON} -n --clear-stale --transport netlink --pool-dir "/srv/a b%%c"'
     assert words in unit.splitlines()
     with pytest.raises(CommandError, match="a unit cannot hold this path"):
         text(UNIT_PATH, "/a\nb")
 
 
 def test_a_daemon_in_a_home_needs_it_readable() -> None:
-    unit = files("/home/u/bin/hv-kvp-daemon", "/var/opt/hyperv", "auto", [])[0].text
+    unit = files("/home/u/bin/hv_kvp_daemon", "/var/opt/hyperv", "auto", [])[0].text
     assert "ProtectHome=read-only" in unit.splitlines()
 
 
 def test_the_daemon_is_the_one_beside_the_command(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = f"{tmp_path}/image/bin/hv-kvp-daemon"
+    daemon = f"{tmp_path}/image/bin/hv_kvp_daemon"
     os.makedirs(os.path.dirname(daemon))
     with open(daemon, "w", encoding="ascii") as script:
         script.write("#!/bin/sh\n")
     os.chmod(daemon, 0o755)
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/image/bin/hv-kvp"])
     assert unit_files.daemon_path("/") == daemon
-    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv-kvp-daemon"
+    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv_kvp_daemon"
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/hv-kvp"])
     monkeypatch.setattr("sysconfig.get_path", lambda name: f"{tmp_path}/{name}")
     with pytest.raises(CommandError, match="install the package first"):

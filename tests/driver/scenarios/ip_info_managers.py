@@ -56,7 +56,7 @@ def setup() -> None:
     os.symlink("/run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
     wait_for("the lease", lambda: "203.0.113.10" in run("ip", "addr", "show", "dev", "eth2"))
     wait_for("its servers", lambda: "203.0.113.53" in run("resolvectl", "dns", "eth2"))
-    os.symlink("/payload/bin/hv-kvp-daemon", "/usr/bin/hv-kvp-daemon")
+    os.symlink("/payload/bin/hv_kvp_daemon", "/usr/bin/hv_kvp_daemon")
     shutil.copy(f"/payload/systemd/{UNIT}", f"/etc/systemd/system/{UNIT}")
     os.makedirs(guest.POOL_DIR)
     run("systemctl", "daemon-reload")

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
 from .system_facts import Facts, gather
-from .unit_files import UNIT
+from .unit_files import OTHER_UNITS, UNIT, other_directory_link
 
 #: The states of a diagnosis: as it must be, not so, or hidden from this user.
 GOOD: Final = "ok"
@@ -39,12 +40,15 @@ class Diagnosis(NamedTuple):
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_pool_dir(parser)
+    arguments.add_run_dir(parser)
     arguments.add_json(parser)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     with terminal.Progress("asking systemd and the journal"):
-        found = list(diagnose(gather(arguments.directory(options))))
+        found = list(
+            diagnose(gather(arguments.directory(options), arguments.status_page(options)))
+        )
     if options.json:
         jsontext.show(
             [
@@ -140,7 +144,7 @@ def _rivals(facts: Facts) -> Iterator[Diagnosis]:
             BAD,
             f"{rival.name} (pid {rival.pid}) {rival.way}; two daemons answer each other's"
             " requests",
-            f"systemctl mask --now {rival.unit}" if rival.unit else f"kill {rival.pid}",
+            _replace(rival.unit) if rival.unit else f"kill {rival.pid}",
         )
     if not facts.rivals and facts.root:
         yield Diagnosis(
@@ -148,6 +152,17 @@ def _rivals(facts: Facts) -> Iterator[Diagnosis]:
         )
     elif not facts.root:
         yield Diagnosis(UNKNOWN, "only root can see what else talks to the driver")
+
+
+def _replace(unit: str) -> str:
+    """Return the command that keeps another daemon's unit from starting it.
+
+    Not a mask for a name that others call this service by: ``systemctl enable`` of a masked
+    unit fails.
+    """
+    if unit in {UNIT, *OTHER_UNITS}:
+        return "hv-kvp install-service"
+    return f"systemctl mask --now {unit}"
 
 
 def _units(facts: Facts) -> Iterator[Diagnosis]:
@@ -159,9 +174,7 @@ def _units(facts: Facts) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 BAD,
                 f"{unit.name} starts another daemon: {unit.command or 'unknown'}",
-                "hv-kvp install-service"
-                if unit.name == UNIT
-                else f"systemctl mask --now {unit.name}",
+                _replace(unit.name),
             )
     ours = facts.units.get(UNIT)
     if ours is None:
@@ -198,15 +211,41 @@ def _daemon(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _pools(facts: Facts) -> Iterator[Diagnosis]:
+    if facts.pool_dir_replaced and facts.daemon:
+        yield Diagnosis(
+            BAD,
+            f"{facts.pool_dir} was replaced while the daemon ran, which cannot write it now",
+            f"systemctl restart {UNIT}" if facts.systemd else f"kill {facts.daemon.pid}",
+        )
     if facts.others_dir is None or facts.others_dir == facts.pool_dir:
         yield Diagnosis(GOOD, f"the pools are in {facts.pool_dir}")
     else:
+        records = ", which has records, too" if facts.others_have_records else ""
         yield Diagnosis(
             BAD,
             f"the pools are in {facts.pool_dir}, but cloud-init and others use"
-            f" {arguments.OTHER_DIRECTORY}",
-            f"hv-kvp install-service --pool-dir {arguments.OTHER_DIRECTORY}",
+            f" {OTHER_DIRECTORY}{records}: the host and they see nothing of each other",
+            _unite(facts.pool_dir, records=facts.others_have_records),
         )
+
+
+def _unite(pool_dir: str, *, records: bool) -> str:
+    """Return the command that makes the others' directory a link to the served one.
+
+    It takes over the records of the guest's pool, which the others write.  Those of the
+    host's pools are of an earlier daemon.
+    """
+    served = shlex.quote(pool_dir)
+    take_over = (
+        f"hv-kvp export guest --pool-dir {OTHER_DIRECTORY}"
+        f" | hv-kvp import --merge --yes --pool-dir {served} && "
+        if records
+        else ""
+    )
+    return (
+        f"{take_over}mv {OTHER_DIRECTORY} {OTHER_DIRECTORY}.old"
+        f" && ln -s {shlex.quote(other_directory_link(pool_dir))} {OTHER_DIRECTORY}"
+    )
 
 
 def _denials(facts: Facts) -> Iterator[Diagnosis]:

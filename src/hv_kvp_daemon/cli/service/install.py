@@ -10,14 +10,14 @@ import argparse
 import os
 
 from hv_kvp_daemon.cli import terminal
-from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
-from hv_kvp_daemon.service.options import POOL_DIRECTORY, UsageError
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command, CommandError
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import unit_files
 from .install_root import InstallRoot
-from .unit_files import ALIAS_PATH, RULES_PATH, TMPFILES_PATH, UNIT, UNIT_PATH
+from .unit_files import RULES_PATH, TMPFILES_PATH, UNIT, UNIT_PATH
 
 _NETLINK = (
     "over netlink, any local user can answer in the daemon's name and, since Linux 6.6, read"
@@ -37,7 +37,8 @@ def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pool-dir",
         metavar="DIR",
-        help=f"the pools (default: {OTHER_DIRECTORY} if it exists, else {POOL_DIRECTORY})",
+        help=f"the pools (default: {POOL_DIRECTORY} or {OTHER_DIRECTORY}, as each start finds"
+        " them)",
     )
     parser.add_argument(
         "--transport",
@@ -49,30 +50,29 @@ def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> int:
-    """Write the files, mask the distribution's units, and start the service."""
+    """Write the files, replace the distribution's units, and start the service."""
     root = InstallRoot(options)
-    pool_dir = options.pool_dir or _default_pool_dir(root)
-    if not os.path.isabs(pool_dir):
+    pool_dir = options.pool_dir or ""
+    if pool_dir and not os.path.isabs(pool_dir):
         raise UsageError(f"--pool-dir {pool_dir}: a service needs an absolute path")
     daemon = unit_files.daemon_path(root.path)
-    masked = _other_units(root)
-    files = unit_files.files(daemon, pool_dir, options.transport, masked)
+    aliases, replaced = _aliases(root)
+    files = unit_files.files(daemon, pool_dir, options.transport, aliases)
     root.require_writable([file.path for file in files])
     foreign = [file.path for file in files if root.is_foreign(file.path)]
     if foreign and not root.confirmed(f"Replace files of others: {', '.join(foreign)}?"):
         return EXIT_DONE
-    if masked and not root.confirmed(f"Stop and mask {', '.join(masked)}?"):
+    if replaced and not root.confirmed(f"Stop and replace {', '.join(replaced)}?"):
         return EXIT_DONE
     if options.transport != "chardev":
         root.remove(unit_files.DROP_IN_PATH)
     for file in files:
         root.write(file)
-    root.link(ALIAS_PATH, UNIT_PATH)
-    for name in masked:
+    for name in replaced:
         root.run("systemctl", "stop", name)
-        root.link(_mask_path(name), "/dev/null")
+    _link(root, aliases, pool_dir or POOL_DIRECTORY)
     root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
-    root.run("udevadm", "control", "--reload")
+    _reload_udev(root)
     root.run("systemctl", "daemon-reload")
     if os.path.exists(DEVICE):
         # The udev rule starts the service when the device is added, which it was already.
@@ -80,6 +80,17 @@ def _install(options: argparse.Namespace) -> int:
     if options.transport != "chardev":
         terminal.say(_NETLINK)
     return EXIT_DONE
+
+
+def _link(root: InstallRoot, aliases: dict[str, str], pool_dir: str) -> None:
+    for name, path in aliases.items():
+        for former in unit_files.alias_paths(name):
+            root.unlink(former, "/dev/null", UNIT_PATH)
+        root.link(path, UNIT_PATH)
+    if root.target(OTHER_DIRECTORY) == pool_dir:
+        # An absolute link, which earlier versions made: from outside, the path of an
+        # image would lead to this machine's pools.
+        root.link(OTHER_DIRECTORY, unit_files.other_directory_link(pool_dir))
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -93,16 +104,15 @@ def _uninstall(options: argparse.Namespace) -> int:
     root.require_writable(ours)
     if not root.confirmed(f"Stop and remove {UNIT}?"):
         return EXIT_DONE
-    masked = unit_files.masked_by(root.read(UNIT_PATH)) if UNIT_PATH in ours else []
     if UNIT_PATH in ours:
         root.run("systemctl", "stop", UNIT)
     for path in ours:
         root.remove(path)
-    root.unlink(ALIAS_PATH, UNIT_PATH)
-    for name in masked:
-        root.unlink(_mask_path(name), "/dev/null")
+    for name in unit_files.OTHER_UNITS:
+        for path in unit_files.alias_paths(name):
+            root.unlink(path, UNIT_PATH)
     if RULES_PATH in ours:
-        root.run("udevadm", "control", "--reload")
+        _reload_udev(root)
     root.run("systemctl", "daemon-reload")
     for path in present:
         if path not in ours:
@@ -110,26 +120,35 @@ def _uninstall(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _default_pool_dir(root: InstallRoot) -> str:
-    """Return OTHER_DIRECTORY where it is a directory: other programs read the pools there."""
-    other = root.outside(OTHER_DIRECTORY)
-    if os.path.isdir(other) and not os.path.islink(other):
-        return OTHER_DIRECTORY
-    return POOL_DIRECTORY
+def _reload_udev(root: InstallRoot) -> None:
+    """Have udev read its rules, where it runs: in containers it does not."""
+    if os.path.exists("/run/udev/control"):
+        root.run("udevadm", "control", "--reload")
 
 
-def _other_units(root: InstallRoot) -> list[str]:
-    """Return the distribution's units to mask, and those that an installation has masked."""
-    return [
-        name
-        for name in unit_files.OTHER_UNITS
-        if any(root.exists(f"{folder}/{name}") for folder in unit_files.UNIT_DIRECTORIES)
-        and root.target(_mask_path(name)) != "/dev/null"
-    ] + unit_files.masked_by(root.read(UNIT_PATH))
+def _aliases(root: InstallRoot) -> tuple[dict[str, str], list[str]]:
+    """Return the aliases to make, with the path of each, and the units that they replace.
+
+    :raises CommandError: another unit overrides each place that there is.
+    """
+    aliases, replaced = {}, []
+    for name in unit_files.OTHER_UNITS:
+        theirs = [path for path in unit_files.unit_paths(name) if _is_unit(root, path)]
+        place, instead = unit_files.alias_paths(name)
+        if instead in theirs:
+            raise CommandError(f"{root.outside(instead)} is another unit; move it away")
+        if theirs:
+            replaced.append(name)
+        if theirs or name in unit_files.ALIASES:
+            # What is in /run overrides /usr/local.
+            at_once = {place, f"/run/systemd/system/{name}"} & {*theirs}
+            aliases[name] = instead if at_once else place
+    return aliases, replaced
 
 
-def _mask_path(name: str) -> str:
-    return os.path.join(os.path.dirname(UNIT_PATH), name)
+def _is_unit(root: InstallRoot, path: str) -> bool:
+    """Whether there is a unit file of somebody else: no mask, and no alias of ours."""
+    return root.exists(path) and root.target(path) not in {"/dev/null", UNIT_PATH}
 
 
 INSTALL = Command(

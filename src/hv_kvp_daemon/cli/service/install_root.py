@@ -14,6 +14,7 @@ from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.pools.opening import make_directory
 
+from .root_path import resolve
 from .unit_files import UNIT, is_ours
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ class InstallRoot:
         self._is_live = self.path == "/" and os.path.isdir("/run/systemd/system")
 
     def outside(self, path: str) -> str:
-        """Return the path under which this process finds a path of the root."""
-        return os.path.join(self.path, path.lstrip("/"))
+        """Return the path under which this process finds a path of the root.
+
+        Links on the way to it are followed as if the root were ``/``.
+        """
+        return resolve(self.path, path)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or link, dangling or not."""
@@ -119,15 +123,18 @@ class InstallRoot:
         here = self.outside(path)
         if not self._begins(f"link {here} -> {target}"):
             return
-        if os.path.islink(here):
-            os.unlink(here)
-        elif os.path.lexists(here):
+        if os.path.lexists(here) and not os.path.islink(here):
             raise CommandError(f"{here} exists and is not a link; move it away")
-        os.symlink(target, here)
+        make_directory(os.path.dirname(here), sync=False)
+        new = f"{here}.new"
+        if os.path.lexists(new):
+            os.unlink(new)
+        os.symlink(target, new)
+        os.replace(new, here)
 
-    def unlink(self, path: str, target: str) -> None:
-        """Remove a symbolic link that leads to ``target``."""
-        if self.target(path) == target and self._begins(f"remove {self.outside(path)}"):
+    def unlink(self, path: str, *targets: str) -> None:
+        """Remove a symbolic link that leads to one of ``targets``."""
+        if self.target(path) in targets and self._begins(f"remove {self.outside(path)}"):
             os.unlink(self.outside(path))
 
     def run(self, *argv: str) -> None:

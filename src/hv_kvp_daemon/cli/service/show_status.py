@@ -28,6 +28,7 @@ _MIB = 1 << 20
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_transport(parser)
+    arguments.add_run_dir(parser)
     arguments.add_json(parser)
 
 

@@ -12,9 +12,16 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Final
 
-from hv_kvp_daemon.cli import arguments
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.pools.place import (
+    OTHER_DIRECTORY,
+    POOL_DIRECTORY,
+    has_records,
+    is_read_only,
+)
+from hv_kvp_daemon.service.options import PROGRAM
+from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
+from hv_kvp_daemon.service.status_page import PATH
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import (
     device_holders,
@@ -25,7 +32,7 @@ from hv_kvp_daemon.transport.holders import (
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
-from .unit_files import ALIAS, OTHER_UNITS, UNIT
+from .unit_files import OTHER_UNITS, UNIT
 
 _VENDOR: Final = "/sys/class/dmi/id/sys_vendor"
 
@@ -60,8 +67,12 @@ class Unit:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it starts this project's daemon: the C daemon is called hv_kvp_daemon."""
-        return os.path.basename(self.command) == "hv-kvp-daemon"
+        """Whether it starts this project's daemon.
+
+        A program called hv_kvp_daemon may be the C daemon, which is no script.
+        """
+        name = os.path.basename(self.command)
+        return name == PROGRAM or (name == PROCESS_NAME and is_script(self.command))
 
 
 @dataclass
@@ -98,12 +109,15 @@ class Facts:
     pool_dir: str = POOL_DIRECTORY
     #: Where OTHER_DIRECTORY leads; None where it does not exist.
     others_dir: str | None = POOL_DIRECTORY
+    others_have_records: bool = False
+    #: Whether the daemon sees another directory there than this process, or a read-only one.
+    pool_dir_replaced: bool = False
     denials: list[str] = field(default_factory=list)
     missing_bytecode: int = 0
 
 
-def gather(pool_dir: str) -> Facts:
-    """Return the facts about this machine."""
+def gather(pool_dir: str, status_page: str = PATH) -> Facts:
+    """Return the facts about this machine, and the daemon whose status page this is."""
     facts = Facts(root=os.geteuid() == 0, pool_dir=os.path.realpath(pool_dir))
     # Where the device exists, so do the bus, the offer and the driver.
     facts.device = os.path.exists(DEVICE)
@@ -114,11 +128,13 @@ def gather(pool_dir: str) -> Facts:
     facts.driver_fault = driver_fault()
     facts.connector = os.path.exists("/proc/net/connector")
     try:
-        facts.daemon = find()
+        facts.daemon = find(status_page)
     except OSError as error:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
     except StatusError as error:
         facts.daemon_unknown = str(error)
+    if facts.daemon:
+        facts.pool_dir_replaced = pool_dir_replaced(facts.daemon.pid, facts.daemon.pool_dir)
     ours = facts.daemon.pid if facts.daemon else 0
     facts.other_namespace = _other_namespace(ours)
     facts.rivals = _rivals(ours)
@@ -126,8 +142,9 @@ def gather(pool_dir: str) -> Facts:
     if facts.systemd:
         facts.units = units()
         facts.denials = _output(*_JOURNAL, "--grep", _DENIAL).splitlines()
-    other = arguments.OTHER_DIRECTORY
+    other = OTHER_DIRECTORY
     facts.others_dir = os.path.realpath(other) if os.path.isdir(other) else None
+    facts.others_have_records = has_records(other)
     facts.missing_bytecode = bytecode.missing()
     return facts
 
@@ -166,6 +183,20 @@ def driver_fault(path: str = "/dev/kmsg") -> str:
                     return line.partition(";")[2] or line
     finally:
         os.close(fd)
+
+
+def pool_dir_replaced(pid: int, pool_dir: str) -> bool:
+    """Whether a daemon cannot reach its pool directory any more.
+
+    In its mount namespace another directory is at the path, or what is there is read-only
+    and is not so here.  False as well if this user may not look.
+    """
+    seen = f"/proc/{pid}/root{os.path.realpath(pool_dir)}"
+    try:
+        same = os.path.samestat(os.stat(seen), os.stat(pool_dir))
+    except OSError:
+        return False
+    return not same or (is_read_only(seen) and not is_read_only(pool_dir))
 
 
 def _offered() -> bool:
@@ -211,7 +242,7 @@ def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
     states = ("LoadState", "ActiveState", "UnitFileState")
     properties = f"--property=Id,ExecStart,{','.join(states)}"
-    text = _output("systemctl", "show", properties, UNIT, ALIAS, *OTHER_UNITS)
+    text = _output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())

@@ -10,19 +10,22 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import hv_kvp_daemon
-from hv_kvp_daemon.cli.arguments import OTHER_DIRECTORY
 from hv_kvp_daemon.cli.command import CommandError
-from hv_kvp_daemon.service.options import POOL_DIRECTORY
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
+from hv_kvp_daemon.service.program import PROCESS_NAME
 
 UNIT: Final = "hv-kvp-daemon.service"
-ALIAS: Final = "hv_kvp_daemon.service"
+
+#: Other names of the unit: what cloud-init orders itself after, and what kickstarts, LISA
+#: and administrators call the service.
+ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
-ALIAS_PATH: Final = f"{_SYSTEM}/{ALIAS}"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
@@ -42,10 +45,13 @@ PATHS: Final = (
     *_MANUALS.values(),
 )
 
-#: Units of the distributions' daemons that must be masked.  Those called UNIT or ALIAS are
-#: overridden by our files in /etc.
-OTHER_UNITS: Final = ("hypervkvpd.service", "hyperv-daemons.hv-kvp-daemon.service")
-UNIT_DIRECTORIES: Final = (
+#: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
+#: then whoever starts or enables it by its name gets this service.  (UNIT is overridden.)
+OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
+
+#: Where systemd looks for units, in the order in which they override each other.
+_UNIT_DIRECTORIES: Final = (
+    _SYSTEM,
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -53,7 +59,6 @@ UNIT_DIRECTORIES: Final = (
 )
 
 _MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
-_MASKED: Final = "Masked by it:"
 
 # Directories that ProtectHome=yes hides.
 _HOMES: Final = ("/home/", "/root/", "/run/user/")
@@ -66,34 +71,51 @@ class File(NamedTuple):
     text: str
 
 
-def files(daemon: str, pool_dir: str, transport: str, masked: list[str]) -> list[File]:
+def unit_paths(name: str) -> tuple[str, ...]:
+    """Return where a unit of this name can be."""
+    return tuple(f"{folder}/{name}" for folder in _UNIT_DIRECTORIES)
+
+
+def alias_paths(name: str) -> tuple[str, str]:
+    """Return where an alias goes, and where instead if another file is in its way.
+
+    ``systemctl enable`` follows an alias in a vendor's directory, and refuses one in /etc
+    ("alias name or linked unit file").  /usr/local overrides the distribution's units.
+    """
+    return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
+
+
+def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) -> list[File]:
     """Return the files for an installation.
 
-    ``daemon`` is the absolute path of ``hv-kvp-daemon``; ``transport`` is auto,
-    netlink or chardev; ``masked`` are units that are masked together with it.
+    An empty ``pool_dir`` leaves the choice to each start (`pools.place`).
+    ``daemon`` is the absolute path of ``hv_kvp_daemon``; ``transport`` is auto,
+    netlink or chardev; ``aliases`` are the other names that the unit gets.
 
     :raises CommandError: a template is not part of this installation.
     """
-    options = "" if pool_dir == POOL_DIRECTORY else f" --pool-dir {_quoted(pool_dir)}"
+    options = f" --pool-dir {_quoted(pool_dir)}" if pool_dir else ""
     netlink = " --transport netlink" if transport == "netlink" else ""
-    command = _quoted(daemon)
+    command = f"ExecStart={_quoted(daemon)} -n --clear-stale"
     unit = _template("systemd/hv-kvp-daemon.service")
-    unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command} -n{netlink}{options}")
-    for key in ("RequiresMountsFor", "ReadWritePaths"):
-        unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(pool_dir)}")
+    unit = _replaced(unit, "ExecStart=.*", f"{command}{netlink}{options}")
+    if pool_dir:
+        for key, value in ("RequiresMountsFor", pool_dir), ("ReadWritePaths", f"-{pool_dir}"):
+            unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(value)}")
     if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
         unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
-    mark = f"# {_MARK}\n" + "".join(f"# {_MASKED} {name}\n" for name in masked)
+    # A unit that conflicts with itself is logged at each start.
+    others = [name for name in OTHER_UNITS if name not in aliases]
+    conflicts = " ".join(["Conflicts=shutdown.target", *others])
+    unit = _replaced(unit, "Conflicts=.*", conflicts)
     made = [
-        File(UNIT_PATH, mark + unit),
+        File(UNIT_PATH, f"# {_MARK}\n{unit}"),
         File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
         File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
     ]
     if transport == "chardev":
         text = _template("systemd/chardev.conf")
-        text = _replaced(
-            text, "ExecStart=/.*", f"ExecStart={command} -n --transport chardev{options}"
-        )
+        text = _replaced(text, "ExecStart=/.*", f"{command} --transport chardev{options}")
         made.append(File(DROP_IN_PATH, f"# {_MARK}\n{text}"))
     made += [File(path, _marked(name, _template(name))) for name, path in _MANUALS.items()]
     return made
@@ -104,13 +126,12 @@ def is_ours(text: str) -> bool:
     return any(_MARK in line for line in text.split("\n", 3)[:3])
 
 
-def masked_by(text: str) -> list[str]:
-    """Return the units that were masked when this text of our unit was installed."""
-    return [
-        line.partition(_MASKED)[2].strip()
-        for line in text.splitlines()
-        if line.startswith(f"# {_MASKED}")
-    ]
+def other_directory_link(pool_dir: str) -> str:
+    """Return the target of the link at OTHER_DIRECTORY that leads to a pool directory.
+
+    Relative, so that it stays inside an image wherever that is mounted.
+    """
+    return os.path.relpath(pool_dir, os.path.dirname(OTHER_DIRECTORY))
 
 
 def daemon_path(root: str) -> str:
@@ -120,24 +141,22 @@ def daemon_path(root: str) -> str:
     """
     places = (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts"))
     for place in places:
-        path = os.path.join(place, "hv-kvp-daemon")
+        path = os.path.join(place, PROCESS_NAME)
         if os.access(path, os.X_OK):
             inside = os.path.relpath(path, root) if root != "/" else ""
             return path if not inside or inside.startswith("..") else f"/{inside}"
-    raise CommandError(f"no hv-kvp-daemon in {' or '.join(places)}; install the package first")
+    raise CommandError(f"no {PROCESS_NAME} in {' or '.join(places)}; install the package first")
 
 
 def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
-    if pool_dir == POOL_DIRECTORY:
+    if not pool_dir:
         return text
+    text = _replaced(text, "d .*", f"d {_quoted(pool_dir)} 0755 root root -")
     # The link at the usual place leads to the directory that was chosen.
-    text = text.replace(POOL_DIRECTORY, pool_dir.replace("%", "%%"))
-    if pool_dir == OTHER_DIRECTORY:
-        text = "".join(
-            line for line in text.splitlines(keepends=True) if not line.startswith("L ")
-        )
-    return text
+    target = other_directory_link(pool_dir).replace("%", "%%")
+    link = f"L {OTHER_DIRECTORY} - - - - {target}"
+    return _replaced(text, "L .*", "" if pool_dir == OTHER_DIRECTORY else link)
 
 
 def _marked(name: str, text: str) -> str:

@@ -1,0 +1,136 @@
+"""``clean-image``: nothing of this machine's pools goes into an image that is made of it.
+
+A machine that starts from the image would show its host the pairs of the machine that the
+image was made of, and find pairs there that a host sent to that one.  Removing
+/var/lib/hyperv removes a link only.
+
+A daemon may run beside this, and others may hold a pool.  Each pool is emptied under its
+locks first, so that a program that has it open sees it empty; the daemon notices by itself
+that a file is gone.  In an image, no link leads out of it (`root_path`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import stat
+from typing import Final
+
+from hv_kvp_daemon.cli import arguments, terminal
+from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
+from hv_kvp_daemon.pools.errors import LockTimeoutError, PoolError
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from hv_kvp_daemon.pools.pool import PoolFile
+from hv_kvp_daemon.service.instance import RUN_DIRECTORY
+
+from .root_path import open_directory, resolve
+
+# What the daemon and its tools leave beside the pools: journals, the mark of a boot, and
+# the copies that `check --repair` and `import --exact` make.
+_POOL: Final = re.compile(r"\.kvp_pool_([0-4])")
+_OURS: Final = re.compile(r"\.kvp_pool_[0-4]|\.hv_kvp_(journal_.*|boot)|hv-kvp-backup-.*")
+
+# In an image these belong to no process.
+_RUN: Final = re.compile(r"lock|status(\.new)?")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", default="/", metavar="DIR", help="an image's root, instead of this machine"
+    )
+    parser.add_argument(
+        "--pool-dir",
+        metavar="DIR",
+        help="directory of the pools, if it is neither the running daemon's nor"
+        f" {POOL_DIRECTORY} nor {OTHER_DIRECTORY}",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what would be removed"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _clean(options: argparse.Namespace) -> int:
+    root = os.path.abspath(options.root)
+    if not os.path.isdir(root):
+        raise CommandError(f"--root {options.root}: no such directory")
+    question = f"Remove all pairs and journals from {root}?"
+    if not options.dry_run and not terminal.confirmed(question, yes=options.yes):
+        return EXIT_DONE
+    places = dict.fromkeys((POOL_DIRECTORY, OTHER_DIRECTORY), _OURS)
+    if root == "/":
+        places[arguments.directory(options)] = _OURS
+    else:
+        places[RUN_DIRECTORY] = _RUN
+        if options.pool_dir:
+            places[options.pool_dir] = _OURS
+    done = [
+        _clean_directory(root, path, names, dry_run=options.dry_run)
+        for path, names in places.items()
+    ]
+    return EXIT_DONE if all(done) else EXIT_UNUSABLE
+
+
+def _clean_directory(root: str, path: str, names: re.Pattern[str], *, dry_run: bool) -> bool:
+    """Remove the files with these names, and return whether all are gone."""
+    shown = resolve(root, path, follow=True)
+    try:
+        folder = open_directory(root, path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        terminal.say(f"{shown}: {error.strerror}")
+        return False
+    try:
+        done = True
+        # Pools first: what is being changed is written to a journal.
+        for name in sorted(filter(names.fullmatch, os.listdir(folder)), reverse=True):
+            if dry_run:
+                print(f"remove {os.path.join(shown, name)}")
+            elif not _remove(folder, name, os.path.join(shown, name)):
+                done = False
+        return done
+    finally:
+        os.close(folder)
+
+
+def _remove(folder: int, name: str, shown: str) -> bool:
+    """Remove one file of a directory, and return whether it is gone; ``shown`` is its path."""
+    try:
+        kind = os.lstat(name, dir_fd=folder).st_mode
+        pool = _POOL.fullmatch(name)
+        if pool and stat.S_ISREG(kind):
+            # By the directory's descriptor: a path may lead elsewhere meanwhile.
+            _empty(int(pool[1]), f"/proc/self/fd/{folder}/{name}")
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        terminal.say(f"{shown}: {error.strerror}")
+        return False
+    except LockTimeoutError as error:
+        terminal.say(f"{shown}: {error.reason}")
+        return False
+    print(f"removed {shown}")
+    return True
+
+
+def _empty(number: int, path: str) -> None:
+    file = PoolFile(number, path, report=terminal.say)
+    try:
+        file.clear()
+    except LockTimeoutError:
+        raise
+    except PoolError:
+        return  # a journal that cannot be used, say; it is removed as well
+    finally:
+        file.close()
+
+
+CLEAN_IMAGE = Command(
+    "clean-image",
+    "remove all pairs and journals, before an image is made of this machine",
+    _add_arguments,
+    _clean,
+)
