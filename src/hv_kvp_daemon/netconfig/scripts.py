@@ -1,9 +1,9 @@
 """The two scripts by which administrators and distributions inform the C daemon.
 
 ``hv_get_dhcp_info`` and ``hv_get_dns_info`` get the name of an interface as their one
-argument.  An installed script takes precedence over every other source.  As in the C
-daemon, its output counts whatever its exit status is; but output that is not an answer
-is ignored.
+argument.  The second takes precedence over every other source, the first is asked where no
+network manager knows (see `dhcp`).  As in the C daemon, the output counts whatever the
+exit status is; but output that is not an answer is ignored.
 """
 
 from __future__ import annotations
