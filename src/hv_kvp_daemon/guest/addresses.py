@@ -4,7 +4,8 @@ A value is the addresses of all interfaces except the loopback, joined by ``;``
 without one at the end, without scope ids, in the kernel's order, which is that of
 getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
 the host's field can hold.  If some do not fit, interfaces with a default route come
-first, because the host can reach their addresses.
+first, because the host can reach their addresses; if the routes cannot be read, the order
+stays.
 
 The addresses are read again only if the kernel has sent a notification since the
 last time, which is looked up when they are asked for.
@@ -17,6 +18,7 @@ import _socket
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
+from .routes import default_interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +70,13 @@ class AddressSource:
         values = {family: ";".join(text for _, text in found[family]) for family in found}
         long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # The routes decide from now on, so a change of a route may change the values.
-            self._notice.watch_routes()
-            first = default_interfaces()
+            candidates = {index for family in long for index, _ in found[family]}
+            try:
+                # From now on a change of a route may change the values.
+                self._notice.watch_routes()
+                first = default_interfaces(candidates)
+            except OSError:
+                first = set()  # the kernel's order is no worse than no address
             values.update((family, cut(found[family], first)) for family in long)
         return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
@@ -133,16 +139,6 @@ def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
                 for row in rows.get(family, ()):
                     pairs.append((link.index, row["addr"].partition("%")[0]))
     return found
-
-
-def default_interfaces() -> set[int]:
-    """Return the indexes of the interfaces that default routes of the main table use.
-
-    Both families count, and each next hop of a multipath route.
-
-    :raises OSError: the routes cannot be read.
-    """
-    return {hop.index for route in rtnetlink.default_routes() for hop in route.hops}
 
 
 def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:
