@@ -44,7 +44,7 @@ def dhcp(programs: Programs, interface: str) -> bool | None:
     return None
 
 
-def dns(programs: Programs, interface: str) -> list[str] | None:
+def dns(programs: Programs, interface: str, index: int) -> list[str] | None:
     """Return the servers that ``hv_get_dns_info`` prints, one a line; None: no answer.
 
     Empty output means that there are none.
@@ -53,7 +53,7 @@ def dns(programs: Programs, interface: str) -> list[str] | None:
     if output is None:
         return None
     words = output.split()
-    found = literals(words, interface)
+    found = literals(words, (interface, index))
     if words and not found:
         programs.report("hv_get_dns_info says nothing that is an address")
         return None
