@@ -154,6 +154,31 @@ def test_eth1_does_not_get_what_is_eth10s() -> None:
 
 
 @in_own_network
+def test_excluded_interfaces_are_left_out_of_both_values() -> None:
+    """O11: container bridges and tunnels crowd the list."""
+    with IPRoute() as ip:
+        for number, name in enumerate(("eth0", "docker0", "veth1a", "br-4711"), 1):
+            index = link(ip, name, f"p{number}")
+            add(ip, index, f"192.0.2.{number}")
+            add(ip, index, f"fd00::{number}")
+        for exclude, shown in (
+            ((), "1 2 3 4"),
+            (("docker*", "veth*", "br-*"), "1"),
+            (("eth?",), "2 3 4"),
+            (("eth",), "1 2 3 4"),
+            (("*",), ""),
+        ):
+            for name in SOURCES:
+                source = address_source(name, exclude)
+                expected = shown.split()
+                assert values(source) == (
+                    ";".join(f"192.0.2.{number}" for number in expected),
+                    ";".join(f"fd00::{number}" for number in expected),
+                )
+                source.close()
+
+
+@in_own_network
 def test_an_alias_is_an_address_like_any_other() -> None:
     with IPRoute() as ip:
         first, second = link(ip, "a0", "b0"), link(ip, "a1", "b1")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Rows of the list: messages, pools, and what the guest reports of itself.
 IDS = [
-    f"{kind}{n}" for kind, last in (("T", 17), ("P", 25), ("O", 13)) for n in range(1, last + 1)
+    f"{kind}{n}" for kind, last in (("T", 17), ("P", 25), ("O", 29)) for n in range(1, last + 1)
 ]
 
 ROW = re.compile(r"^\| ([TPO]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

@@ -1,6 +1,7 @@
 """The values of NetworkAddressIPv4 and NetworkAddressIPv6.
 
-A value is the addresses of all interfaces except the loopback, joined by ``;``
+A value is the addresses of all interfaces except the loopback and those that the
+administrator excludes, joined by ``;``
 without one at the end, without scope ids, in the kernel's order, which is that of
 getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
 the host's field can hold.  If some do not fit, interfaces with a default route come
@@ -18,12 +19,15 @@ import _socket
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
+from .pattern import matches
 from .routes import default_interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Sequence
     from typing import Any, TypeAlias
+
+    from hv_kvp_daemon.wire.rtnetlink import Link
 
     #: Interface index and text of each address, by family, in the kernel's order.
     Found: TypeAlias = dict[int, list[tuple[int, str]]]
@@ -81,21 +85,28 @@ class AddressSource:
         return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
 
-def address_source(name: str) -> AddressSource:
+def address_source(name: str, exclude: Sequence[str] = ()) -> AddressSource:
     """Return the source that ``--addresses`` names: ``rtnetlink`` or ``getifaddrs``.
+
+    The addresses of interfaces whose name fits one of the patterns in ``exclude`` are left
+    out, see `guest.pattern`.
 
     :raises ImportError: getifaddrs is meant, and netifaces is not installed.
     :raises OSError: there is no socket for notifications.
     """
     if name != "getifaddrs":
-        return AddressSource(read_rtnetlink)
+        return AddressSource(lambda: read_rtnetlink(exclude))
     # Not at the first request; and the default source does without the module.
     from netifaces import ifaddresses  # noqa: PLC0415
 
-    return AddressSource(lambda: read_getifaddrs(ifaddresses))
+    return AddressSource(lambda: read_getifaddrs(ifaddresses, exclude))
 
 
-def read_rtnetlink() -> Found:
+def _is_shown(link: Link, exclude: Sequence[str]) -> bool:
+    return not link.loopback and not any(matches(pattern, link.name) for pattern in exclude)
+
+
+def read_rtnetlink(exclude: Sequence[str] = ()) -> Found:
     """Return the addresses in two rtnetlink dumps.
 
     Addresses whose duplicate address detection is not finished (tentative) or has
@@ -103,16 +114,16 @@ def read_rtnetlink() -> Found:
 
     :raises OSError: a dump fails.
     """
-    loopbacks = {link.index for link in rtnetlink.links() if link.loopback}
+    shown = {link.index for link in rtnetlink.links() if _is_shown(link, exclude)}
     found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
     for address in rtnetlink.addresses():
-        if address.usable and address.index not in loopbacks:
+        if address.usable and address.index in shown:
             text = _socket.inet_ntop(address.family, address.address)
             found[address.family].append((address.index, text))
     return found
 
 
-def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
+def read_getifaddrs(ifaddresses: Callable[[str], Any], exclude: Sequence[str] = ()) -> Found:
     """Return the addresses that getifaddrs gives, as in the C daemon, by way of netifaces.
 
     They include tentative and failed addresses, because getifaddrs has no flags for
@@ -130,7 +141,7 @@ def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
         aliases = [
             label for label in labels.get(link.index, ()) if label not in ("", link.name)
         ]
-        for name in () if link.loopback else (link.name, *aliases):
+        for name in (link.name, *aliases) if _is_shown(link, exclude) else ():
             try:
                 rows = ifaddresses(name)
             except ValueError:
