@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import struct
+from typing import NoReturn
 
 import pytest
 from pyroute2 import IPRoute
@@ -12,6 +13,7 @@ from pyroute2 import IPRoute
 from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.routes import default_interfaces
+from hv_kvp_daemon.netconfig import config
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.wire import rtattr, uapi
@@ -162,6 +164,23 @@ def test_gateways_by_family_and_metric_from_the_main_table_alone() -> None:
         default(family=v6, gateway="fe80::9", priority=9)
         default(family=v4, gateway="192.0.2.8", priority=400)
     assert ask(MAC).gateways == ["192.0.2.8", "192.0.2.9", "fe80::9"]
+
+
+@in_own_network
+def test_without_the_routes_the_rest_is_answered() -> None:
+    """O23."""
+
+    def unreadable(table: int, index: int) -> NoReturn:
+        raise TimeoutError(f"table {table}, interface {index}")
+
+    reports: list[str] = []
+    with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
+        index = veth(ip, "eth0", MAC, "192.0.2.1/24")
+        patch.setattr(config, "default_routes", unreadable)
+        found = adapter_config(MAC.encode(), wait_readable, reports.append, "/nowhere")
+    assert found is not None
+    assert (found.addresses, found.gateways) == ([(socket.AF_INET, "192.0.2.1", 24)], [])
+    assert reports == [f"the gateways are left out: table 254, interface {index}"]
 
 
 @in_own_network

@@ -61,10 +61,10 @@ def adapter_config(
 ) -> AdapterConfig | None:
     """Return the configuration of the adapter with this MAC; None if no interface has it.
 
-    ``report`` gets a line for the log for each program that fails.  Programs and files
-    are those below ``root``.
+    ``report`` gets a line for the log for each program that fails, and if the routes
+    cannot be read.  Programs and files are those below ``root``.
 
-    :raises OSError: the kernel's links, addresses or routes cannot be read.
+    :raises OSError: the kernel's links or addresses cannot be read.
     :raises InterruptedError: ``wait`` says that this process is to end.
     """
     mac = parse_mac(adapter_id)
@@ -78,7 +78,12 @@ def adapter_config(
     if link is None:
         return None
     table = vrfs.get(link.master, RT_TABLE_MAIN)
-    config = _of_kernel(link, links, addresses, default_routes(table, link.index))
+    try:
+        routes = default_routes(table, link.index)
+    except OSError as error:
+        report(f"the gateways are left out: {error}")
+        routes = []
+    config = _of_kernel(link, links, addresses, routes)
     programs = Programs(wait, report, root)
     config.dhcp = uses_dhcp(programs, config)
     config.dns = resolver.servers(programs, config)
