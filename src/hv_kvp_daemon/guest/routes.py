@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Final
 
-#: Seconds for the dump of a table: enough for some 100,000 routes.
+#: Seconds for the dump of a large table: enough for some 100,000 routes.
 PATIENCE: Final = 0.25
 
 # Addresses to which hardly anybody has a route but the default one: RFC 6666's for
@@ -102,7 +102,8 @@ def _dump(
             request,
             uapi.RTM_NEWROUTE,
             wire.decode_default_route,
-            seconds=PATIENCE,
+            # A dump of all families is given up where it is a large one.
+            seconds=None if family == uapi.AF_UNSPEC else PATIENCE,
             reduce=wire.without_specific,
             is_past=is_past,
         )
