@@ -1,4 +1,4 @@
-"""What holds for every test: no limit that a busy machine breaks, and signals as usual."""
+"""Settings for all tests: no deadline that a busy machine breaks, and default signals."""
 
 from __future__ import annotations
 

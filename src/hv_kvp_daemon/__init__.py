@@ -5,8 +5,8 @@
     with Pool("guest") as pool:
         pool["state"] = "ready"
 
-The names of the library are imported when they are asked for: the daemon, which is
-in this package too, does not pay for them.
+The names of the library are imported on first use, since the daemon, which is in the same
+package, does not need them.
 """
 
 from __future__ import annotations

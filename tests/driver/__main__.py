@@ -1,6 +1,6 @@
-"""One scenario by hand, its console live: ``python -m tests.driver NAME``.
+"""Runs scenarios by hand, with their consoles on the terminal: ``python -m tests.driver NAME``.
 
-Exit status 0 when it passed, 1 when not, 2 when no scenario has that name.
+The exit status is 0 if all passed, 1 if one failed, 2 if no scenario has that name.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from tests.driver import machine
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="run-scenario", description="Run scenarios in the driver VM, consoles live."
+        prog="run-scenario",
+        description="Run scenarios in the driver VM, with their consoles on the terminal.",
     )
-    parser.add_argument("name", nargs="*", help="NAME or NAME@VARIANT; none lists them")
+    parser.add_argument(
+        "name", nargs="*", help="NAME or NAME@VARIANT; without a name, list all scenarios"
+    )
     parser.add_argument(
         "-k", dest="checks", action="append", default=[], help="only this check"
     )

@@ -1,4 +1,4 @@
-"""The VMs of a session: all chosen scenarios, as many at a time as there is room for."""
+"""Fixtures that build the lab and run the VMs of all selected scenarios, some at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from tests.driver import machine
 
-# The machines that run these tests have two processors; more VMs at a time
-# only slow each other down.
+# The machines that run these tests have two processors; more VMs at a time would only
+# slow each other down.
 AT_A_TIME = 2
 
 
 @pytest.fixture(scope="session")
 def lab() -> None:
-    """Build the lab; without it every driver test fails, none is skipped."""
+    """Build the lab; if that fails, every driver test fails, and none is skipped."""
     try:
         machine.build()
     except machine.LabError as error:
@@ -27,7 +27,7 @@ def lab() -> None:
 def outcomes(
     request: pytest.FixtureRequest, lab: None
 ) -> Iterator[dict[str, Future[machine.Outcome]]]:
-    """Start every scenario that this session's tests will ask for, by its id."""
+    """Start every scenario that the tests of this session use; the outcomes by scenario id."""
     chosen: dict[str, machine.Scenario] = {}
     for item in request.session.items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
@@ -36,7 +36,7 @@ def outcomes(
     vms: list[machine.VM] = []
     pool = ThreadPoolExecutor(AT_A_TIME)
     try:
-        # The long ones first, so that none of them is left alone at the end.
+        # Long scenarios first, so that none of them runs alone at the end.
         yield {
             scenario.id: pool.submit(machine.run, scenario, on_start=vms.append)
             for scenario in sorted(chosen.values(), key=lambda scenario: -scenario.seconds)

@@ -1,8 +1,8 @@
-"""What a scenario does inside the VM: daemons, driver, pool files, kernel log.
+"""Helpers of scenarios inside the VM: daemons, driver, pool files, kernel log.
 
-Runs under the guest's own Python 3.11, standard library only, as root.
-Helpers raise ``AssertionError`` when what they wait for does not come, and
-say what that was; each wait has a deadline, none is a bare sleep.
+They run as root with the guest's own Python 3.11 and its standard library only.  Each wait
+has a deadline, after which it raises ``AssertionError`` with the awaited condition; none
+is a bare sleep.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 DEVICE = "/dev/vmbus/hv_kvp"
 CONTROL = "/dev/hvlab-control"
-POOL_DIR = "/var/opt/hyperv"  # where this project's daemon keeps its pools
-C_POOL_DIR = "/var/lib/hyperv"  # where the C daemon does; compiled in
+POOL_DIR = "/var/opt/hyperv"  # the pools of this project's daemon
+C_POOL_DIR = "/var/lib/hyperv"  # the pools of the C daemon; compiled in
 KEY_BYTES, VALUE_BYTES = 512, 2048
 COMM = "hv_kvp_daemon"  # both daemons' name in /proc/PID/comm
 
 _OUTPUT_DIR = "/tmp/hvlab"
-# An emulator on a busy machine stalls, and the watchdogs then complain.
+# An emulator on a busy machine stalls, which triggers the kernel's watchdogs.
 _STALL = re.compile(
     r"MP-BIOS bug|soft lockup|rcu.*(stall|starved)|hrtimer: interrupt took|clocksource"
 )
@@ -50,10 +50,10 @@ def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
 
 
 class Process:
-    """A program under test: its output in files, its end with a deadline.
+    """A program under test: its output goes to files, and its end has a deadline.
 
-    What a check starts and does not stop, the runner stops after the check;
-    what ``setup`` starts stays for all checks.
+    The runner kills a process that a check has started and not stopped; one that ``setup``
+    has started runs until the end of the scenario.
     """
 
     alive: ClassVar[list[Process]] = []
@@ -86,7 +86,7 @@ class Process:
 
     @property
     def status(self) -> int | None:
-        """Exit status, minus the signal's number after a signal, None while it runs."""
+        """Exit status; minus the signal's number after a signal; None while it runs."""
         return self._popen.poll()
 
     def must_run(self) -> None:
@@ -97,7 +97,7 @@ class Process:
         self._popen.send_signal(number)
 
     def freeze(self) -> None:
-        """Send SIGSTOP and see it stopped: what is sent before that would be served in time."""
+        """Send SIGSTOP and wait until it is stopped; before that it would serve a request."""
         self.send(signal.SIGSTOP)
         wait_for("the stop", self._is_stopped)
 
@@ -124,15 +124,15 @@ class Process:
 
 
 def daemon(*options: str, env: dict[str, str] | None = None) -> Process:
-    """Start this project's daemon, attached."""
+    """Start this project's daemon in the foreground."""
     return Process(["hv-kvp-daemon", *options], env)
 
 
 def registered(*options: str) -> Process:
-    """Start it on the pools in POOL_DIR, and wait until the driver knows it or it has failed.
+    """Start it on the pools in POOL_DIR; wait until it is registered or has failed.
 
-    A host cannot tell: the driver answers a negotiation for a netlink daemon that
-    has ended, and then fails requests for want of a listener.
+    A host cannot observe that: the driver answers a negotiation for a netlink daemon that
+    has ended, and fails the requests after it, since there is no listener.
     """
     started = daemon("-n", "--pool-dir", POOL_DIR, *options)
     wait_for("registration", lambda: "driver version 3.1" in started.stderr or started.status)
@@ -140,12 +140,12 @@ def registered(*options: str) -> Process:
 
 
 def c_daemon(*options: str) -> Process:
-    """Start Debian's C daemon, attached; it serves the char device only."""
+    """Start Debian's C daemon in the foreground; it serves the character device only."""
     return Process(["/usr/sbin/hv_kvp_daemon", "-n", *options])
 
 
 def pids(comm: str = COMM) -> set[int]:
-    """Find the processes of a name, children of ours or not."""
+    """Find all processes with a name, not only our children."""
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit() and _read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
@@ -155,9 +155,9 @@ def pids(comm: str = COMM) -> set[int]:
 
 @final
 class Syslog:
-    """Collects what goes to /dev/log, where no systemd does; used with ``with``.
+    """Collects the messages to /dev/log where systemd does not; a context manager.
 
-    ``lines`` gives everything so far, as ``<PRIORITY>date name[pid]: text``.
+    ``lines`` returns all messages so far, as ``<PRIORITY>date name[pid]: text``.
     """
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ def pool(number: int) -> str:
 
 
 def contents() -> list[bytes]:
-    """The five of them, whole."""
+    """The contents of all five pool files."""
     found = []
     for number in range(5):
         with open(pool(number), "rb") as file:
@@ -196,7 +196,7 @@ def contents() -> list[bytes]:
 
 
 def records(path: str) -> list[tuple[str, str]]:
-    """Read a pool file as its other readers do: 2560 bytes a record, text up to a NUL."""
+    """Read a pool file as other programs do: records of 2560 bytes, text up to a NUL."""
     with open(path, "rb") as file:
         raw = file.read()
     size = KEY_BYTES + VALUE_BYTES
@@ -208,7 +208,7 @@ def records(path: str) -> list[tuple[str, str]]:
 
 
 def run(*argv: str) -> str:
-    """What a command writes to its standard output; it must end with 0."""
+    """Run a command, which must exit with 0, and return its standard output."""
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -220,14 +220,14 @@ def run(*argv: str) -> str:
 def load_driver(slow_ms: int = 0) -> None:
     """Load the driver, for scenarios with ``APPEND = "hvlab.manual"``.
 
-    ``slow_ms`` stretches the time in which it can be reached and is not ready, as a
-    virtual CPU that is preempted does.
+    ``slow_ms`` extends the time in which the driver can be reached but is not ready, as
+    preemption of the virtual CPU does.
     """
     run("modprobe", "hvlab", f"slow_ms={slow_ms}")
 
 
 def unload_driver() -> None:
-    """Unload it; refused with an AssertionError while its device is open."""
+    """Unload the driver; raises AssertionError while its device is open."""
     run("rmmod", "hvlab")
 
 
@@ -237,7 +237,7 @@ def driver_state() -> str:
 
 
 def control(word: str) -> None:
-    """Tell the lab: unbind, bind, suspend or resume.  OSError if it cannot.
+    """Let the lab unbind, bind, suspend or resume the driver; raises OSError on failure.
 
     unbind returns at once; the driver then waits until its device is closed.
     """
@@ -255,12 +255,12 @@ def unbind(seconds: float = 10.0) -> None:
 
 
 def kernel_log() -> str:
-    """What the kernel itself logged; not what programs wrote to /dev/kmsg."""
+    """The kernel's own log messages, without those that programs wrote to /dev/kmsg."""
     return subprocess.run(["dmesg", "-k"], check=True, capture_output=True, text=True).stdout
 
 
 def kernel_faults() -> list[str]:
-    """Lines of the kernel log that say that the kernel itself went wrong."""
+    """The lines of the kernel log that report a fault of the kernel itself."""
     return [
         line
         for line in kernel_log().splitlines()
@@ -269,7 +269,7 @@ def kernel_faults() -> list[str]:
 
 
 def _read_text(path: str) -> str:
-    """The file's text; empty when it, or its process, is gone."""
+    """The text of a file; empty if the file or its process is gone."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -1,11 +1,11 @@
-"""From the outside: build the lab, pack a scenario, run it in the VM, judge it.
+"""Builds the lab, packs a scenario, runs it in the VM, and evaluates its outcome.
 
-In: a file of ``scenarios/``.  Out: an ``Outcome`` with the guest's whole
-console.  The rule: a scenario passes when the VM's status is 0 and exactly
-the checks that its file defines were reported ``ok``, so that one that ends
-early, or runs nothing, fails.
+A scenario is a file of ``scenarios/``.  It passes if the VM's status is 0 and exactly the
+checks that the file defines were reported ``ok``.  So a scenario that ends early, or runs
+no check, fails.
 
-A scenario's constants, read here without importing it (plain literals):
+A scenario can set these constants.  They must be literals, since they are read here
+without importing the file:
 
     APPEND = "hvlab.manual"     kernel arguments (hvlab.manual, hvlab.systemd)
     SECONDS = 120               bound on the whole VM, boot included
@@ -57,7 +57,7 @@ VM = subprocess.Popen[str]
 
 
 class LabError(Exception):
-    """The lab could not be built; carries what the build said."""
+    """The lab could not be built; the text has the output of the build."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one run; ``problems`` is empty when it passed."""
+    """The outcome of one run, with the guest's console; ``problems`` is empty if it passed."""
 
     scenario: Scenario
     status: int
@@ -106,13 +106,13 @@ class Outcome:
 
 
 def scenarios() -> list[Scenario]:
-    """Every scenario there is, with all its variants, by name."""
+    """All scenarios with all their variants, sorted by name."""
     names = sorted(name[:-3] for name in os.listdir(SCENARIOS) if name.endswith(".py"))
     return [scenario for name in names for scenario in read_scenario(name)]
 
 
 def read_scenario(name: str) -> Iterator[Scenario]:
-    """Read a scenario's constants and the names of its checks from its text."""
+    """Read the constants of a scenario and the names of its checks from its source."""
     path = os.path.join(SCENARIOS, name + ".py")
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read(), path)
@@ -140,13 +140,13 @@ def read_scenario(name: str) -> Iterator[Scenario]:
 
 
 def build() -> None:
-    """Build the lab, or find that all of it is there.  Needs root."""
+    """Build the parts of the lab that are missing or out of date.  Needs root."""
     _say_what_failed([os.path.join(HERE, "lab", "setup"), LAB])
     _install_requirements()
 
 
 def _install_requirements() -> None:
-    """Unpack for the guest's Python 3.11 what `pip install` brings with the project."""
+    """Install the project's dependencies for the guest's Python 3.11."""
     with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
         match = re.search(r"^dependencies = (\[.*?\])", file.read(), re.MULTILINE | re.DOTALL)
     if not match:
@@ -175,7 +175,7 @@ def _say_what_failed(argv: list[str]) -> None:
 
 
 def pack(scenario: Scenario, payload: str) -> None:
-    """Fill a directory with what the guest gets as /payload."""
+    """Fill the directory that the guest gets as /payload."""
     skip = shutil.ignore_patterns("__pycache__")
     driver = os.path.join(payload, "tests", "driver")
     os.makedirs(os.path.join(driver, "lab"))
@@ -184,7 +184,7 @@ def pack(scenario: Scenario, payload: str) -> None:
     shutil.copytree(SCENARIOS, os.path.join(driver, "scenarios"), ignore=skip)
     shutil.copytree(os.path.join(ROOT, "src"), os.path.join(payload, "src"), ignore=skip)
     shutil.copytree(os.path.join(LAB, "site"), os.path.join(payload, "site"))
-    # The last two are what `hv-kvp install-service` puts in place.
+    # `hv-kvp install-service` installs files from these directories.
     for folder in ("systemd", "docs", "completions"):
         shutil.copytree(os.path.join(ROOT, folder), os.path.join(payload, folder))
     os.mkdir(os.path.join(payload, "bin"))
@@ -207,9 +207,10 @@ def run(
     on_line: Callable[[str], None] = lambda line: None,
     on_start: Callable[[VM], None] = lambda vm: None,
 ) -> Outcome:
-    """Run a scenario in a VM of its own; ``on_line`` sees the console as it comes.
+    """Run a scenario in a VM of its own.
 
-    ``on_start`` is given what ``stop`` takes.
+    ``on_line`` is called with each line of the console, and ``on_start`` with the VM, for
+    use with `stop`.
     """
     with tempfile.TemporaryDirectory(prefix="hvlab-") as work:
         payload = os.path.join(work, "payload")
@@ -249,7 +250,7 @@ def run(
 
 
 def stop(vm: VM) -> None:
-    """End a VM that still runs, with all its helpers: it leads a process group."""
+    """Kill a VM that still runs, with the process group that it leads."""
     if vm.poll() is None:
         os.killpg(vm.pid, signal.SIGKILL)
         vm.wait()

@@ -1,11 +1,10 @@
 """Runs one scenario inside the VM: ``python3 -m tests.driver.runner NAME``.
 
-In: a module of ``tests.driver.scenarios`` with functions ``check_…`` and, if
-it likes, ``setup`` and ``teardown`` (once each, around all checks); CHECKS in
-the environment names some checks to run instead of all.  Out: a line ``ok
-NAME`` or ``FAIL NAME`` and a traceback for each, and the exit status.  A fault
-in the kernel log fails the scenario.  The outside compares the names with
-those in the file (``machine.py``).
+A scenario is a module of ``tests.driver.scenarios`` with functions ``check_…`` and
+optionally ``setup`` and ``teardown``, which run once, before and after all checks.  If the
+environment has CHECKS, only the checks named there run.  The runner prints ``ok NAME`` or
+``FAIL NAME`` and a traceback for each check.  A fault in the kernel log fails the scenario,
+too.  Outside the VM, ``machine.py`` compares the reported names with those in the file.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def attempt(name: str, function: Callable[[], None], seconds: int) -> bool:
     signal.alarm(seconds)
     try:
         function()
-    # Whatever a check raises is its failure; the next one still runs.
+    # Any exception of a check is its failure; the next check still runs.
     except Exception:  # noqa: BLE001
         signal.alarm(0)
         print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
@@ -76,11 +75,11 @@ def attempt(name: str, function: Callable[[], None], seconds: int) -> bool:
 
 
 def _attempt_alone(check: Callable[[], None], seconds: int) -> bool:
-    """Run a check and leave behind no process that it started."""
-    kept = list(guest.Process.alive)
+    """Run a check, and kill the processes that it has started and not ended."""
+    before = list(guest.Process.alive)
     daemons = guest.pids()
     passed = attempt(check.__name__, check, seconds)
-    for process in [p for p in guest.Process.alive if p not in kept]:
+    for process in [p for p in guest.Process.alive if p not in before]:
         process.send(signal.SIGCONT)
         process.stop(signal.SIGKILL)
     for pid in guest.pids() - daemons:

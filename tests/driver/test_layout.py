@@ -1,4 +1,4 @@
-"""The committed table of sizes, offsets and numbers is what the headers say now."""
+"""The committed table of sizes, offsets and numbers agrees with the installed headers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNEL_ONLY = {"HV_UTIL_TIMEOUT", "MAX_ADDR_LEN"}
 
 @pytest.fixture(scope="module")
 def compiled(lab: None, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What layout.c prints when it is compiled against this machine's headers."""
+    """The output of layout.c, compiled with this machine's headers."""
     program = tmp_path_factory.mktemp("layout") / "layout"
     source = os.path.join(machine.HERE, "layout.c")
     subprocess.run(["gcc", "-Wall", "-Werror", "-o", program, source], check=True)

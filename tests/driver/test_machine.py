@@ -1,4 +1,4 @@
-"""A scenario that did not do all that it says cannot pass."""
+"""A scenario passes only if each of its checks was reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_constants_and_checks_are_read_from_the_file(
     assert second.checks == ("check_one", "check_two")
 
 
-def test_a_lab_that_cannot_be_built_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lab_that_cannot_be_built_is_reported_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "LAB", "/dev/null/lab")
     with pytest.raises(machine.LabError, match="Not a directory"):
         machine.build()

@@ -1,6 +1,6 @@
-"""hv-kvp in a real terminal: tmux with a narrow window, and what can be seen in it.
+"""hv-kvp in a real terminal: a narrow window of tmux, and its visible contents.
 
-Needs no VM, only tmux, which is installed where it is missing.
+These tests need no VM, only tmux, which is installed if it is missing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ COLUMNS = 60
 PATIENCE = 10.0
 PROMPT = "ready> "
 
-# As a screen has it: without blanks at the end of a line.
+# As on a screen: without blanks at the end of a line.
 _BARE = PROMPT.rstrip()
 
 RECORDS = (
     (b"key", b"long value " * 90),
     ("ключ🐧".encode(), "шире, чем окно ".encode() * 60),
-    # Clears the screen, sets the title, colours, goes to the line's start, turns text round.
+    # Clears the screen, sets title and colors, returns to the line's start, reverses text.
     (
         b"evil\x1b[2J\x1b[H\a",
         b"\x1b]2;owned\a\x1b[31m\rover\r\nnext \xe2\x80\xae\xc2\x9b31m\xff",
@@ -45,7 +45,7 @@ RECORDS = (
 
 
 class Tmux:
-    """A window of so many columns with a shell in it, on a server of its own."""
+    """A window with a given number of columns and a shell, on a tmux server of its own."""
 
     def __init__(self, directory: Path) -> None:
         self._server = ("tmux", "-S", str(directory / "tmux"), "-f", "/dev/null")
@@ -75,37 +75,37 @@ class Tmux:
         return done.stdout
 
     def type(self, text: str) -> None:
-        """A line, with Enter at its end."""
+        """Type a line and Enter."""
         self.run("send-keys", "-l", text)
         self.run("send-keys", "Enter")
 
     def screen(self) -> list[str]:
-        """The lines as they are seen, up to the last that is not empty."""
+        """The visible lines, up to the last that is not empty."""
         return self.run("capture-pane", "-p").rstrip("\n").split("\n")
 
     def wait_for(self, end: str) -> list[str]:
-        """The screen, once its last line is this one."""
+        """Wait until this is the last line, and return the screen."""
         deadline = time.monotonic() + PATIENCE
         while (lines := self.screen())[-1] != end:
             assert time.monotonic() < deadline, f"no {end!r} at the end of {lines}"
         return lines
 
     def wait_for_line(self, number: int) -> str:
-        """The line of a number, counted from 1, once it is the last."""
+        """Wait until the screen has a line with this number, from 1, and return it."""
         deadline = time.monotonic() + PATIENCE
         while len(lines := self.screen()) < number:
             assert time.monotonic() < deadline, f"no line {number} in {lines}"
         return lines[number - 1]
 
     def wait_until_done(self) -> list[str]:
-        """The screen, once a prompt stands below the line that was typed."""
+        """Wait for a prompt below the typed line, and return the screen."""
         deadline = time.monotonic() + PATIENCE
         while (lines := self.screen())[-1] != _BARE or len(lines) == 1:
             assert time.monotonic() < deadline, f"no end of what is seen in {lines}"
         return lines
 
     def child(self) -> psutil.Process:
-        """The program that runs in the window, once there is one."""
+        """Wait until a program runs in the window, and return it."""
         shell = psutil.Process(int(self.run("display-message", "-p", "#{pane_pid}")))
         deadline = time.monotonic() + PATIENCE
         while not (children := shell.children()):

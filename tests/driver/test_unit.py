@@ -1,4 +1,4 @@
-"""What systemd's own tools say of the unit and of tmpfiles.d, beside the VM."""
+"""Checks of the unit and of tmpfiles.d with systemd's own tools, outside the VM."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def verify(root: Path, unit: str = UNIT) -> str:
-    """What `systemd-analyze verify` has to say; of an unknown key it only warns."""
+    """The output of `systemd-analyze verify`, which only warns of an unknown key."""
     done = run("systemd-analyze", "verify", "--man=no", f"--root={root}", unit)
     return done.stdout if done.returncode == 0 else f"status {done.returncode}: {done.stdout}"
 
 
-def test_verify_has_nothing_to_say(root: Path) -> None:
+def test_verify_reports_nothing(root: Path) -> None:
     assert verify(root) == ""
     add_drop_in(root)
     assert verify(root) == ""
 
 
-def test_verify_would_have_something_to_say(root: Path) -> None:
+def test_verify_would_report_an_unknown_key(root: Path) -> None:
     with open(root / f"etc/systemd/system/{UNIT}", "a", encoding="ascii") as unit:
         unit.write("[Service]\nLockPersonalty=yes\n")
     assert "LockPersonalty" in verify(root)
@@ -129,5 +129,5 @@ def test_tmpfiles_respects_what_is_there(
 
 
 def kind_of(path: Path) -> str:
-    """Where a link leads, or that it is a directory."""
+    """The target of a link, or a word for a directory."""
     return str(path.readlink()) if path.is_symlink() else "directory" if path.is_dir() else ""

@@ -1,7 +1,7 @@
-"""The daemon over the transport of a scenario's variant, ``TRANSPORT`` in its ``VARIANTS``.
+"""A daemon over the transport of a scenario's variant, and a host that it serves.
 
-In: the environment of the VM.  Out: a daemon that the driver knows, and a host
-that it serves.  Runs in the VM as `guest` does.
+The transport is ``TRANSPORT`` in the environment of the VM, from the scenario's
+``VARIANTS``.  This module runs in the VM, like `guest`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.driver.lab.hvhost import S_OK, Host
 
 
 def start() -> guest.Process:
-    """Start the daemon on the pools that are there, and wait until the driver knows it."""
+    """Start the daemon on the existing pools, and wait until it is registered."""
     return guest.registered("--transport", os.environ["TRANSPORT"])
 
 

@@ -46,7 +46,7 @@ SOURCES = ("rtnetlink", "getifaddrs")
 
 
 def add(ip: IPRoute, index: int, address: str, prefixlen: int = 0, **more: object) -> None:
-    """Give an address, by default a usable one at once: without duplicate detection."""
+    """Add an address; by default it is usable at once, without duplicate detection."""
     v6 = ":" in address
     flags = {"flags": IFA_F_NODAD} if v6 and "flags" not in more else {}
     ip.addr(
@@ -62,7 +62,7 @@ def add(ip: IPRoute, index: int, address: str, prefixlen: int = 0, **more: objec
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Ask until a condition holds: the kernel itself changes an address at a later time."""
+    """Read until a condition holds: the kernel itself changes an address later."""
     wait_for("the kernel's change", condition, PATIENCE)
 
 
@@ -79,7 +79,7 @@ Ifaddrs._fields_ = [
 
 
 def walked(family: socket.AddressFamily) -> str:
-    """What the C daemon finds: its walk along the list that getifaddrs returns."""
+    """The C daemon's values: a walk along the list that getifaddrs returns."""
     libc = ctypes.CDLL(None)
     head = ctypes.POINTER(Ifaddrs)()
     assert libc.getifaddrs(ctypes.byref(head)) == 0
@@ -107,7 +107,7 @@ def has_values(source: AddressSource, expected: tuple[str, str]) -> bool:
 
 
 def both() -> tuple[str, str]:
-    """The values, which both sources give alike."""
+    """Return the values, which must be the same from both sources."""
     by_rtnetlink, by_getifaddrs = (values(address_source(name)) for name in SOURCES)
     assert by_rtnetlink == by_getifaddrs
     return by_rtnetlink
@@ -216,7 +216,7 @@ def test_a_tentative_address_is_shown_when_it_is_checked() -> None:
 
 
 @in_own_network
-def test_an_address_that_somebody_else_has_is_left_out() -> None:
+def test_an_address_that_another_machine_has_is_left_out() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
         sysctl("ipv6/conf/a0/router_solicitation_delay", 0)
@@ -252,7 +252,7 @@ def default_route(ip: IPRoute, command: str, **more: object) -> None:
 
 
 def crowd(ip: IPRoute, *indexes: int) -> None:
-    """Give each interface more than fits in the value."""
+    """Give each interface more addresses than fit in the value."""
     for index in indexes:
         for number in range(70):
             add(ip, index, f"10.{100 + index}.{100 + number}.100", 32)
@@ -308,7 +308,7 @@ def test_default_interfaces_are_those_of_the_main_table_with_all_next_hops() -> 
 
 
 @in_own_network
-def test_an_address_that_comes_or_goes_is_in_the_next_answer() -> None:
+def test_an_added_or_removed_address_shows_in_the_next_answer() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
         for source in map(address_source, SOURCES):
@@ -324,7 +324,7 @@ def test_an_address_that_comes_or_goes_is_in_the_next_answer() -> None:
 
 
 @in_own_network
-def test_an_interface_that_goes_takes_its_addresses_along() -> None:
+def test_the_addresses_of_a_removed_interface_are_left_out() -> None:
     with IPRoute() as ip:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")
@@ -371,7 +371,7 @@ def test_the_machine_these_tests_run_on_can_be_read(name: str) -> None:
 
 
 class Scripted:
-    """A reader that gives what a test put there, and counts."""
+    """A reader that returns what a test has set, and counts its calls."""
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
@@ -414,7 +414,7 @@ def test_a_failure_is_an_oserror_and_the_next_call_reads_again() -> None:
 
 
 @in_own_network
-def test_an_interface_that_goes_while_getifaddrs_is_read_is_passed_over() -> None:
+def test_an_interface_that_is_removed_while_getifaddrs_is_read_is_left_out() -> None:
     with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
         index = link(ip, "a0", "b0")
         add(ip, index, "192.0.2.1")

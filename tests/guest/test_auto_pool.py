@@ -1,4 +1,4 @@
-"""The ten items, and what a request for each of them gets."""
+"""The ten items of the auto pool, and the requests for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNCHANGING = (1, 4, 5, 6, 7, 8, 9)
 
 
 class Addresses(AddressSource):
-    """Addresses that a test sets; each time that they are asked for counts."""
+    """Addresses that a test sets; it counts how often they are read."""
 
     def __init__(self) -> None:
         self.now = (b"192.0.2.10", b"2001:db8::10")
@@ -54,7 +54,7 @@ class Addresses(AddressSource):
 
 
 class Guest:
-    """An `AutoPool`, its parts, and what it reported."""
+    """An `AutoPool`, its parts, and its reports."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -178,7 +178,7 @@ def test_an_item_is_the_same_object_while_its_value_is_the_same(guest: Guest) ->
         assert (guest.auto.item(index) is item) == (index != IPV6)
 
 
-# -- what is found out when it is asked for
+# -- values that are collected at a request
 
 
 def test_only_the_name_and_the_addresses_are_asked_for(guest: Guest) -> None:
@@ -190,7 +190,7 @@ def test_only_the_name_and_the_addresses_are_asked_for(guest: Guest) -> None:
     assert (guest.addresses.asked, guest.lookups) == (3, 1)
 
 
-def test_addresses_are_those_of_now(guest: Guest) -> None:
+def test_addresses_are_current(guest: Guest) -> None:
     assert guest.value(IPV4) == b"192.0.2.10"
     guest.addresses.now = (b"192.0.2.11", b"")
     assert guest.value(IPV4) == b"192.0.2.11"
@@ -221,13 +221,13 @@ def test_addresses_that_cannot_be_read_are_empty_at_first(guest: Guest) -> None:
     ]
 
 
-def test_the_last_known_addresses_stand_until_they_can_be_read_again(guest: Guest) -> None:
+def test_the_last_known_addresses_are_served_until_they_can_be_read_again(guest: Guest) -> None:
     assert guest.value(IPV4) == b"192.0.2.10"
 
     guest.addresses.error = OSError(errno.EPERM, "denied")
     for _ in range(3):
         assert guest.value(IPV4) == b"192.0.2.10"
-    # Also the one that was not asked for while it could be read.
+    # Also the one that was not requested while it could be read.
     assert guest.value(IPV6) == b"2001:db8::10"
     assert len(guest.reports) == 1
 

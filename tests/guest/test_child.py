@@ -24,7 +24,7 @@ def start(script: str) -> int:
     return os.posix_spawn(argv[0], argv, os.environ, setpgroup=0)
 
 
-def test_what_is_there_is_readable_at_once() -> None:
+def test_available_data_is_readable_at_once() -> None:
     read_end, write_end = os.pipe()
     os.write(write_end, b"x")
     assert wait_readable(read_end, 0)
@@ -44,7 +44,7 @@ def test_a_wait_may_be_longer_than_poll_takes(seconds: float) -> None:
         os.close(fd)
 
 
-def test_what_comes_ends_the_wait() -> None:
+def test_data_ends_the_wait() -> None:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Files of other programs, whatever is in them or stands in their place."""
+"""Reading files of other programs, whatever they contain or whatever takes their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The full name: which requests start a look-up, which wait, and what they are told."""
+"""The full name: which requests start a look-up, which wait for it, and their answers."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def hang(_: bytes) -> bytes:
 
 
 class Guest:
-    """A look-up whose child's work and whose waits are a test's.
+    """A look-up for which a test sets the work of the child, and records the waits.
 
-    ``waits`` are the waits of requests, in seconds.  A request that should not wait for
-    the resolver waits for nothing; `settle` waits for the child's end.
+    ``waits`` has the waits of requests, in seconds.  A request that should not wait for the
+    resolver has none; `settle` waits for the end of the child.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
-    """Run a script as root of new user, mount and UTS namespaces; returns its output lines."""
+    """Run a script as root of new user, mount and UTS namespaces; return its output lines."""
     unshare = ("unshare", "--user", "--map-root-user", "--mount", "--uts")
     shell = ("sh", "-ec", f'{setup}\nexec "$@"', "sh")
     done = subprocess.run(
@@ -120,7 +120,7 @@ def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
     return done.stdout.splitlines()
 
 
-# -- what a request gets
+# -- the answer to a request
 
 
 def test_no_child_is_made_before_the_name_is_asked_for(guest: Guest) -> None:
@@ -164,9 +164,7 @@ def test_while_the_resolver_hangs_requests_do_not_wait_again(guest: Guest) -> No
     assert guest.child == child != -1
 
 
-def test_an_answer_that_comes_later_is_there_for_the_next_request(
-    guest: Guest, tmp_path: Path
-) -> None:
+def test_a_late_answer_is_served_to_the_next_request(guest: Guest, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     guest.resolve = lambda _: gate.read_bytes()
@@ -182,7 +180,7 @@ def test_an_answer_that_comes_later_is_there_for_the_next_request(
 @pytest.mark.parametrize(
     "name", [b"localhost", b"192.0.2.1", b"b\xc3\xbcro.example", b"n" * 511]
 )
-def test_what_the_resolver_says_is_taken_as_it_is(guest: Guest, name: bytes) -> None:
+def test_the_resolvers_answer_is_taken_unchanged(guest: Guest, name: bytes) -> None:
     guest.resolve = lambda _: name
     assert guest.ask() == name
 
@@ -238,7 +236,7 @@ def test_a_failure_gives_the_host_name_and_no_error_text(guest: Guest, kind: str
     assert guest.child == -1
 
 
-def test_a_failure_after_an_answer_goes_back_to_the_host_name(guest: Guest) -> None:
+def test_after_a_later_failure_the_host_name_is_served_again(guest: Guest) -> None:
     assert guest.ask() == HOST + b".example.org"
     guest.resolve = unknown
     guest.lookup.refresh()
@@ -298,7 +296,7 @@ def test_addresses_that_change_back_within_the_interval_are_no_reason(
     assert len(guest.waits) == 1
 
 
-def test_an_earlier_answer_stands_while_the_new_one_is_not_there(
+def test_the_earlier_answer_is_served_until_the_new_one_arrives(
     guest: Guest, clock: Clock
 ) -> None:
     assert guest.ask() == HOST + b".example.org"
@@ -471,7 +469,7 @@ def test_a_child_does_not_have_the_daemons_name(guest: Guest) -> None:
     assert Path("/proc/self/comm").read_text() != "hv_kvp_fqdn\n"
 
 
-def test_the_child_keeps_no_descriptor_of_the_daemon(guest: Guest) -> None:
+def test_the_child_has_no_descriptor_of_the_daemon(guest: Guest) -> None:
     def descriptors(_: bytes) -> bytes:
         links = {int(fd): f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
         # What listdir itself had open is gone.
@@ -491,7 +489,7 @@ def test_the_child_keeps_no_descriptor_of_the_daemon(guest: Guest) -> None:
 
 
 def test_what_the_daemon_closes_is_closed_while_the_child_hangs(guest: Guest) -> None:
-    """The child is no second holder of a lock or of the driver's device."""
+    """The child must not hold a lock or the driver's device, too."""
     read_end, write_end = os.pipe()
     guest.resolve = hang
     guest.waiting = False
@@ -648,10 +646,10 @@ os.kill(os.getpid(), signal.SIGKILL)
         os.close(orphan)
 
 
-# -- what the system refuses
+# -- failing system calls
 
 
-def test_without_a_free_descriptor_the_host_name_stands(guest: Guest) -> None:
+def test_without_a_free_descriptor_the_host_name_is_served(guest: Guest) -> None:
     assert guest.ask() == HOST + b".example.org"
     guest.lookup.refresh()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -667,7 +665,7 @@ def test_without_a_free_descriptor_the_host_name_stands(guest: Guest) -> None:
     assert guest.ask() == HOST + b".example.org"
 
 
-def test_without_a_process_the_host_name_stands(
+def test_without_a_process_the_host_name_is_served(
     guest: Guest, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fork() -> int:
@@ -700,7 +698,7 @@ print(lookup.name((b"", b"")).decode(), lookup.known)
 
 
 def resolver(hosts: str) -> str:
-    """Shell lines that let the resolver know these hosts only."""
+    """Shell lines after which the resolver has these hosts only."""
     return f"""
 mount -t tmpfs none /mnt
 printf 'hosts: files\\n' > /mnt/nsswitch.conf

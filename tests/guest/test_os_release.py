@@ -218,7 +218,7 @@ texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
 
 
 @given(name=texts, version=texts)
-def test_what_os_release_5_tells_to_write_is_read_back(
+def test_a_value_written_as_in_os_release_5_is_read_back(
     name: str, version: str, root: Path
 ) -> None:
     escape = str.maketrans({c: f"\\{c}" for c in "\"'\\$`"})

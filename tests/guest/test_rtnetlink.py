@@ -1,4 +1,4 @@
-"""Dumps and events of a real kernel, and what becomes of bad answers."""
+"""Dumps and events of a real kernel, and malformed answers."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_link_is_found_by_either_kind_of_name() -> None:
             assert rtnetlink.link_named(name) is None
 
 
-# What no kernel can be made to do: a socket that answers as it is told.
+# Answers that no kernel can be made to send: a fake socket gives them.
 
 PORT, SEQ = 4711, rtnetlink._SEQ
 LOCAL = rtattr.pack(uapi.IFA_LOCAL, b"\x0a\0\0\1")
@@ -255,7 +255,7 @@ def refused(number: int) -> bytes:
 
 
 class Answering:
-    """Sockets that answer their question with the next row of a script, again and again."""
+    """Sockets that answer each request with the next row of a script."""
 
     def __init__(self, *script: list[bytes | OSError], sender: int = 0, flags: int = 0) -> None:
         self._script = iter(script)
@@ -313,7 +313,7 @@ def test_an_inconsistent_answer_is_asked_for_again(
     assert answering.questions == 3
 
 
-def test_one_that_never_becomes_consistent_is_an_oserror(
+def test_an_answer_that_never_becomes_consistent_is_an_oserror(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad: list[bytes | OSError] = [answer() + done(flags=uapi.NLM_F_DUMP_INTR)]

@@ -111,7 +111,7 @@ def test_an_old_reply_does_not_answer_a_newer_request() -> None:
         script_pid(daemon)
         peer.socket.send(encode_request(Request(KVP_OP_ENUMERATE, 2, index=9)))
         assert decode_reply(peer.socket.recv(9000)).key == b"ProcessorArchitecture"
-        assert "the driver has asked anew" in daemon.logged
+        assert "the driver has sent a newer request" in daemon.logged
         install(daemon, "echo 192.0.2.8")
         assert ask(peer).dns_addr == b"192.0.2.8"
 

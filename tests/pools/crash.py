@@ -1,17 +1,16 @@
-"""Death in the middle of a change: of the process, or of the machine.
+"""The end of a process, or of the machine, in the middle of a change.
 
-In: a call's number, and how far that call gets.  Out: the files as they are then.
+A process that is killed leaves what its system calls have done so far, and of the one
+that it is in at most a beginning.  So no process needs to be killed: from a given call on,
+no call is carried out, whatever the code under test tries.
 
-A process that is killed leaves what its system calls have done so far, and of the
-one that it is in at most a beginning.  So nothing needs to be killed: from a given
-call on, no call is carried out any more, whatever the code under test tries.
-
-A machine that loses its power leaves what was flushed, and any of the sectors that
-were written since.  `Disk` keeps account of both.
+A machine that loses its power leaves what was synced, and any of the sectors that were
+written since.  `Disk` records both.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -31,17 +30,19 @@ CHANGING = (
 
 
 class DeadError(BaseException):
-    """The process is no more; nothing may catch this and go on."""
+    """The process has ended; no code may catch this and go on."""
 
 
 class Calls:
     """Counts the changing calls of ``os`` from `__enter__` on, and dies at the ``nth``.
 
-    With ``torn`` that call, if it writes, writes up to the end of its first page.
+    With ``torn`` that call, if it writes, writes up to the end of its first page.  The
+    call of number ``refused`` fails with EIO.
     """
 
-    def __init__(self, nth: int = 0, *, torn: bool = False) -> None:
+    def __init__(self, nth: int = 0, *, torn: bool = False, refused: int = 0) -> None:
         self.made = 0
+        self._refused = refused
         self.was_torn = False
         self._nth = nth
         self._torn = torn
@@ -69,6 +70,8 @@ class Calls:
                     fd, pieces, offset = arguments
                     self._write_a_page(fd, b"".join(pieces), offset)  # type: ignore[arg-type]
                 raise DeadError
+            if self.made == self._refused:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             if name in {"fdatasync", "fsync"}:
                 return None  # only this machine's disk would know, and take its time
             return self._real[name](*arguments, **options)
@@ -91,14 +94,14 @@ def content(path: str) -> bytes:
 
 
 class Disk(Calls):
-    """As `Calls`, for a death of the machine: `lose_power` leaves what the disk has then.
+    """As `Calls`, for a loss of power: `lose_power` leaves what the disk has then.
 
-    Of each file it is what was flushed, and of the sectors and the lengths since
-    any that ``random`` chooses; a length with the blocks that it takes in.
+    Of each file that is what was synced, and of the sectors and the lengths since any that
+    ``random`` chooses.
     """
 
-    def __init__(self, directory: str, nth: int = 0) -> None:
-        super().__init__(nth)
+    def __init__(self, directory: str, nth: int = 0, *, refused: int = 0) -> None:
+        super().__init__(nth, refused=refused)
         self._directory = directory
         self._flushed: dict[str, bytes] = {}
         self._since: dict[str, list[bytes]] = {}
@@ -131,6 +134,8 @@ class Disk(Calls):
     def _cut(self, fd: int, length: int) -> bytes:
         """What a file can be like on the disk before its length is: its last block cleared."""
         raw = content(os.readlink(f"/proc/self/fd/{fd}"))
+        if length >= len(raw):
+            return raw
         end = min(-(-length // PAGE) * PAGE, len(raw))
         return raw[:length] + bytes(end - length) + raw[end:]
 
@@ -146,13 +151,11 @@ class Disk(Calls):
 def _mixed(states: list[bytes], random: Random) -> bytes:
     size = len(random.choice(states))
     flushed = len(states[0])
-    # What a file is longer by was written before the length, if it begins with a new
-    # block; within a block that the file has the length can be there alone.
-    grown = size > flushed and flushed % PAGE == 0
     sectors = []
     for at in range(0, size, SECTOR):
         choices = [s[at : at + SECTOR] for s in states if len(s) > at]
         if at >= flushed:
-            choices = choices[-1:] if grown else [b"", *choices]
+            # Of what a file is longer by, the length may be there before the bytes.
+            choices = [b"", *choices]
         sectors.append(random.choice(choices).ljust(min(SECTOR, size - at), b"\0"))
     return b"".join(sectors)[:size]

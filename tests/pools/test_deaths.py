@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import Calls, DeadError, content
-from tests.pools.trial import (
+from tests.pools.crash_cases import (
     Records,
     after_delete,
     after_set,
@@ -113,7 +113,7 @@ class Deaths(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=VALUES, count=st.integers(1, 4))
     def neighbour_appends(self, key: bytes, value: bytes, count: int) -> None:
-        # No two alike: from the copy of a record beside it, `mending` cannot tell
+        # No two alike: from the copy of a record beside it, `recovery` cannot tell
         # one that is twice because a kill came between.
         new = []
         for _ in range(count):

@@ -11,26 +11,27 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from hv_kvp_daemon.pools import ready, shared_file
+from hv_kvp_daemon.pools import locked_pool
+from hv_kvp_daemon.pools import pool as pool_module
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.file_version import version_of
 from hv_kvp_daemon.pools.index import KeyIndex
+from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.pools.pool import PoolFile
-from hv_kvp_daemon.pools.shared_file import SharedFile
-from hv_kvp_daemon.pools.stamp import stamp_of
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from hv_kvp_daemon.pools.stamp import Stamp
+    from hv_kvp_daemon.pools.file_version import FileVersion
     from tests.pools.conftest import Holder
 
     MakePool = Callable[..., PoolFile]
@@ -40,6 +41,8 @@ OLD = 1_000_000_000_000_000_000
 
 #: Nanoseconds between two ticks of the clock that files get their times from: 100 Hz.
 TICK = 10_000_000
+
+real_utime = os.utime
 
 
 class Clock:
@@ -63,26 +66,27 @@ class Clock:
         return cls.last_tick()
 
 
-def without_ctime(status: os.stat_result) -> Stamp:
-    return (*stamp_of(status)[:4], 0)
+def without_ctime(status: os.stat_result) -> FileVersion:
+    return (*version_of(status)[:4], 0)
 
 
-class Coarse(SharedFile):
+class Coarse(LockedPool):
     """A file of such a kernel."""
 
     __slots__ = ()
 
-    def mark(self, size: int) -> Stamp | None:
-        forge(self.path, Clock.last_tick())  # as the change that was made left it
-        return super().mark(size)
+    def end_change(self, size: int) -> None:
+        tick = Clock.last_tick()  # as the change that was made left it
+        real_utime(self.fd, ns=(tick, tick))
+        super().end_change(size)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def coarse() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ready, "SharedFile", Coarse)
-        patch.setattr(shared_file, "time", Clock)
-        patch.setattr(shared_file, "stamp_of", without_ctime)
+        patch.setattr(pool_module, "LockedPool", Coarse)
+        patch.setattr(locked_pool, "time", Clock)
+        patch.setattr(locked_pool, "version_of", without_ctime)
         yield
 
 
@@ -167,8 +171,8 @@ def test_a_record_that_is_another_by_now_is_not_taken_for_the_one_asked_for(
     indexed: PoolFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if all times were as before: what a network file system may say."""
-    stamp = indexed._file.stamp
-    monkeypatch.setattr(type(indexed._file), "stamp", stamp)
+    version = indexed._file.version
+    monkeypatch.setattr(locked_pool, "version_of", lambda _: version)
     write(indexed.path, b"b", b"a", b"c")
     assert indexed.find(b"b") == b"0"
     assert indexed.find(b"a") == b"1"
@@ -225,10 +229,10 @@ def test_a_neighbour_who_sets_the_time_back_is_seen_within_a_tick(
 ) -> None:
     """As ``rsync --inplace -t`` does; the ctime, which nobody can set, is that of the tick."""
 
-    def coarse_ctime(status: os.stat_result) -> Stamp:
-        return (*stamp_of(status)[:4], Clock.last_tick())
+    def coarse_ctime(status: os.stat_result) -> FileVersion:
+        return (*version_of(status)[:4], Clock.last_tick())
 
-    monkeypatch.setattr(shared_file, "stamp_of", coarse_ctime)
+    monkeypatch.setattr(locked_pool, "version_of", coarse_ctime)
     write(pool.path, b"a", b"b")
     for _ in range(3):
         assert pool.find(b"c") is None
@@ -280,13 +284,13 @@ def test_a_change_under_one_lock_leaves_no_index(
     """Whoever has the other lock may write beside us: here just before the file's mark."""
     hold(indexed.path, "posix")
     with monkeypatch.context() as patch:
-        real = Coarse.mark
+        real = Coarse.end_change
 
-        def mark(file: Coarse, size: int) -> Stamp | None:
+        def end_change(file: Coarse, size: int) -> None:
             rename(indexed.path, 0, b"x")
-            return real(file, size)
+            real(file, size)
 
-        patch.setattr(Coarse, "mark", mark)
+        patch.setattr(Coarse, "end_change", end_change)
         indexed.store(b"b", b"ours")
     assert indexed.find(b"x") == b"0"
     assert indexed.find(b"b") == b"ours"
@@ -309,10 +313,11 @@ def test_who_may_not_set_the_time_is_served_all_the_same(
 ) -> None:
     real = os.utime
 
-    def refuse(path: int | str, ns: tuple[int, int]) -> None:
-        if path == indexed._file.fd:
+    def refuse(path: int | str, **times: Any) -> None:
+        # The present time may be set by every writer, another by the owner only.
+        if path == indexed._file.fd and times:
             raise PermissionError
-        real(path, ns=ns)
+        real(path, **times)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "utime", refuse)

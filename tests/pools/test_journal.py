@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import journal as journal_module
-from hv_kvp_daemon.pools.change import SECTOR, append, close_gap, replace
+from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
+from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.journal import Journal
+from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from hv_kvp_daemon.pools.change import Change
     from hv_kvp_daemon.pools.pool import PoolFile
 
     MakePool = Callable[..., PoolFile]
@@ -28,20 +28,36 @@ if TYPE_CHECKING:
 OLD, NEW = encode(b"k", b"1" * 2000), encode(b"k", b"2" * 2000)
 
 
+# The start of an entry: state, longest, seal; kind, offset, hole, before, after, boot.
+HEAD = 8 + 8 + 8 + 4 + 8 + 8 + 4 + 4 + 4
+
+
+def open_journal(directory: str, *, sync: bool) -> Journal:
+    return Journal(PoolConfig(1, f"{directory}/.kvp_pool_1", report=print, sync=sync))
+
+
 @pytest.fixture
 def journal(public: str) -> Journal:
-    return Journal(1, f"{public}/.kvp_pool_1", sync=True)
+    return open_journal(public, sync=True)
+
+
+def pending(journal: Journal) -> Change | None:
+    """The change of an entry that is FORWARD."""
+    entry = journal.pending()
+    assert entry is not None
+    assert entry.state == (FORWARD if entry.change else SWEEP)
+    return entry.change
 
 
 @pytest.mark.parametrize(
     "change",
     [
         replace(RECORD_SIZE, OLD, NEW),
-        append(2**40, b"tail", NEW),
-        close_gap(0, OLD * 3, 0),
-        close_gap(RECORD_SIZE, OLD * 4, RECORD_SIZE),
+        replace(2**40, OLD, NEW),
+        move(0, OLD * 3, 0),
+        move(RECORD_SIZE, OLD * 4, RECORD_SIZE),
     ],
-    ids=lambda change: str(change.kind),
+    ids=["replace", "far", "delete", "hole"],
 )
 def test_what_was_written_down_is_pending_until_it_is_cleared(
     journal: Journal, change: Change
@@ -49,91 +65,243 @@ def test_what_was_written_down_is_pending_until_it_is_cleared(
     assert journal.pending() is None
     for _ in range(2):
         journal.write(change)
-        found = journal.pending()
+        found = pending(journal)
         assert found is not None
-        assert (found.kind, found.offset, found.gap, found.kept, found.old, found.new) == (
-            *(change.kind, change.offset, change.gap, change.kept, change.old, change.new),
+        assert (found.kind, found.offset, found.hole, found.kept, found.old, found.new) == (
+            *(change.kind, change.offset, change.hole, change.kept, change.old, change.new),
         )
+        for state in (BACKWARD, FORWARD):
+            journal.mark(state)
+            entry = journal.pending()
+            assert entry is not None
+            assert entry.change is not None
+            assert (entry.state, entry.change.new) == (state, change.new)
+        journal.mark(SWEEP)
+        assert pending(journal) is None
         journal.clear()
         assert journal.pending() is None
     journal.close()
 
 
-def test_a_journal_of_another_boot_may_tell_of_what_a_power_cut_left(
+def test_an_entry_says_whether_this_boot_wrote_it(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a kill there is a beginning of the change, of a power cut any of its sectors."""
-    change = replace(RECORD_SIZE, OLD, NEW)
-    beginning, other = NEW[:1024] + OLD[1024:], OLD[:1024] + NEW[1024:]
-    journal.write(change)
-    found = journal.pending()
-    assert found is not None
-    assert (found.is_torn(beginning), found.is_torn(other)) == (True, False)
+    journal.write(replace(RECORD_SIZE, OLD, NEW))
+    entry = journal.pending()
+    assert entry is not None
+    assert entry.same_boot
     journal.close()
     for number in (7, 0):
         monkeypatch.setattr(journal_module, "boot", lambda number=number: number)
-        found = journal.pending()
-        assert found is not None
-        assert (found.is_torn(beginning), found.is_torn(other)) == (True, True)
+        entry = journal.pending()
+        assert entry is not None
+        assert entry.change is not None
+        assert not entry.same_boot
         journal.close()
 
 
-def test_a_journal_that_is_half_written_tells_of_no_change(journal: Journal) -> None:
+def test_an_entry_that_is_half_written_has_no_change(journal: Journal) -> None:
     journal.write(replace(0, OLD, NEW))
     with open(journal.path, "rb") as file:
-        whole = file.read(56 + 2 * RECORD_SIZE)
-    for size in (8, 15, 16, 55, 56, 57, 4096, len(whole) - 1):
+        whole = file.read(HEAD + 2 * RECORD_SIZE)
+    for size in (8, 15, 16, HEAD - 1, HEAD, HEAD + 1, 4096, len(whole) - 1):
         with open(journal.path, "r+b") as file:
             file.write(whole[:size])
             file.truncate()
-        found = journal.pending()
-        assert found is not None
-        # Nothing but a look for what several changes leave between them.
-        assert (found.old, found.new) == (b"", b"")
+        assert pending(journal) is None
     for size in (0, 7):
         os.truncate(journal.path, size)
         assert journal.pending() is None
     journal.close()
 
 
-def test_without_syncing_a_journal_is_good_when_all_of_it_was_written_in_this_boot(
+def test_an_entry_that_is_read_in_parts_is_found(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.write(replace(0, OLD, NEW))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: real(fd, min(size, 3), at))
+    assert pending(journal) is not None
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "size"),
+    [
+        (28, 2**63, 8),  # the offset
+        (8, 2**64 - 1, 8),  # the longest entry
+        (36, 2**64 - 1, 8),  # the hole
+        (44, 2**32 - 1, 4),  # the bytes before
+        (48, 2**32 - 1, 4),  # the bytes after
+    ],
+)
+def test_numbers_that_no_entry_of_ours_has_end_nothing(
+    make_pool: MakePool, public: str, at: int, number: int, size: int
+) -> None:
+    journal = open_journal(public, sync=True)
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    journal.write(replace(0, OLD, NEW))
+    journal.close()
+    with open(journal.path, "r+b") as file:
+        file.seek(at)
+        file.write(number.to_bytes(size, "little"))
+        file.truncate(2**40)
+    assert make_pool().records() == [Record(b"k", b"1")]
+    assert journal.pending() is None
+    with open(journal.path, "rb") as file:
+        assert file.read(HEAD) == bytes(HEAD)
+    journal.close()
+
+
+def test_without_syncing_an_entry_is_good_when_all_of_it_was_written_in_this_boot(
     public: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(1, f"{public}/.kvp_pool_1", sync=False)
+    journal = open_journal(public, sync=False)
     entries = []
-    for change in (close_gap(0, NEW * 20, 0), replace(RECORD_SIZE, OLD * 15, NEW * 15)):
+    for change in (move(0, NEW * 20, 0), replace(RECORD_SIZE, OLD * 15, NEW * 15)):
         journal.write(change)
         with open(journal.path, "rb") as file:
             entries.append(file.read())
     former, latter = entries
-    end = 56 + 30 * RECORD_SIZE + 8
-    assert former[56 + 20 * RECORD_SIZE + 8 : end] == bytes(10 * RECORD_SIZE)
+    end = HEAD + 30 * RECORD_SIZE + 8
+    assert former[HEAD + 20 * RECORD_SIZE + 8 : end] == bytes(10 * RECORD_SIZE)
     # A kill ends a write between two pages.
     for size in (*range(4096, end, 4096), end):
         with open(journal.path, "r+b") as file:
             file.write(latter[:size] + former[size:])
-        found = journal.pending()
-        assert found is not None
-        assert found.old == (OLD * 15 if size == end else b"")
+        found = pending(journal)
+        assert found is None if size < end else found is not None
     journal.close()
     monkeypatch.setattr(journal_module, "boot", lambda: 7)
-    found = journal.pending()
-    assert found is not None
-    assert found.old == b""
+    assert pending(journal) is None
     journal.close()
 
 
-def test_without_a_boot_id_a_journal_has_its_checksum_whether_synced_or_not(
+def test_without_a_boot_id_an_entry_has_its_checksum_whether_synced_or_not(
     public: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No /proc: a kill could not be told from a power cut."""
     monkeypatch.setattr(journal_module, "boot", lambda: 0)
-    journal = Journal(1, f"{public}/.kvp_pool_1", sync=False)
+    journal = open_journal(public, sync=False)
     journal.write(replace(RECORD_SIZE, OLD, NEW))
-    found = journal.pending()
-    assert found is not None
-    assert (found.old, found.by_kill) == (OLD, False)
+    entry = journal.pending()
+    assert entry is not None
+    assert entry.change is not None
+    assert (entry.change.old, entry.same_boot) == (OLD, False)
     journal.close()
+
+
+# What it held does not stay.
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_an_entry_held_is_overwritten_when_it_is_cleared(
+    public: str, restart: bool
+) -> None:
+    journal = open_journal(public, sync=True)
+    # The second entry is shorter than the first, which it replaces.
+    journal.write(move(0, OLD * 20, 0))
+    journal.write(move(0, OLD * 2, 0))
+    if restart:
+        journal.close()
+        journal = open_journal(public, sync=True)
+        assert pending(journal) is not None
+    journal.clear()
+    with open(journal.path, "rb") as file:
+        assert not file.read().strip(b"\0")
+    journal.close()
+
+
+def test_an_entry_that_is_longer_than_the_room_leaves_nothing_either(journal: Journal) -> None:
+    journal.write(move(0, OLD, 0))
+    size = os.stat(journal.path).st_size
+    journal.write(move(0, OLD * 200, 0))
+    assert os.stat(journal.path).st_size > size
+    journal.clear()
+    assert os.stat(journal.path).st_size == size
+    with open(journal.path, "rb") as file:
+        assert not file.read().strip(b"\0")
+    journal.close()
+
+
+def test_a_kill_while_it_is_overwritten_leaves_the_rest_to_the_next_clear(
+    public: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(public, sync=True)
+    journal.write(move(0, OLD * 20, 0))
+
+    def write_a_page(fd: int, pieces: list[bytes], offset: int) -> int:
+        os.pwrite(fd, b"".join(pieces)[: 4096 - offset % 4096], offset)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "pwritev", write_a_page)
+    with pytest.raises(KeyboardInterrupt):
+        journal.clear()
+    monkeypatch.undo()
+    journal.close()
+    another = open_journal(public, sync=True)
+    assert pending(another) is None
+    another.clear()
+    with open(another.path, "rb") as file:
+        assert not file.read().strip(b"\0")
+    another.close()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("last", [b"3" * 2000, b"", None])
+@pytest.mark.parametrize("count", [0, 3, 200])
+def test_no_file_of_the_directory_has_an_old_value(
+    make_pool: MakePool, public: str, count: int, last: bytes | None, sync: bool
+) -> None:
+    secret = b"a token that was secret"
+    pool = make_pool(sync=sync)
+    for number in range(count // 2):
+        pool.append(b"before %d" % number, b"v" * 1500)
+    pool.store(b"k", b"1" * 2000)
+    for number in range(count // 2):
+        pool.append(b"after %d" % number, b"v" * 1500)
+    pool.store(b"k", secret * 80)
+    if count:
+        # The record moves, and stands in the journal, before its own turn comes.
+        assert pool.delete(b"before 0")
+    assert b"".join(contents(public)).count(secret) == 80
+    if last is None:
+        assert pool.delete(b"k")
+    else:
+        pool.store(b"k", last)
+    assert secret not in b"".join(contents(public))
+    pool.store(b"k", secret)
+    pool.delete(b"after 0")
+    pool.clear()
+    assert secret not in b"".join(contents(public))
+
+
+def contents(directory: str) -> list[bytes]:
+    found = []
+    for name in os.listdir(directory):
+        with open(f"{directory}/{name}", "rb") as file:
+            found.append(file.read())
+    return found
+
+
+def test_an_entry_that_another_process_has_cleared_is_clear(
+    public: str,
+) -> None:
+    journal = open_journal(public, sync=False)
+    journal.write(replace(0, OLD, NEW))
+    assert not journal.is_clear
+    another = open_journal(public, sync=False)
+    assert pending(another) is not None
+    another.clear()
+    assert journal.pending() is None
+    assert journal.is_clear
+    for each in (journal, another):
+        each.close()
+
+
+# The file, and what if it cannot be used.
 
 
 def test_it_is_not_listed_as_a_pool_and_read_by_root_alone(
@@ -166,7 +334,7 @@ def test_with_room_in_the_journal_a_full_disk_does_not_keep_from_changing_and_de
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
 def test_without_a_journal_nothing_is_done_that_could_be_torn(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, number: int
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, public: str, number: int
 ) -> None:
     pool = make_pool()
     pool.append(b"k", b"1" * 2000)
@@ -184,6 +352,7 @@ def test_without_a_journal_nothing_is_done_that_could_be_torn(
         lambda: pool.store(b"k", b"2" * 2000),
         lambda: pool.store(b"n", b"2"),
     ]
+    os.unlink(f"{public}/.hv_kvp_journal_1")
     for request in requests:
         with pytest.raises(PoolError, match=f"its journal .*{os.strerror(number)}") as caught:
             request()
@@ -204,7 +373,7 @@ def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
     real = os.pwrite
 
     def refuse(fd: int, data: bytes, offset: int) -> int:
-        if data == bytes(8):
+        if not any(data):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(fd, data, offset)
 
@@ -220,6 +389,26 @@ def test_a_journal_that_cannot_be_cleared_does_not_fail_what_was_done(
     assert make_pool().find(b"k") == partly
     pool.store(b"k", b"3" * 1000)
     assert len(reports) == 1
+
+
+def test_a_short_set_makes_no_call_for_the_journal(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, public: str
+) -> None:
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    os.unlink(f"{public}/.hv_kvp_journal_1")
+    pool.store(b"k", b"2")
+    real = os.lstat
+    looked_at: list[str] = []
+
+    def lstat(path: str) -> os.stat_result:
+        looked_at.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    for value in (b"3", b"4"):
+        pool.store(b"k", value)
+    assert looked_at == [pool.path] * 2
 
 
 def test_after_a_change_of_ours_nothing_is_looked_for(
@@ -245,11 +434,12 @@ def test_a_disk_too_full_for_the_journal_leaves_no_journal(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     pool = make_pool()
-    pool.append(b"k", b"1")
+    pool.open()
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(PoolError, match="No space left"):
         pool.append(b"l", b"1")
     assert os.listdir(public) == [".kvp_pool_1"]
+    assert pool.count() == 0
 
 
 def test_a_file_system_that_reserves_nothing_will_do(
@@ -276,6 +466,7 @@ def test_a_journal_that_was_removed_is_made_again(make_pool: MakePool, public: s
 def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public: str) -> None:
     pool = make_pool()
     pool.append(b"k", b"1" * 2000)
+    os.unlink(f"{public}/.hv_kvp_journal_1")
     os.symlink("/etc/passwd", f"{public}/.hv_kvp_journal_1")
     with pytest.raises(PoolError, match="is a symbolic link"):
         pool.store(b"k", b"2" * 2000)
@@ -287,7 +478,7 @@ def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public:
 _DIES_WITHIN = """
 import signal
 from hv_kvp_daemon.pools.pool import PoolFile
-from hv_kvp_daemon.pools import change
+from hv_kvp_daemon.pools import writer
 path, key = sys.argv[1:]
 
 def half(fd, data, offset):
@@ -296,7 +487,7 @@ def half(fd, data, offset):
 
 pool = PoolFile(1, path, sync=False, report=print)
 pool.count()
-change.write_at = half
+writer.write_at = half
 pool.store(key.encode(), b"2" * 2047)
 """
 

@@ -6,12 +6,15 @@ The whole of this, by real kills at every system call, is `make soak`.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 
 from hv_kvp_daemon.pools import journal
+from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.wire.record import encode
 from tests.pools.crash import Calls, Disk
-from tests.pools.trial import (
+from tests.pools.crash_cases import (
     CHANGES,
     NEIGHBOURS,
     SIZES,
@@ -113,3 +116,35 @@ def test_a_power_cut_leaves_the_change_done_or_not_begun_and_what_was_acknowledg
                 assert found in allowed, (name, nth, [key_of(r) for r in found])
                 if survived:
                     assert found == allowed[-1], name
+
+
+@pytest.mark.parametrize("size", [7, 8])
+@pytest.mark.parametrize(
+    "name", ["modify long", "delete first", "delete very last", "new long"]
+)
+def test_a_power_cut_while_a_failed_change_is_taken_back_does_no_harm(
+    trial: Trial, name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EIO at any call, and the power goes at any call after it."""
+    before = records(size)
+    if name == "delete very last":
+        before[-1] = encode(b"key 299", b"1" * 2000)
+    allowed = states(before, name)
+    chance = random.Random(f"{name} {size}")
+    calls = Calls()
+    assert trial.die(before, name, calls, sync=True)
+    assert calls.made > 6
+    for refused in range(1, calls.made + 1):
+        nth, survived = refused, False
+        while not survived:
+            nth += 1
+            for _ in range(4):
+                disk = Disk(trial.directory, nth, refused=refused)
+                with suppress(PoolError):
+                    trial.die(before, name, disk, sync=True)
+                survived = disk.made < nth
+                disk.lose_power(chance)
+                monkeypatch.setattr(journal, "boot", lambda: 2)
+                found = trial.found()
+                monkeypatch.undo()
+                assert found in allowed, (refused, nth, [key_of(r) for r in found])

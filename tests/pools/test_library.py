@@ -152,7 +152,7 @@ def test_a_pool_for_reading_makes_and_changes_nothing(public: str) -> None:
 
 def test_conditions_are_warnings_or_go_to_who_asks_for_them(public: str, pool: Pool) -> None:
     put(pool, b"part")
-    with pytest.warns(PoolWarning, match="4 bytes behind record 0"):
+    with pytest.warns(PoolWarning, match="4 bytes after record 0"):
         assert len(pool) == 0
     told: list[str] = []
     with Pool(1, directory=public, report=told.append) as other:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.pools.config import LOCK_WAIT, PoolConfig
 from hv_kvp_daemon.pools.errors import LockTimeoutError
-from hv_kvp_daemon.pools.locking import LOCK_WAIT, PoolLock
+from hv_kvp_daemon.pools.locking import PoolLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
 
 @pytest.fixture
 def lock(path: str, reports: list[str], pauses: Pauses) -> PoolLock:
-    return PoolLock(1, path, report=reports.append, pause=pauses)
+    return PoolLock(PoolConfig(1, path, report=reports.append, pause=pauses))
 
 
 # The facts that the module stands on, as this kernel has them.
@@ -310,7 +311,8 @@ def test_of_two_behind_a_stuck_holder_one_waits_for_the_other_when_that_one_goes
     path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold, kind: str
 ) -> None:
     """Each would be alone with another lock, and both would write."""
-    neighbour, theirs = PoolLock(1, path, report=print, pause=pauses), os.open(path, os.O_RDWR)
+    neighbour = PoolLock(PoolConfig(1, path, report=print, pause=pauses))
+    theirs = os.open(path, os.O_RDWR)
     holder = hold(path, kind)
     for each, each_fd in ((lock, fd), (neighbour, theirs)):
         each.acquire(each_fd, exclusive=True)
@@ -339,7 +341,7 @@ def test_a_wait_that_ends_with_another_lock_missing_than_before_proves_nobody_st
                 hold(path, "ofd")
             return super()._take(fd, exclusive, one_will_do=one_will_do)
 
-    lock = AtTheLastMoment(1, path, report=reports.append, pause=pauses)
+    lock = AtTheLastMoment(PoolConfig(1, path, report=reports.append, pause=pauses))
     with pytest.raises(LockTimeoutError) as caught:
         lock.acquire(fd, exclusive=True)
     assert "OFDLCK WRITE" in caught.value.holders

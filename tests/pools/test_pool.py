@@ -232,8 +232,8 @@ def test_a_partial_record_is_passed_over_kept_by_reads_and_reported_once(
     assert content(damaged) == before
     (report,) = reports
     assert report == (
-        f"pool 1 ({damaged.path}): 7 bytes behind record 2 are no whole record;"
-        " they are passed over, and the next change removes them"
+        f"pool 1 ({damaged.path}): 7 bytes after record 2 are not a whole record;"
+        " they are ignored, and the next change removes them"
     )
 
 

@@ -34,7 +34,7 @@ from tests.support.process import wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
 
-#: Modules beyond a bare interpreter's.  Each is in C, or a thin wrapper of a module in C.
+#: The allowed modules.  Each is written in C, or a thin wrapper of a module in C.
 ALLOWED = {
     *(
         "__future__",
@@ -51,7 +51,7 @@ ALLOWED = {
     "encodings.ascii",  # /proc is read with it
 }
 
-#: Rooms and modules that only commands and tests need.
+#: Packages and modules that only commands and tests need.
 NOT_RESIDENT = ("simhost", "cli", "transport.loopback")
 
 #: C functions that are one system call each.
@@ -125,8 +125,8 @@ class Served:
         theirs.close()
         assert self._end.recv(MESSAGE_SIZE) == encode_register()
         self._end.send(encode_register(b"3.1"))
-        # The driver has no second message before the first is read, so the daemon does
-        # not ask for more than one each time that it is woken.
+        # The driver has no second message before the first is read, so the daemon reads one
+        # message for each wake-up.
         wait_for("the version to be read", lambda: not unread(self._end))
         self._seen = psutil.Process(self._process.pid)
         self.ask(Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=9))
@@ -136,13 +136,13 @@ class Served:
         assert int.from_bytes(self._end.recv(MESSAGE_SIZE)[:4], "little") == HV_S_OK
 
     def written(self) -> int:
-        """Bytes that it has passed to write, pwrite and the like so far."""
+        """The number of bytes that it has written so far, by any system call."""
         text = Path(f"/proc/{self._process.pid}/io").read_text(encoding="ascii")
         return int(dict(line.split(": ") for line in text.splitlines())["wchar"])
 
     def end(self) -> tuple[set[str], list[list[str]]]:
-        """Modules beyond a bare interpreter's, and the C functions called in each turn."""
-        # In its next poll: a signal before that would make the end a part of the last turn.
+        """Return the modules beyond a bare interpreter's, and the C functions of each turn."""
+        # Wait for its next poll; a signal before that would make the end part of the last turn.
         wait_for("rest", lambda: self._seen.status() == psutil.STATUS_SLEEPING)
         self._process.terminate()
         out, errors = self._process.communicate(timeout=60)
@@ -183,7 +183,7 @@ def test_the_serving_daemon_has_imported_nothing_else(tmp_path: Path) -> None:
     [
         # poll, read, write.
         (Request(KVP_OP_ENUMERATE, KVP_POOL_AUTO, index=5), 3),
-        # And a read of the record and a stat of the file; no locks.
+        # Also a read of the record and a stat of the file, but no locks.
         (Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=5), 5),
         (Request(KVP_OP_GET, KVP_POOL_GUEST, b"key 5"), 5),
     ],
@@ -196,7 +196,7 @@ def test_a_read_makes_no_more_system_calls_than_it_must(
     for _ in range(9):
         daemon.ask(request_)
     _, turns = daemon.end()
-    # The first of them opens the file.
+    # The first of these requests opens the file.
     assert statistics.median(system_calls(turns)) == bound, turns
 
 
@@ -208,7 +208,7 @@ def test_a_modify_writes_no_more_than_some_records(tmp_path: Path, records: int)
     daemon.ask(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key 40", b"second"))
     written = daemon.written() - before
     daemon.end()
-    # The reply, and the value: twice, with their headers, where a journal has it first.
+    # The reply and the value; the value twice, with headers, if the journal has it first.
     assert MESSAGE_SIZE < written <= MESSAGE_SIZE + 3 * RECORD_SIZE
 
 

@@ -1,4 +1,4 @@
-"""docs/defects.md agrees with the tests: those that a row names exist, and one gives its id."""
+"""docs/defects.md agrees with the tests: the tests of a row exist, and one has its id."""
 
 from __future__ import annotations
 

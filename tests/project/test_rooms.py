@@ -1,4 +1,4 @@
-"""Imports between rooms go one way, and the resident daemon imports nothing expensive."""
+"""Imports between packages have one direction, and the daemon imports nothing expensive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "hv_kvp_daemon"
 
-#: The other rooms that a room may import.
+#: The other packages that a package may import.
 MAY_IMPORT = {
     "wire": set(),
     "transport": {"wire"},
@@ -23,13 +23,13 @@ MAY_IMPORT = {
     "cli": {"wire", "transport", "pools", "guest", "netconfig", "service", "simhost"},
 }
 
-#: Each costs every guest memory or start-up time.
+#: Modules that would cost every guest memory or start-up time.
 TOO_EXPENSIVE = {
     *("asyncio", "psutil", "pyroute2", "netifaces", "logging", "dataclasses", "typing"),
     *("subprocess", "pathlib", "json", "tempfile", "threading", "ctypes", "ipaddress"),
 }
 
-#: Modules for other programs, in a room of which the daemon imports the rest.
+#: Modules for other programs, in a package of which the daemon imports the rest.
 FOR_OTHERS = {
     "hv_kvp_daemon.pools.edit",
     "hv_kvp_daemon.pools.library",

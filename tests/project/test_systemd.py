@@ -89,7 +89,7 @@ def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
     assert link == ["L", LINK, "-", "-", "-", "-", POOL_DIRECTORY]
 
 
-def test_the_lock_stays_in_a_directory_that_only_root_can_enter(unit: Sections) -> None:
+def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
     service = unit["Service"]
     assert [f"/run/{name}" for name in service["RuntimeDirectory"]] == [RUN_DIRECTORY]
     assert service["RuntimeDirectoryMode"] == ["0755"]
@@ -144,7 +144,7 @@ def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:
         ("SystemCallErrorNumber", "EPERM"),
     ],
 )
-def test_the_service_says(unit: Sections, key: str, value: str) -> None:
+def test_a_setting_of_the_service(unit: Sections, key: str, value: str) -> None:
     assert unit["Service"][key] == [value]
 
 
@@ -161,9 +161,9 @@ def test_system_calls_are_an_allow_list(unit: Sections) -> None:
         "PrivateDevices",  # hides the device
         "PrivateNetwork",  # the driver is not in another network namespace
         "PrivateUsers",  # no right to join its group before Linux 6.6
-        "ProcSubset",  # hides changes of the host name and the group's other members
+        "ProcSubset",  # hides the group's other members and who holds a lock
         "ProtectHostname",  # freezes the host name
-        "ProtectProc",  # hides who holds the device
+        "ProtectProc",  # hides the process that has the device open
     ],
 )
 def test_what_would_break_the_daemon_is_left_out(unit: Sections, key: str) -> None:

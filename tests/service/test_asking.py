@@ -1,11 +1,10 @@
-"""What the resident daemon does about its guest: nothing, until the host asks."""
+"""The daemon collects no facts about its guest until the host asks for them."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -42,20 +41,15 @@ def sweep(peer: Peer) -> list[str]:
 
 
 def switches(pid: int) -> int:
-    """How often the process has gone to sleep by itself."""
+    """The number of the process's voluntary context switches."""
     return psutil.Process(pid).num_ctx_switches().voluntary
 
 
 def come_to_rest(pid: int) -> int:
-    """Wait until nothing wakes the process any more; `switches` from then on.
-
-    Its status is written 5 s after a request.
-    """
-    while True:
-        before = switches(pid)
-        select.select([], [], [], 6.0)
-        if switches(pid) == before:
-            return before
+    """Wait until the process sleeps again after its last reply, and return its `switches`."""
+    process = psutil.Process(pid)
+    wait_for("rest", lambda: process.status() == psutil.STATUS_SLEEPING)
+    return switches(pid)
 
 
 @in_own_network
@@ -68,11 +62,11 @@ def test_an_idle_daemon_is_not_woken_by_what_happens_to_its_guest() -> None:
     ):
         peer = daemon.connect()
         assert sweep(peer)[:1] == [HOST]
-        # No child of the daemon's ends later: the request after its end has reaped it.
+        # No child of the daemon ends later: the request after its end has reaped it.
         wait_for("its end", lambda: sweep(peer) and not psutil.Process(daemon.pid).children())
         before = come_to_rest(daemon.pid)
 
-        # Containers that come and go, each with a link, a name, addresses and routes.
+        # Containers start and stop, each with a link, a name, addresses and routes.
         for number in range(200):
             index = link(ip, f"a{number}", f"b{number}")
             ip.addr("add", index=index, address=f"10.0.{number}.1", prefixlen=24)
@@ -84,7 +78,7 @@ def test_an_idle_daemon_is_not_woken_by_what_happens_to_its_guest() -> None:
         socket.sethostname("renamed")
         assert switches(daemon.pid) == before
 
-        # And what the host asks for is what there is then.
+        # The host's next request gets the current values.
         add = link(ip, "eth0", "peer0")
         ip.addr("add", index=add, address="192.0.2.1", prefixlen=24)
         values = sweep(peer)
@@ -103,7 +97,7 @@ def hanging_resolver() -> None:
 
 
 def hanging_resolver_and_patient_request() -> None:
-    """Nothing but a signal ends the wait while the test runs."""
+    """A resolver that never answers; only a signal ends the wait for it."""
     hanging_resolver()
     patient = functools.partial(FqdnLookup, patience=1000.0)
     setattr(service, "FqdnLookup", patient)  # noqa: B010 - not exported

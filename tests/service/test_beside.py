@@ -1,4 +1,4 @@
-"""What the host is told beside neighbours that do anything: what the file has, each time."""
+"""ENUMERATE returns the contents of the file, whatever other programs do to it meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.service.dispatch import NO_MORE, Dispatch
 from hv_kvp_daemon.wire.message import Request, encode_pair, encode_request
 from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE, KVP_POOL_GUEST
-from tests.pools.beside import KEYS, THINGS, Neighbour, content
+from tests.pools.concurrent_writer import KEYS, THINGS, ConcurrentWriter, content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def change(pool: PoolFile, chance: random.Random) -> None:
-    """Of our own, right behind and right before what others do."""
+    """A change by the daemon, right after and right before those of other programs."""
     key = chance.choice(KEYS)
     action = chance.random()
     if action < 0.6:
@@ -46,7 +46,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
     pool = pools[KVP_POOL_GUEST]
     dispatch = Dispatch(pools, None, _fail, _fail)  # type: ignore[arg-type]
     asked = unlocked = 0
-    with closing(pools), Neighbour(pool.path, seed + 1) as neighbour:
+    with closing(pools), ConcurrentWriter(pool.path, seed + 1) as neighbour:
         for _ in range(turns):
             said = chance.choice((*THINGS, *["ours"] * 4, *["nothing"] * 4))
             if said == "ours":
@@ -59,7 +59,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
                     continue
                 request = Request(KVP_OP_ENUMERATE, KVP_POOL_GUEST, index=index)
                 asked += 1
-                unlocked += pool.glance(index) is not None
+                unlocked += pool.read_unlocked(index) is not None
                 reply = dispatch.handle(encode_request(request))
                 told = encode_pair(*pairs[index], index) if index < len(pairs) else NO_MORE
                 assert reply == told, (seed, said, index)
@@ -70,7 +70,7 @@ def look(directory: str, seed: int, turns: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_host_is_told_what_the_file_has(tmp_path: Path, seed: int) -> None:
+def test_the_host_gets_what_the_file_has(tmp_path: Path, seed: int) -> None:
     asked, unlocked = look(str(tmp_path), seed, 3000)
     assert asked > 6000
     assert unlocked > asked // 20

@@ -1,6 +1,6 @@
-"""Rows of the list of known defects that no other test would see come back.
+"""Known defects (docs/defects.md) that no other test would detect.
 
-Each was found by breaking the code and watching the tests pass.
+Each was found by putting the defect into the code and seeing the tests pass.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
 
 
 def test_a_group_that_cannot_be_joined_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """T8: a daemon that was not let in served nobody and did not say so."""
-    # An option that the kernel does not have is refused as the membership would be.
+    """T8: a daemon that could not join served no request and reported no error."""
+    # The kernel refuses an unknown option as it would refuse the membership.
     monkeypatch.setattr(connector, "NETLINK_ADD_MEMBERSHIP", 9999)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(TransportError, match=os.strerror(errno.ENOPROTOOPT)):
@@ -61,7 +61,7 @@ def test_a_group_that_cannot_be_joined_is_an_error(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("operation", [6, 99, 100, 255])
-def test_an_unknown_operation_is_not_said_to_have_been_done(
+def test_an_unknown_operation_is_not_acknowledged(
     daemon: RunningDaemon, operation: int
 ) -> None:
     """T12."""
@@ -80,14 +80,14 @@ def test_a_pool_that_does_not_exist_is_looked_for_nowhere(
     assert daemon.process.poll() is None
 
 
-def test_a_version_does_not_run_on_behind_its_field() -> None:
+def test_a_version_ends_with_its_field() -> None:
     """T15: strlen() did not stop at the 512 bytes."""
     message = bytes([KVP_OP_REGISTER1, 0, 0, 0]).ljust(MESSAGE_SIZE, b"x")
     assert decode_version(message) == b"x" * 512
 
 
-def test_a_daemon_that_cannot_serve_ends_with_1_and_says_why(tmp_path: Path) -> None:
-    """T17: the status was 255, and the number in the message a descriptor's."""
+def test_a_daemon_that_cannot_serve_exits_with_1_and_reports_why(tmp_path: Path) -> None:
+    """T17: the status was 255, and the number in the message was that of a descriptor."""
     (tmp_path / "pools").write_text("no directory")
     with RunningDaemon(tmp_path) as daemon:
         assert daemon.process.wait(60) == 1
@@ -95,7 +95,7 @@ def test_a_daemon_that_cannot_serve_ends_with_1_and_says_why(tmp_path: Path) -> 
 
 
 def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:
-    """P10: further apart than what is moved at once when a gap closes."""
+    """P10: further apart than the block that compaction moves at once."""
     peer = daemon.connect()
     others = b"".join(encode(b"other %d" % number, b"") for number in range(300))
     daemon.pool(GUEST).write_bytes((encode(b"twice", b"1") + others) * 3)
@@ -104,10 +104,10 @@ def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:
     assert peer.ask(KVP_OP_DELETE, GUEST, "twice").status == HV_S_CONT
 
 
-def test_no_descriptor_of_the_daemon_goes_to_its_children(daemon: RunningDaemon) -> None:
-    """P19: pools, sockets and pipes; by what the kernel says of each."""
+def test_children_inherit_no_descriptor_of_the_daemon(daemon: RunningDaemon) -> None:
+    """P19: pools, sockets and pipes, from their flags in /proc."""
     peer = daemon.connect()
-    for number in range(20):  # over the end of a page, for which there is a journal
+    for number in range(20):  # across the end of a page, which needs a journal
         peer.ask(KVP_OP_SET, GUEST, f"key {number}", "value")
     directory = f"/proc/{daemon.pid}/fd"
     descriptors = [fd for fd in os.listdir(directory) if int(fd) > 2]
@@ -120,7 +120,7 @@ def test_no_descriptor_of_the_daemon_goes_to_its_children(daemon: RunningDaemon)
 
 
 def test_what_could_not_be_opened_leaves_no_descriptor(tmp_path: Path) -> None:
-    """P21: of five files some were open when one could not be."""
+    """P21: some of the five files stayed open when one could not be opened."""
     (tmp_path / ".kvp_pool_1").mkdir()
     os.mkfifo(tmp_path / ".kvp_pool_3")
     before = len(os.listdir("/proc/self/fd"))
@@ -164,13 +164,13 @@ def test_enumerating_reads_each_record_and_not_the_file_each_time(tmp_path: Path
 
 
 def bytes_read() -> int:
-    """What this process has read of files so far."""
+    """The number of bytes that this process has read from files."""
     with open("/proc/self/io", encoding="ascii") as table:
         return int(table.readline().split()[1])
 
 
-def test_a_longer_value_than_the_host_can_see_is_kept_whole(daemon: RunningDaemon) -> None:
-    """P25: the pool has all of it, the host the beginning, and no character is half."""
+def test_a_value_longer_than_the_hosts_limit_is_stored_in_full(daemon: RunningDaemon) -> None:
+    """P25: the pool has all of it; the host gets the beginning, cut after a character."""
     peer = daemon.connect()
     value = "x" + "\N{LOCK}" * 511
     assert len(value.encode()) < FIELD_MAX_VALUE
@@ -181,8 +181,8 @@ def test_a_longer_value_than_the_host_can_see_is_kept_whole(daemon: RunningDaemo
     assert len(shown.encode("utf-16-le")) // 2 == HOST_MAX_VALUE - 1
 
 
-def test_nothing_is_kept_behind_a_nul_within_a_value(daemon: RunningDaemon) -> None:
-    """P25: readers would not see it, and others would find it in the file."""
+def test_nothing_after_a_nul_within_a_value_is_stored(daemon: RunningDaemon) -> None:
+    """P25: readers would not get it, but it would be in the file."""
     message = bytearray(encode_request(Request(KVP_OP_SET, GUEST, b"key", b"seen?hidden")))
     message[EXCHANGE_VALUE + 4] = 0
     assert struct.unpack_from("=I", message, EXCHANGE_KEY_SIZE)[0] == 4

@@ -1,6 +1,6 @@
 """Requests and their replies; records that are read without the pools' locks.
 
-What needs the locks gets HV_E_FAIL here while another program holds them.
+A request that needs the locks gets HV_E_FAIL here while another program holds them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class FakeAutoPool:
-    """Three items; like the real one's, each is the same tuple while its value is the same."""
+    """Three items; as in the real auto pool, each is the same tuple until its value changes."""
 
     def __init__(self) -> None:
         self.items = [(b"first", b"1"), (b"second", b"2"), (b"third", b"3")]
@@ -50,7 +50,7 @@ class FakeAutoPool:
 
 
 class Pools:
-    """The five pools, what answers from them, and who writes to them beside the daemon."""
+    """The five pools, a `Dispatch`, and another program that writes to the pools."""
 
     def __init__(self, directory: Path) -> None:
         self.pools = PoolDirectory(
@@ -83,7 +83,7 @@ class Pools:
         return self.handle(Request(KVP_OP_ENUMERATE, pool, index=index))
 
     def ask_unlocked(self, pool: int, index: int) -> tuple[bytes, bytes] | int:
-        """As `ask`, while another program holds both of the pool's locks."""
+        """Like `ask`, while another program holds both of the pool's locks."""
         with open(pool_path(self.pools.path, pool), "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             fcntl.lockf(file, fcntl.LOCK_EX)
@@ -130,13 +130,13 @@ def test_a_file_that_was_not_read_yet_is_read_under_the_locks(pools: Pools) -> N
         (encode(b"key", b"v" * 1023), (b"key", b"v" * 1022)),
         (encode(b"key", b"value")[:-1] + b"x", (b"key", b"value")),
         (b"key\0x".ljust(RECORD_SIZE, b"\0"), (b"key", b"")),
-        (bytes(RECORD_SIZE), (b"", b"")),
+        (b"\0x".ljust(RECORD_SIZE, b"\0"), (b"", b"")),
         (b"x" * RECORD_SIZE, (b"x" * 254, b"x" * 1022)),
         (b"a part of a record", HV_S_CONT),
         (encode(b"key", b"a part of a record")[:600], HV_S_CONT),
     ],
 )
-def test_what_the_driver_cannot_take_as_it_stands_is_made_fit_for_it(
+def test_a_record_that_the_driver_cannot_take_unchanged_is_converted(
     pools: Pools, record: bytes, expected: tuple[bytes, bytes] | int
 ) -> None:
     pools.known(KVP_POOL_GUEST, *numbered(1), record)
@@ -150,7 +150,7 @@ def test_the_longest_that_a_host_takes_is_read_without_the_locks(pools: Pools) -
     assert pools.ask_unlocked(KVP_POOL_GUEST, 1) == (b"k", b"")
 
 
-def test_pools_are_told_apart(pools: Pools) -> None:
+def test_each_pool_has_records_of_its_own(pools: Pools) -> None:
     for pool in (KVP_POOL_EXTERNAL, KVP_POOL_GUEST):
         pools.known(pool, *numbered(3, b" of pool %d" % pool))
     for _ in range(2):
@@ -197,17 +197,17 @@ def test_set_get_and_delete(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("operation", [6, 77, 255])
-def test_an_operation_that_is_not_there_is_said(pools: Pools, operation: int) -> None:
+def test_an_unsupported_operation_is_reported(pools: Pools, operation: int) -> None:
     assert pools.handle(Request(operation, 1)) == HV_ERROR_NOT_SUPPORTED
     assert pools.said == [f"operation {operation} is not supported"]
 
 
-def test_an_empty_key_fails_and_is_said(pools: Pools) -> None:
+def test_an_empty_key_fails_and_is_reported(pools: Pools) -> None:
     assert pools.handle(Request(KVP_OP_SET, 1, b"", b"value")) == HV_E_FAIL
     assert pools.said == ["unusable request for pool 1: the key is empty"]
 
 
-def test_a_pool_that_cannot_be_used_fails_and_is_said(pools: Pools) -> None:
+def test_a_pool_that_cannot_be_used_fails_and_is_reported(pools: Pools) -> None:
     os.mkdir(pool_path(pools.pools.path, KVP_POOL_GUEST))
     assert pools.ask(KVP_POOL_GUEST, 0) == HV_E_FAIL
     assert pools.handle(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key", b"value")) == HV_E_FAIL

@@ -1,4 +1,4 @@
-"""One line a message, whatever is in it, and no flood."""
+"""Each message is one line, whatever it contains, and repetitions are limited."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_reason_is_logged_once_and_counted() -> None:
     assert len(counted) == 101
 
 
-def test_after_a_minute_the_log_says_how_many_were_held_back() -> None:
+def test_after_a_minute_the_log_has_the_number_of_suppressed_messages() -> None:
     lines = Lines()
     log = Log(lines.write)
     report = Reporter(log)
@@ -85,7 +85,7 @@ def test_the_journal_is_known_by_its_stream() -> None:
     os.close(write)
 
 
-def test_what_nobody_reads_does_not_end_the_writer() -> None:
+def test_a_log_without_a_reader_does_not_end_the_writer() -> None:
     code = (
         "import signal; signal.signal(signal.SIGPIPE, signal.SIG_IGN)\n"
         "from hv_kvp_daemon.service.log import *\n"

@@ -19,7 +19,7 @@ def test_every_row_sets_something_that_has_a_default() -> None:
     assert sorted(option.name for option in OPTIONS) == sorted(Options.__slots__)
 
 
-def test_nothing_asks_for_the_defaults() -> None:
+def test_no_arguments_give_the_defaults() -> None:
     assert values(parse([])) == values(Options())
 
 
@@ -41,7 +41,7 @@ def test_nothing_asks_for_the_defaults() -> None:
         ("--log-level debug --log-level error", {"log_level": "error"}),
     ],
 )
-def test_what_is_asked_for(words: str, changed: dict[str, object]) -> None:
+def test_arguments_set_their_options(words: str, changed: dict[str, object]) -> None:
     assert values(parse(words.split())) == values(Options()) | changed
 
 
@@ -62,7 +62,7 @@ def test_what_is_asked_for(words: str, changed: dict[str, object]) -> None:
         ("-n --foreground", "--foreground is not allowed with --no-daemon"),
     ],
 )
-def test_what_is_not_understood_is_said(words: str, why: str) -> None:
+def test_a_wrong_command_line_is_explained(words: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         parse(words.split())
 

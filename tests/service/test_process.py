@@ -54,10 +54,10 @@ def test_a_request_ends_before_the_signal_counts(daemon: RunningDaemon) -> None:
     assert daemon.pool(1).read_bytes()[:5] == b"key\0\0"
 
 
-def test_a_change_asked_of_a_stopped_daemon_is_refused_and_a_question_answered(
+def test_a_stopped_daemon_refuses_a_change_and_answers_a_read(
     daemon: RunningDaemon,
 ) -> None:
-    """T11: the host may have given it up; it was told HV_E_FAIL."""
+    """T11: the host may have given up the request; it has got HV_E_FAIL for it."""
     peer = daemon.connect()
     assert peer.ask(KVP_OP_SET, 1, "key", "before").status == HV_S_OK
     for operation in (KVP_OP_SET, KVP_OP_DELETE):
@@ -78,7 +78,7 @@ def test_a_stop_without_a_request_costs_the_next_one_nothing(daemon: RunningDaem
     for _ in range(5):
         _stop(daemon)
         daemon.process.send_signal(signal.SIGCONT)
-        # A question is answered after the stop has been noticed.
+        # A read is answered after the stop has been noticed.
         assert peer.ask(KVP_OP_GET, 2, "OSName").status == HV_S_OK
         assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
 
@@ -99,7 +99,7 @@ def _switches(daemon: RunningDaemon) -> int:
 def test_an_idle_daemon_does_not_wake(daemon: RunningDaemon) -> None:
     peer = daemon.connect()
     peer.ask(KVP_OP_ENUMERATE, 2)
-    # It comes to rest: the look-up of the name, and 5 s after the request the status.
+    # The look-up of the full name may still wake it once.
     ends = time.monotonic() + 20
     while True:
         before = _switches(daemon)
@@ -110,10 +110,10 @@ def test_an_idle_daemon_does_not_wake(daemon: RunningDaemon) -> None:
 
 
 def test_two_thousand_requests_keep_the_descriptors(daemon: RunningDaemon) -> None:
-    """P1: one descriptor was leaked by each request."""
+    """P1: each request leaked a descriptor."""
     peer = daemon.connect()
     wait_for("no child", lambda: not psutil.Process(daemon.pid).children())
-    for key in ("key", "key 1"):  # over the end of a page, for which there is a journal
+    for key in ("key", "key 1"):  # across the end of a page, which needs a journal
         peer.ask(KVP_OP_SET, 1, key, "value")
     before = psutil.Process(daemon.pid).num_fds()
     for index in range(500):
@@ -125,7 +125,7 @@ def test_two_thousand_requests_keep_the_descriptors(daemon: RunningDaemon) -> No
 
 
 class Manager:
-    """The service manager: what the daemon tells it."""
+    """The service manager's end of the notification socket."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)
@@ -134,7 +134,7 @@ class Manager:
         self.socket.settimeout(60)
 
     def next(self, start: str, part: str = "") -> str:
-        """The next datagram that starts so and has that part."""
+        """Wait for a datagram that starts with one text and contains another."""
         while True:
             heard = self.socket.recv(4096).decode()
             if heard.startswith(start) and part in heard:
@@ -148,7 +148,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.socket.close()
 
 
-def test_systemd_is_told_ready_reloading_status_and_stopping(
+def test_systemd_gets_ready_reloading_status_and_stopping(
     tmp_path: Path, manager: Manager
 ) -> None:
     with RunningDaemon(tmp_path, env={"NOTIFY_SOCKET": manager.address}) as daemon:
@@ -196,7 +196,7 @@ def test_detached_it_returns_when_it_serves(tmp_path: Path) -> None:
 
 
 def _daemons_of(directory: Path) -> list[psutil.Process]:
-    """Without zombies, and without their children: a look-up's bears the name for a moment."""
+    """The daemons without zombies and children; a look-up has the name for a moment."""
     named = {
         process.pid: process
         for process in psutil.process_iter(["cmdline", "status", "name", "ppid"])
@@ -318,7 +318,7 @@ def test_a_journal_that_hangs_does_not_hang_the_daemon(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_held_does_not_delay_the_end(daemon: RunningDaemon) -> None:
-    """P15: F_SETLKW waited for ever."""
+    """P15: F_SETLKW waited forever."""
     peer = daemon.connect()
     peer.ask(KVP_OP_SET, 1, "key", "value")
     code = (

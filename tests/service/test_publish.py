@@ -1,4 +1,4 @@
-"""What the service manager and the status page get, and when."""
+"""The contents and times of notifications to systemd and of the status page."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FakeSelector:
 
 
 class Trial:
-    """A publisher, and both that it publishes to."""
+    """A publisher with its status page and its service manager."""
 
     def __init__(self, directory: Path) -> None:
         self.selector = FakeSelector()
@@ -64,7 +64,7 @@ class Trial:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def heard(self) -> list[str]:
-        """The datagrams that have come since the last call."""
+        """The datagrams since the last call."""
         found = []
         while select.select([self.manager], [], [], 0)[0]:
             found.append(self.manager.recv(4096).decode())

@@ -1,4 +1,4 @@
-"""The loop: what the driver gets for what it sends, whatever happens to the process."""
+"""The serving loop: replies to requests, and stops, delays and signals in between."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REFUSED = encode_status(HV_E_FAIL)
 
 
 class FakeLink:
-    """A link whose other end, `driver`, is the test."""
+    """A link whose other end, `driver`, belongs to the test."""
 
     def __init__(self) -> None:
         self.driver, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -76,7 +76,7 @@ class FakeSelector:
         self.considered = 0
         self.deadlines = 0
         self.events: list[tuple[int, int]] = []
-        #: What a call of `on_event` or `on_deadline` does beside handing on a request.
+        #: What a call of `on_event` or `on_deadline` does besides returning a request.
         self.action: Callable[[], object] = lambda: None
 
     def start(self) -> None:
@@ -137,7 +137,7 @@ class FakeAutoPool:
 
 
 class FakePublisher:
-    """What the service manager and the status page were given, in order."""
+    """Records the calls for the service manager and the status page, in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -173,10 +173,10 @@ class FakeLog:
 
 
 class Setup:
-    """A server among fakes.
+    """A server with fakes around it.
 
-    ``script`` are functions: one is called in each wait, before it, and after the last of
-    them the server is told to end.  ``during`` is called while a request is handled.
+    ``script`` is a list of functions.  One is called before each wait; after the last, a
+    signal ends the server.  ``during`` is called while a request is handled.
     """
 
     def __init__(self) -> None:
@@ -209,14 +209,14 @@ class Setup:
         return DONE
 
     def run(self, *script: Callable[[], object]) -> list[bytes]:
-        """Serve until the script is over; the replies that the driver got."""
+        """Serve until the script is over, and return the replies that the driver got."""
         steps = list(script)
         waits = self.waits = []
         self.signals.stopping = False
         epoll = self._epoll
 
         class Scripted:
-            """The server's epoll, before each wait of which a step of the script happens."""
+            """The server's epoll, which calls a step of the script before each wait."""
 
             register, unregister, close = epoll.register, epoll.unregister, epoll.close
 
@@ -256,7 +256,7 @@ def setup() -> Iterator[Setup]:
 
 
 class Clock:
-    """time.monotonic() goes on only when a test says so."""
+    """A time.monotonic() that advances only when a test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -275,7 +275,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def in_turn(steps: Iterator[Callable[[], object]]) -> Callable[[], object]:
-    """A function that does the next step each time."""
+    """Return a function that performs the next step at each call."""
 
     def step() -> object:
         return next(steps)()
@@ -302,11 +302,11 @@ def test_whether_to_change_over_is_considered_after_anything_but_a_request(
     setup: Setup,
 ) -> None:
     setup.run(setup.ask(GET), setup.ask(SET))
-    # At the start, with the first look at what to watch, and when it is told to end.
+    # At the start, with the first watched descriptors, and at the signal to end.
     assert setup.selector.considered == 3
 
 
-def test_it_is_ready_when_registering_has_been_tried_and_says_when_it_ends(
+def test_it_is_ready_after_the_attempt_to_register_and_announces_its_end(
     setup: Setup,
 ) -> None:
     setup.run()
@@ -317,7 +317,7 @@ def test_it_is_ready_when_registering_has_been_tried_and_says_when_it_ends(
 
 
 @pytest.mark.parametrize("message", [SET, DELETE])
-def test_a_change_that_came_while_the_process_was_stopped_is_refused(
+def test_a_change_that_arrived_while_the_process_was_stopped_is_refused(
     setup: Setup, message: bytes
 ) -> None:
     def stop() -> None:
@@ -329,7 +329,7 @@ def test_a_change_that_came_while_the_process_was_stopped_is_refused(
     assert "refused: it may have waited longer than the 30 s" in setup.log.lines[0]
 
 
-def test_a_question_that_came_while_the_process_was_stopped_is_answered(setup: Setup) -> None:
+def test_a_read_that_arrived_while_the_process_was_stopped_is_answered(setup: Setup) -> None:
     def stop() -> None:
         setup.link.driver.send(GET)
         setup.signals.send(18)
@@ -338,10 +338,10 @@ def test_a_question_that_came_while_the_process_was_stopped_is_answered(setup: S
 
 
 @pytest.mark.parametrize(("looks", "expected"), [(0, REFUSED), (1, DONE)])
-def test_after_a_stop_the_link_is_looked_at_once_without_waiting(
+def test_after_a_stop_the_link_is_checked_once_without_waiting(
     setup: Setup, looks: int, expected: bytes
 ) -> None:
-    """What is there then came while the process was stopped; what comes later did not."""
+    """A message that is there has arrived during the stop; a later one has not."""
 
     def stop() -> None:
         setup.signals.send(18)
@@ -358,7 +358,7 @@ def test_the_change_after_a_request_that_met_a_stop_is_new(setup: Setup) -> None
     assert setup.run(stop, setup.ask(SET)) == [DONE, DONE]
 
 
-def test_a_stop_between_the_look_at_the_link_and_the_next_wait_counts(setup: Setup) -> None:
+def test_a_stop_between_the_check_of_the_link_and_the_next_wait_counts(setup: Setup) -> None:
     """The driver may have sent a request after the stop, however short the reply took."""
     send = setup.link.send
 
@@ -371,7 +371,7 @@ def test_a_stop_between_the_look_at_the_link_and_the_next_wait_counts(setup: Set
 
 
 @pytest.mark.parametrize(("message", "expected"), [(SET, REFUSED), (GET, DONE)])
-def test_a_change_of_a_process_that_was_kept_from_running_is_refused(
+def test_a_change_is_refused_if_the_process_was_not_scheduled(
     setup: Setup, clock: Clock, message: bytes, expected: bytes
 ) -> None:
     receive = setup.link.receive
@@ -384,8 +384,10 @@ def test_a_change_of_a_process_that_was_kept_from_running_is_refused(
     assert setup.run(setup.ask(message)) == [expected]
 
 
-def test_what_came_while_the_process_was_busy_may_be_old(setup: Setup, clock: Clock) -> None:
-    """Busy with anything but a request, after which nothing older can be left."""
+def test_a_request_that_arrived_while_the_process_was_busy_may_be_old(
+    setup: Setup, clock: Clock
+) -> None:
+    """Busy with something else than a request; after a request no older one is left."""
     read, write = os.pipe()
     setup.link.watched = ((read, select.POLLIN), *setup.link.watched)
 
@@ -406,7 +408,9 @@ def test_a_reply_that_took_long_answers_no_newer_request(setup: Setup, clock: Cl
     setup.during = in_turn(during)
     assert setup.run(setup.ask(SET)) == [DONE]
     assert setup.handled == [SET, GET]
-    assert "a reply came too late; the driver has asked anew" in setup.log.lines
+    assert (
+        "a reply was dropped: the driver has sent a newer request meanwhile" in setup.log.lines
+    )
 
 
 def test_a_quick_reply_does_not_look_for_a_newer_request(setup: Setup) -> None:
@@ -519,7 +523,7 @@ def test_events_of_a_link_that_was_replaced_are_not_handed_to_the_new_one(
     os.close(write)
 
 
-def test_a_descriptor_that_the_link_has_closed_is_no_trouble(setup: Setup) -> None:
+def test_a_descriptor_that_the_link_has_closed_is_no_error(setup: Setup) -> None:
     read, write = os.pipe()
     os.close(write)
 

@@ -21,7 +21,7 @@ PATIENCE = 10.0
 
 
 def in_own_process(body: Callable[[Signals], None]) -> Callable[[], None]:
-    """A test whose body runs in a child; what it raises fails the test."""
+    """Run the body of a test in a child; an exception in it fails the test."""
 
     @functools.wraps(body)
     def run() -> None:

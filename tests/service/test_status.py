@@ -1,4 +1,4 @@
-"""A reader believes a status page only after it has checked it."""
+"""A reader checks a status page before it uses it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_pid_that_was_given_out_again_is_not_the_daemon(path: Path) -> None:
 def test_a_pid_that_no_process_has_is_no_daemon(path: Path, pid: int) -> None:
     patch(path, 12, struct.pack("=I", pid))
     assert find(str(path)) is None
-    # Nor is one that claims to have started when a process that is gone did.
+    # Nor is one whose start time is that of a process that has ended.
     patch(path, 16, bytes(8))
     assert find(str(path)) is None
 
@@ -170,15 +170,13 @@ def test_another_layout_version_is_named_while_its_daemon_lives(path: Path) -> N
 
 
 def test_half_of_a_text_is_never_shown(path: Path) -> None:
-    """As in the midst of a change: the text is new, the checksum is not."""
+    """As in the middle of a change: the text is new, the checksum is not."""
     patch(path, 300, b"half")
     assert "does not match its checksum" in refusal(path)
 
 
-def test_a_reader_beside_a_writer_sees_one_state_or_the_next(
-    page: StatusPage, path: Path
-) -> None:
-    """The other process stores as quickly as it can; no copy is mixed from two states."""
+def test_a_concurrent_reader_sees_one_state_or_the_next(page: StatusPage, path: Path) -> None:
+    """The other process stores as quickly as it can; no copy is a mixture of two states."""
     code = (
         "import sys, time\n"
         "from hv_kvp_daemon.service.status_page import StatusPage\n"
@@ -245,6 +243,6 @@ def test_an_operation_without_a_name_has_its_number() -> None:
     assert operation_name(77) == "77"
 
 
-def test_a_process_that_is_gone_has_no_start() -> None:
+def test_a_process_that_has_ended_has_no_start_time() -> None:
     assert start_ticks(1 << 30) == 0
     assert start_ticks(os.getpid()) > 0

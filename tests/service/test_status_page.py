@@ -1,4 +1,4 @@
-"""The page that the daemon maps: its layout, its file, and how little it needs."""
+"""The status page that the daemon maps: its layout, its file, and its needs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     assert find(f"{tmp_path}/status") is not None
 
 
-def test_who_maps_an_older_page_keeps_it(tmp_path: Path) -> None:
+def test_a_mapping_of_an_older_page_stays_valid(tmp_path: Path) -> None:
     published(f"{tmp_path}/status").requests[KVP_OP_GET] = 7
     with (tmp_path / "status").open("rb") as file:
         older = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -377,5 +377,5 @@ def test_to_be_read_does_not_wake_the_daemon(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path) as daemon:
         peer = daemon.connect()
         peer.ask(KVP_OP_SET, 1, "key", "value")
-        # Once is enough: the machine may wake it for other reasons (a host name, a link).
+        # Once is enough: the machine may wake the daemon for other reasons.
         wait_for("a thousand reads without a wake-up", sleeps_on)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def daemon() -> Iterator[RunningDaemon]:
-    """A daemon of the test's own, to be ended or harmed."""
+    """A daemon for one test, which may kill or disturb it."""
     with RunningDaemon() as running:
         yield running
 
@@ -47,7 +47,7 @@ def host(common: RunningDaemon) -> Iterator[SimulatedHost]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a socket can be."""
+    """A path for a socket."""
     return str(tmp_path / "host")
 
 

@@ -1,4 +1,4 @@
-"""A daemon whose side of the conversation the test plays."""
+"""A fake daemon: the test itself sends and receives its messages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-# What comes for certain is waited for as long as that, in seconds.
+# Seconds to wait for a message that is certain to arrive.
 LONG = 60.0
 
 
 class FakeDaemon:
-    """A listener whose side of the connection the test plays; the driver runs in a thread."""
+    """A listener for which the test sends and receives; the driver runs in a thread."""
 
     def __init__(self, path: str, pool: ThreadPoolExecutor) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class FakeDaemon:
         self.connection: socket.socket | None = None
 
     def accept(self, registration: bytes, timeout: float = LONG) -> Future[SimulatedDriver]:
-        """Let a driver connect and send it what should be a registration."""
+        """Let a driver connect, and send it these bytes as the registration."""
         future = self._pool.submit(SimulatedDriver, self.path, timeout)
         self.connection, _ = self._listener.accept()
         self.connection.settimeout(LONG)
@@ -46,7 +46,7 @@ class FakeDaemon:
         return driver
 
     def run(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
-        """Call something that waits for this daemon, in the thread."""
+        """Call a function that waits for this daemon, in the thread."""
         return self._pool.submit(call, *arguments, **options)
 
     def receive(self) -> bytes:

@@ -40,7 +40,7 @@ def test_it_can_be_started_again(daemon: RunningDaemon) -> None:
         assert daemon.stderr.count("serves") == 2
 
 
-def test_one_that_cannot_serve_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_daemon_that_cannot_serve_is_reported_with_its_last_output(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     options = ("-n", "--transport", "loopback:h", "--pool-dir", f"{tmp_path}/file")
     with (
@@ -52,7 +52,7 @@ def test_one_that_cannot_serve_is_reported_with_its_last_words(tmp_path: Path) -
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], DaemonProcess]:
-    """A process in the daemon's place that runs a script, with little time to start or end."""
+    """A script in place of the daemon, with short limits for its start and its end."""
 
     def make(script: str) -> DaemonProcess:
         program = tmp_path / "python"
@@ -64,7 +64,9 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Dae
     return make
 
 
-def test_one_that_does_not_get_ready_is_killed(slow: Callable[[str], DaemonProcess]) -> None:
+def test_a_daemon_that_does_not_get_ready_is_killed(
+    slow: Callable[[str], DaemonProcess],
+) -> None:
     daemon = slow("import signal; signal.pause()")
     with pytest.raises(ProcessError, match=r"not ready within 0\.5 s"):
         daemon.start()
@@ -72,7 +74,7 @@ def test_one_that_does_not_get_ready_is_killed(slow: Callable[[str], DaemonProce
     daemon.close()
 
 
-def test_one_that_ignores_sigterm_is_killed(daemon: RunningDaemon) -> None:
+def test_a_daemon_that_ignores_sigterm_is_killed(daemon: RunningDaemon) -> None:
     daemon.timeout = 0.1
     os.kill(daemon.pid, signal.SIGSTOP)
     with pytest.raises(ProcessError, match=r"no end within 0\.1 s of SIGTERM"):
@@ -80,7 +82,7 @@ def test_one_that_ignores_sigterm_is_killed(daemon: RunningDaemon) -> None:
     assert not psutil.pid_exists(daemon.pid)
 
 
-def test_one_that_was_not_started_has_no_pid() -> None:
+def test_a_daemon_that_was_not_started_has_no_pid() -> None:
     daemon = DaemonProcess("-n")
     with pytest.raises(ProcessError, match="not started"):
         print(daemon.pid)

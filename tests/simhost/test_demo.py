@@ -18,7 +18,7 @@ PATIENCE = 60
 
 
 def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str]:
-    """Run the demo in a temporary directory, after a statement that puts a fault into it."""
+    """Run the demo in a temporary directory, after a statement that injects a fault."""
     code = (
         "import os, signal, sys\n"
         "from hv_kvp_daemon.simhost import demo\n"
@@ -37,9 +37,9 @@ def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str
 
 
 def leftovers(tmp_path: Path) -> list[object]:
-    """Files of a demo that has ended, and processes that name its directory and stay.
+    """The remaining files of a demo, and remaining processes with its directory's name.
 
-    A child of the daemon that looks a name up can outlive a killed daemon by moments.
+    A child that looks up a name can outlive a killed daemon for a moment.
     """
     mine = [
         process

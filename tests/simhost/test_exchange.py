@@ -1,4 +1,4 @@
-"""Requests with their answers, and what is expected of them."""
+"""Requests with their answers, and the comparison with what is expected."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_answer_is_compared_with_a_status_or_else_a_text(
     assert answer.mismatch(expected) == mismatch
 
 
-def test_each_request_returns_what_was_asked_and_what_came(host: SimulatedHost) -> None:
+def test_each_request_returns_its_subject_and_its_answer(host: SimulatedHost) -> None:
     pool = KVP_POOL_EXTERNAL
     answers = [
         exchange.set_key(host, pool, "k", 7, REG_U32),

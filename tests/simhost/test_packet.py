@@ -1,4 +1,4 @@
-"""A host's messages, what the daemon gets of them, and what the host gets back."""
+"""The messages of a host: conversion for the daemon, and of its reply for the host."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_pair_reaches_the_host() -> None:
     assert answer[532:544] == wide("value")
 
 
-def test_a_value_stands_where_a_host_looks_for_that_of_get() -> None:
+def test_a_value_is_where_a_host_reads_that_of_get() -> None:
     asked = packet(KVP_OP_GET, 0, value_body(wide("key"), b""))
     status, answer = to_host(asked, encode_pair(b"key", b"value"))
     assert status == HV_S_OK

@@ -1,4 +1,4 @@
-"""The driver's part towards a daemon, by a daemon that behaves as a test wants."""
+"""The simulated driver, with a daemon whose behavior a test sets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FIRST = encode_request(Request(KVP_OP_ENUMERATE, 0, index=1))
 SECOND = encode_request(Request(KVP_OP_ENUMERATE, 0, index=2))
 ENUMERATE = bytes([KVP_OP_ENUMERATE, 0, 0, 0]).ljust(MESSAGE_SIZE, b"\0")
 
-# What should not come is not waited for longer than that.
+# Seconds to wait for a message that should not arrive.
 SHORT = 0.05
 
 
@@ -61,7 +61,7 @@ def test_a_reply_is_handed_back_as_it_came(fake: FakeDaemon) -> None:
         assert exchange.result(LONG) == encode_pair(b"key", b"value", 1)
 
 
-def test_after_the_timeout_the_host_is_told_that_it_failed(fake: FakeDaemon) -> None:
+def test_after_the_timeout_the_host_gets_a_failure(fake: FakeDaemon) -> None:
     with fake.registered(SHORT) as driver:
         assert driver.exchange(FIRST) == encode_status(HV_E_FAIL)
 
@@ -93,7 +93,7 @@ def test_nothing_is_sent_while_a_reply_is_owed(fake: FakeDaemon) -> None:
 def test_an_interrupted_request_ends_the_conversation(
     fake: FakeDaemon, interrupt: Callable[[], None]
 ) -> None:
-    """Its reply would be taken for the next one's."""
+    """Its reply would be taken for that of the next request."""
     with fake.registered() as driver:
         request = fake.run(fake.receive)
         request.add_done_callback(lambda _: interrupt())
@@ -104,7 +104,7 @@ def test_an_interrupted_request_ends_the_conversation(
         assert fake.receive() == b""
 
 
-def test_a_reply_that_nobody_asked_for_is_reported(fake: FakeDaemon) -> None:
+def test_an_unsolicited_reply_is_reported(fake: FakeDaemon) -> None:
     with fake.registered() as driver:
         fake.send(encode_status(HV_S_OK))
         with pytest.raises(BadReplyError, match="without a request"):
@@ -137,7 +137,7 @@ def test_a_daemon_that_hangs_up_is_reported(fake: FakeDaemon) -> None:
             exchange.result(LONG)
 
 
-def test_a_daemon_that_has_gone_is_reported(fake: FakeDaemon) -> None:
+def test_a_daemon_that_has_exited_is_reported(fake: FakeDaemon) -> None:
     with fake.registered() as driver:
         fake.hang_up()
         with pytest.raises(NoDaemonError, match=r"closed the connection|is gone"):
@@ -224,7 +224,7 @@ def test_a_daemon_that_listens_later_is_waited_for(fake: FakeDaemon, tmp_path: P
             driver.close()
 
 
-def test_a_stopped_daemon_answers_the_right_request_when_it_goes_on(
+def test_a_stopped_daemon_answers_the_right_request_when_it_continues(
     daemon: RunningDaemon,
 ) -> None:
     pool = daemon.pool(1)

@@ -1,4 +1,4 @@
-"""Which status a host gets: the table at the top of service/dispatch.py, and the auto pool."""
+"""The statuses that a host gets, as in the table of service/dispatch.py, and the auto pool."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_empty_key_is_refused(common: RunningDaemon, host: SimulatedHost, poo
 def test_a_size_beyond_its_field_is_refused(
     common: RunningDaemon, host: SimulatedHost, operation: int, sizes: tuple[int, int]
 ) -> None:
-    """The driver never says such a size; the daemon must not rely on that."""
+    """The driver never sends such a size; the daemon must not rely on that."""
     host.set(EXTERNAL, "key", "value")
     if operation == KVP_OP_DELETE:
         body = key_body(b"key", sizes[0])
@@ -133,7 +133,7 @@ def test_a_value_of_unknown_type_is_refused_and_the_old_one_stays(
     assert host.get(EXTERNAL, "key") == (HV_S_OK, "old")
 
 
-def test_a_pool_that_cannot_be_used_fails_until_it_is_mended(
+def test_a_pool_that_cannot_be_used_fails_until_it_is_repaired(
     common: RunningDaemon, host: SimulatedHost
 ) -> None:
     path = f"{common.pool_dir}/.kvp_pool_0"
@@ -182,5 +182,5 @@ def test_an_adapter_that_is_not_there_has_no_configuration(host: SimulatedHost) 
 
 
 def test_a_configuration_cannot_be_set_yet(host: SimulatedHost) -> None:
-    """Until the issue of SET_IP_INFO is done."""
+    """SET_IP_INFO is not implemented."""
     assert host.set_ip_info(HostIpInfo("{guid}", ip="192.0.2.1")) == HV_ERROR_NOT_SUPPORTED

@@ -1,4 +1,4 @@
-"""What a daemon survives: a kill, and peers that go or send what is no message."""
+"""A daemon survives a kill, and peers that disconnect or send malformed messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXTERNAL, AUTO = KVP_POOL_EXTERNAL, KVP_POOL_AUTO
 
 
-def test_a_killed_daemon_keeps_everything(daemon: RunningDaemon) -> None:
+def test_a_kill_loses_no_record(daemon: RunningDaemon) -> None:
     with daemon.host() as host:
         for number in range(20):
             host.set(EXTERNAL, f"key {number}", number, REG_U32)
@@ -35,7 +35,7 @@ def test_a_killed_daemon_keeps_everything(daemon: RunningDaemon) -> None:
         assert host.get(AUTO, "IntegrationServicesVersion") == (HV_S_OK, "3.1")
 
 
-def test_a_host_whose_daemon_was_killed_is_told(daemon: RunningDaemon) -> None:
+def test_a_host_whose_daemon_was_killed_gets_an_error(daemon: RunningDaemon) -> None:
     with daemon.host() as host:
         daemon.kill()
         with pytest.raises(NoDaemonError):
@@ -63,7 +63,7 @@ def test_a_message_of_another_size_costs_the_connection_only(
     assert daemon.stop() == 0
 
 
-def test_a_host_that_hangs_up_on_its_request_harms_nobody(daemon: RunningDaemon) -> None:
+def test_a_host_that_disconnects_before_the_reply_does_no_harm(daemon: RunningDaemon) -> None:
     request = bytes([KVP_OP_ENUMERATE, AUTO, 0, 0]).ljust(MESSAGE_SIZE, b"\0")
     for _ in range(10):
         with connected(daemon) as peer:
@@ -74,7 +74,7 @@ def test_a_host_that_hangs_up_on_its_request_harms_nobody(daemon: RunningDaemon)
 
 
 def connected(daemon: RunningDaemon) -> socket.socket:
-    """A raw peer that has done the handshake."""
+    """A plain socket after the handshake."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     peer.settimeout(60)
     peer.connect(daemon.path)

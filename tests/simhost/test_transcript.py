@@ -1,4 +1,4 @@
-"""Lines for people."""
+"""The readable lines for exchanges and tables."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_a_table_fits_80_columns(items: list[tuple[str, str]]) -> None:
     assert all(width(line) <= 80 and line.isprintable() for line in lines)
 
 
-def test_an_exchange_says_who_asked_what_and_what_came() -> None:
+def test_an_exchange_shows_the_request_and_its_answer() -> None:
     line = transcript.line(
         Exchange(KVP_OP_ENUMERATE, KVP_POOL_AUTO, "5 OSName", HV_S_OK, "Debian"), 0.000123
     )
     assert line.split() == ["ENUMERATE", "auto", "5", "OSName", "HV_S_OK", "Debian", "123"]
 
 
-def test_the_longest_names_are_shown_whole() -> None:
+def test_the_longest_names_are_shown_in_full() -> None:
     line = transcript.line(
         Exchange(
             KVP_OP_GET_IP_INFO, 255, "1 IntegrationServicesVersion", HV_ERROR_NOT_SUPPORTED, ""
@@ -57,7 +57,7 @@ def test_numbers_without_a_name_are_shown_as_numbers() -> None:
     assert line.split() == ["op", "99", "pool", "77", "0x80070050", "1"]
 
 
-def test_a_long_value_is_cut_and_says_so() -> None:
+def test_a_long_value_is_cut_and_marked() -> None:
     (_, _, row) = transcript.table(0, [("key", "v" * 100)])
     assert "v" * 45 + "\N{HORIZONTAL ELLIPSIS} 0" in row
 

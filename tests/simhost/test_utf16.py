@@ -1,4 +1,4 @@
-"""Texts on their way through the driver."""
+"""Text conversion as the driver does it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hv_kvp_daemon.wire.text import utf16_units
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 any_units = st.lists(
-    # Surrogates and NUL often enough to stand beside each other.
+    # Surrogates and NUL often enough to follow each other.
     st.one_of(st.integers(0, 0xFFFF), st.integers(0xD7FF, 0xE000), st.sampled_from([0, 0x41])),
     max_size=40,
 )
 
 
 def unit_by_unit(numbers: list[int]) -> str:
-    """What the driver keeps of UTF-16 units, by the rules of fs/nls/nls_base.c."""
+    """The text that the driver makes of UTF-16 units, by the rules of fs/nls/nls_base.c."""
     text = ""
     while numbers:
         first, *numbers = numbers

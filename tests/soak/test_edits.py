@@ -16,13 +16,13 @@ import pytest
 
 from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import content
-from tests.pools.trial import NEIGHBOURS, SIZES, Trial, key_of, put, whole
+from tests.pools.crash_cases import NEIGHBOURS, SIZES, Trial, key_of, put, whole
 from tests.soak.stepping import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.pools.trial import Records
+    from tests.pools.crash_cases import Records
 
 NAMES = (".kvp_pool_1", ".hv_kvp_journal_1")
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.pools.locking import LOCK_WAIT
+from hv_kvp_daemon.pools.config import LOCK_WAIT
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_S_OK,

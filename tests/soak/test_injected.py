@@ -15,7 +15,7 @@ from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import encode
 from tests.pools.crash import content
-from tests.pools.trial import CHANGES, Trial, change, records, states, whole
+from tests.pools.crash_cases import CHANGES, Trial, change, records, states, whole
 from tests.soak import tools
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ import sys
 sys.path.insert(0, sys.argv[3])
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.pool import PoolFile
-from tests.pools.trial import change
+from tests.pools.crash_cases import change
 pool = PoolFile(1, sys.argv[1], report=lambda _: None, sync=True)
 pool.count()
 print("ready", flush=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.trial import (
+from tests.pools.crash_cases import (
     CHANGES,
     NEIGHBOURS,
     SIZES,
@@ -30,7 +30,7 @@ from tests.soak.stepping import run_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.pools.trial import Records
+    from tests.pools.crash_cases import Records
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_REGISTER1,
     KVP_OP_SET,
 )
-from tests.pools.trial import key_of, whole
+from tests.pools.crash_cases import key_of, whole
 from tests.soak import tools
 from tests.support.process import Peer, RunningDaemon
 

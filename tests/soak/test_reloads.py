@@ -21,7 +21,7 @@ def lab() -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", machine.read_scenario("early_driver"), ids=lambda scenario: scenario.id
+    "scenario", list(machine.read_scenario("early_driver")), ids=lambda scenario: scenario.id
 )
 def test_a_driver_that_is_loaded_again_is_served_each_time(
     lab: None, scenario: machine.Scenario

@@ -1,6 +1,5 @@
-"""What a VM wrote to its disk, write by write, as qemu's blklogwrites records it.
+"""The writes of a VM to its disk, in their order, as qemu's blklogwrites records them.
 
-In: the log.  Out: its entries, in the order in which the disk got them.
 The format is that of Linux's dm-log-writes (Documentation/admin-guide/device-mapper).
 """
 

@@ -1,4 +1,4 @@
-"""The installed command as a process: with pipes, on a terminal, as an ordinary user."""
+"""Runs the installed command as a process: with pipes, on a terminal, as an ordinary user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PLAIN = {
 
 
 class Done(NamedTuple):
-    """How a command ended."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -87,7 +87,7 @@ def run(
 
 @final
 class Terminal:
-    """A command whose three standard descriptors are one terminal of so many columns."""
+    """A command whose standard descriptors are a terminal of a given number of columns."""
 
     def __init__(
         self, *words: str, columns: int = 80, env: Mapping[str, str] | None = None
@@ -155,7 +155,7 @@ raise SystemExit(main.main())
 
 
 class OrdinaryUser:
-    """A directory that everybody can enter, and commands by a user who owns nothing there."""
+    """A directory that every user can enter, and commands of a user who owns no file in it."""
 
     def __init__(self, path: str) -> None:
         self.pools = Pools(f"{path}/pools")

@@ -1,7 +1,7 @@
-"""Completions of ``hv-kvp`` for bash and zsh, made from its parser.
+"""Completions of ``hv-kvp`` for bash and zsh, generated from its parser.
 
-``python -m tests.support.completions`` writes them.  They are built ahead, since
-completing by running Python costs 30 ms at each TAB.
+``python -m tests.support.completions`` writes them.  They are generated in advance, since
+starting Python would cost 30 ms at each TAB.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _KINDS = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "SCRIPT": shtab.FILE}
 
 
 def build(shell: str) -> str:
-    """The text of one file."""
+    """Return the completions for one shell."""
     parser = build_parser()
     _describe(parser)
     return shtab.complete(parser, shell).rstrip() + "\n"
 
 
 def _describe(parser: argparse.ArgumentParser) -> None:
-    """Say what an argument's placeholder stands for."""
+    """Set the values or the kind of file that complete each argument."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for each in dict.fromkeys(action.choices.values()):

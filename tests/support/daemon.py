@@ -20,9 +20,9 @@ PATIENCE = 60.0
 class RunningDaemon(DaemonProcess):
     """``with RunningDaemon() as daemon``: started, listening at ``path``.
 
-    ``directory`` is removed at the end; ``pool_dir`` is within it.  Other methods
-    are `DaemonProcess`'s: start, stop (the exit status), kill, pid, stderr.  What
-    comes before READY=1 is for `tests.support.process`.
+    ``directory`` is removed at the end; ``pool_dir`` is in it.  The other methods are those
+    of `DaemonProcess`: start, stop (returns the exit status), kill, pid, stderr.  To test
+    what happens before READY=1, use `tests.support.process`.
     """
 
     def __init__(self, *options: str) -> None:
@@ -49,15 +49,15 @@ class RunningDaemon(DaemonProcess):
             self._directory.cleanup()
 
     def host(self, timeout: float = PATIENCE) -> SimulatedHost:
-        """A host that has connected; ``timeout`` (seconds) holds for each reply."""
+        """A connected host; ``timeout`` is in seconds, for each reply."""
         return SimulatedHost(SimulatedDriver(self.path, timeout))
 
     def pool(self, number: int) -> PoolFile:
-        """A pool as a program of the guest uses it; what it reports is an error."""
+        """A pool as a program of the guest uses it; its warnings are errors."""
         return PoolFile(number, pool_path(self.pool_dir, number), report=_fail, sync=False)
 
     def records(self, number: int) -> list[tuple[bytes, bytes]]:
-        """The keys and values that stand in a pool's file."""
+        """The keys and values in a pool's file."""
         pool = self.pool(number)
         try:
             return [(record.key, record.value) for record in pool.records()]
@@ -65,7 +65,7 @@ class RunningDaemon(DaemonProcess):
             pool.close()
 
     def limit_file_size(self, size: int) -> None:
-        """Let the kernel refuse the daemon's writes behind an offset (EFBIG)."""
+        """Let the kernel refuse the daemon's writes beyond an offset (EFBIG)."""
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, hard))
 

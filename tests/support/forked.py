@@ -1,7 +1,7 @@
-"""The daemon's own main() in a forked child, after a test has replaced what it asks.
+"""The daemon's main() in a forked child, in which a test has replaced parts of the guest.
 
-`tests.support.process` has the daemon as a program.  Here the resolver hangs, or the
-network's managers are those of another root directory.
+For example, the resolver hangs, or the network managers are those of another root
+directory.  `tests.support.process` runs the daemon as a program instead.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class ForkedDaemon:
     """``with ForkedDaemon(prepare) as daemon``; ``prepare`` runs in the child.
 
-    Programs and files of the network's managers are those below ``root``.  Leaving the
-    context ends the daemon, which must exit with status 0.
+    The programs and files of network managers are those below ``root``.  Leaving the context
+    ends the daemon, which must exit with status 0.
     """
 
     def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
@@ -68,7 +68,7 @@ class ForkedDaemon:
             self._directory.cleanup()
 
     def connect(self) -> closing[Peer]:
-        """A host that is connected as soon as the daemon listens."""
+        """Wait until the daemon listens, and return a connected host."""
         return closing(connect(f"{self.root}/host"))
 
     @property

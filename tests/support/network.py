@@ -1,8 +1,8 @@
-"""A network namespace of a test's own, and links in it.
+"""A network namespace for one test, and links in it.
 
-Such a test runs in a child with a user and a network namespace, so that an
-ordinary user may build links there.  Where the machine does not allow that, the
-test fails and says so.
+Such a test runs in a child with a user and a network namespace of its own, in which an
+ordinary user may create links.  If the machine does not allow that, the test fails with
+that message.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
-    """A test whose body runs in such a child; what it raises fails the test."""
+    """Run the body of a test in such a child; an exception in it fails the test."""
 
     @functools.wraps(body)
     def run() -> None:
@@ -68,7 +68,7 @@ def sysctl(name: str, value: int) -> None:
 
 
 def link(ip: IPRoute, name: str, peer: str, *, peer_up: bool = True) -> int:
-    """Make a veth pair, one end and perhaps the other up; returns the index of the one."""
+    """Create a veth pair with the first and perhaps the second end up; return its index."""
     ip.link("add", ifname=name, kind="veth", peer={"ifname": peer})
     for each in (name, peer) if peer_up else (name,):
         ip.link("set", index=socket.if_nametoindex(each), state="up")
@@ -78,7 +78,7 @@ def link(ip: IPRoute, name: str, peer: str, *, peer_up: bool = True) -> int:
 def wait_until_usable(address: str) -> None:
     """Wait for an IPv6 address that was added with IFA_F_NODAD.
 
-    The kernel takes away its IFA_F_TENTATIVE (0x40) in a work queue, a moment later.
+    The kernel clears its IFA_F_TENTATIVE (0x40) in a work queue, shortly afterwards.
     """
     digits = socket.inet_pton(socket.AF_INET6, address).hex()
 
@@ -90,7 +90,7 @@ def wait_until_usable(address: str) -> None:
 
 
 def _enter_own_network() -> None:
-    """Become root of new user and network namespaces; nothing but lo is there, and down."""
+    """Become root of new user and network namespaces, which have only lo, down."""
     uid, gid = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
         number = ctypes.get_errno()
@@ -106,5 +106,5 @@ def _enter_own_network() -> None:
         ("gid_map", f"0 {gid} 1"),
     ):
         Path("/proc/self", name).write_text(text)
-    # Without addresses that the kernel makes itself, at a time of its own.
+    # Without addresses that the kernel adds itself, at an unknown time.
     sysctl("ipv6/conf/default/addr_gen_mode", 1)

@@ -1,8 +1,7 @@
 """The real daemon as a process, and the driver's end of its loopback socket.
 
-For tests of the process itself: nothing waits for READY=1, the daemon may detach,
-and a message is what a test says.  `tests.support.daemon` has a daemon that serves
-and a host.
+It is for tests of the process itself: nothing waits for READY=1, the daemon may detach,
+and a test sends any message.  `tests.support.daemon` has a daemon that serves, and a host.
 """
 
 from __future__ import annotations
@@ -73,14 +72,14 @@ class Peer:
 
 
 def connect(path: str, watch: Callable[[], object] = lambda: None) -> Peer:
-    """Connect as soon as somebody listens; what ``watch`` raises meanwhile ends the wait."""
+    """Connect as soon as a process listens; an exception of ``watch`` ends the wait."""
     ends = time.monotonic() + DEADLINE
     while True:
         try:
             return Peer(path)
         except (FileNotFoundError, ConnectionRefusedError):  # noqa: PERF203 - that is the wait
             watch()
-            assert time.monotonic() < ends, f"nobody listens on {path}"
+            assert time.monotonic() < ends, f"no process listens on {path}"
             select.select([], [], [], 0.01)
 
 

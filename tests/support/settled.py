@@ -1,14 +1,14 @@
-"""A file whose next write will be seen by its times."""
+"""Waits until the next write of a file is certain to change its times."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from hv_kvp_daemon.pools.stamp import TICK
+from hv_kvp_daemon.pools.file_version import RACY_NS
 from tests.support.process import wait_for
 
 
 def wait_until_settled(path: str) -> None:
-    """Wait until the file's times are older than any tick; nobody can set its ctime back."""
-    wait_for(f"{path} to settle", lambda: time.time_ns() - os.stat(path).st_ctime_ns > TICK)
+    """Wait until the file's times are older than a clock tick; ctime cannot be set back."""
+    wait_for(f"{path} to settle", lambda: time.time_ns() - os.stat(path).st_ctime_ns > RACY_NS)

@@ -1,7 +1,7 @@
-"""The real connector socket, in a user and network namespace of its own.
+"""Tests of the real connector socket, in a user and network namespace of their own.
 
-Run by test_connector.py.  No kernel driver listens here, but the socket, the
-group and every foreign sender are real.
+test_connector.py runs this file.  There is no driver in the namespace, but the socket, the
+group and every other sender are real.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def test_a_unicast_from_another_process_is_dropped(under: Under) -> None:
 
 
 def test_a_multicast_from_another_process_is_dropped(under: Under) -> None:
-    """T3: it comes to group 9 as the driver's do, but not from port id 0."""
+    """T3: it is sent to group 9 like the driver's messages, but not from port id 0."""
     under.multicast(pack_header() + SET)
     assert under.readable()
     assert under.connector.receive() is None
@@ -103,7 +103,7 @@ def test_a_foreign_handshake_is_not_believed(under: Under) -> None:
 
 
 def test_foreign_messages_of_every_length_are_dropped(under: Under) -> None:
-    """T2: lengths were not looked at."""
+    """T2: lengths were not checked."""
     frame = (pack_header() + SET) * 3
     sizes = [*range(1, 100), *range(FRAME_SIZE - 3, FRAME_SIZE + 4), 9000, 14936, 14937, 20000]
     for count, size in enumerate(sizes, start=1):

@@ -1,7 +1,6 @@
-"""The device: whole messages, or the line is lost.
+"""The device transfers whole messages, or it is lost.
 
-The stand-in is a FIFO or a file: what the real device answers is proven in
-tests/driver.
+A FIFO or a file takes the place of the device; tests/driver has tests of the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register, encode_sta
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """A FIFO that this process holds open: it gives back what is written to it."""
+    """A FIFO that this process holds open: it returns what is written to it."""
     path = tmp_path / "hv_kvp"
     os.mkfifo(path)
     return path
@@ -42,7 +41,7 @@ def test_a_message_is_written_and_read_whole(device: Path) -> None:
     opened.close()
 
 
-def test_a_short_read_loses_the_line(device: Path) -> None:
+def test_a_short_read_loses_the_device(device: Path) -> None:
     opened = CharDevice(str(device))
     with open(device, "wb", buffering=0) as other:
         other.write(bytes(MESSAGE_SIZE - 1))
@@ -51,15 +50,15 @@ def test_a_short_read_loses_the_line(device: Path) -> None:
     opened.close()
 
 
-def test_a_refused_write_loses_the_line(tmp_path: Path) -> None:
+def test_a_refused_write_loses_the_device(tmp_path: Path) -> None:
     opened = CharDevice("/dev/full")
     with pytest.raises(TransportLostError, match="No space left"):
         opened.send(encode_status(0))
     opened.close()
 
 
-def test_a_reply_that_the_driver_does_not_wait_for_any_more_is_no_loss(tmp_path: Path) -> None:
-    """EINVAL: closing the device would fail the request that came since."""
+def test_a_reply_for_which_the_driver_no_longer_waits_is_dropped(tmp_path: Path) -> None:
+    """EINVAL: closing the device would fail the request that has arrived since."""
     path = tmp_path / "odd"
     path.touch()
     opened = CharDevice(str(path))

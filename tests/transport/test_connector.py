@@ -1,4 +1,4 @@
-"""The connector: newest request only, kernel only, one datagram out."""
+"""The connector answers only the newest request, only the kernel, with one datagram."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_in_a_namespace_of_its_own() -> None:
 
 
 class KernelSocket:
-    """A socket whose other end plays the kernel: every datagram comes from port id 0."""
+    """A socket whose other end simulates the kernel: each datagram has port id 0."""
 
     def __init__(self) -> None:
         self.kernel, self._daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -158,7 +158,7 @@ def test_a_reply_is_one_datagram_of_7468_bytes_to_the_kernel_alone(under: Under)
     assert under.socket.destinations == [(0, 0)]
 
 
-def test_a_registration_is_a_whole_message_of_zeros_behind_its_number(under: Under) -> None:
+def test_a_registration_is_a_whole_message_of_zeros_after_its_number(under: Under) -> None:
     """T5: 7468 bytes were sent of an array of 4096."""
     under.connector.register()
     message = bytes(unpack(memoryview(under.socket.kernel.recv(20000))))
@@ -172,7 +172,7 @@ def test_a_reply_that_cannot_be_sent_is_counted(under: Under) -> None:
 
 
 def serve(under: Under) -> list[bytes]:
-    """Answer what comes with its ordinal number, until nothing more does; what was asked."""
+    """Answer each request with its ordinal number until there is none; return the requests."""
     asked = []
     while (request := under.connector.receive()) is not None:
         asked.append(bytes(request))
@@ -190,7 +190,7 @@ def test_rubbish_and_a_full_queue_are_passed_over(under: Under) -> None:
 
 
 @pytest.mark.parametrize("others", [1, 2, 3])
-def test_it_goes_on_after_what_was_given_up(under: Under, others: int) -> None:
+def test_it_continues_after_an_expired_request(under: Under, others: int) -> None:
     for turn in range(3):
         for index in range(others):
             under.ask(enumerate_request(100 * turn + index))
@@ -212,15 +212,15 @@ def test_a_newer_request_leaves_the_one_being_served_as_it_is(under: Under) -> N
     assert under.dropped == {SUPERSEDED: 2}
 
 
-def test_a_stranger_who_answers_costs_one_answer(under: Under) -> None:
-    """Any local user can answer in the daemon's name; the driver then asks on at once."""
+def test_a_reply_from_another_process_costs_one_answer(under: Under) -> None:
+    """Any local user can reply in the daemon's place; the driver then sends another."""
     answers: list[int] = []
     asked = 0
     under.ask(enumerate_request(0))
     while (request := under.connector.receive()) is not None:
         index = decode_request(request).index
         under.connector.send(encode_pair(b"key", b"%d" % index, index))
-        # The driver takes whatever arrives as the answer to what it asked last.
+        # The driver takes any message for the answer to its last request.
         reply = decode_reply(unpack(memoryview(under.socket.kernel.recv(9000))))
         answers.append(int(reply.value) - asked)
         if asked < 20:
@@ -284,7 +284,7 @@ def test_a_message_of_another_length_is_not_sent(under: Under) -> None:
 def test_a_forged_change_is_not_handed_on(
     under: Under, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T3: also where it is the only datagram, and whole."""
+    """T3: also if it is the only datagram, and complete."""
     sock = under.socket
 
     def foreign(buffer: memoryview) -> tuple[int, tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""When the device is opened, registered with, and opened again.
+"""The device is opened, registered, and reopened.
 
-The stand-in is a FIFO: what the real device answers is proven in tests/driver.
+A FIFO takes the place of the device; tests/driver has tests of the real one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register, encode_sta
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """A FIFO that gives back what is written to it."""
+    """A FIFO that returns what is written to it."""
     path = tmp_path / "hv_kvp"
     os.mkfifo(path)
     return path
@@ -38,7 +38,7 @@ def turn(line: DeviceLink) -> memoryview | None:
     return None
 
 
-def test_the_line_opens_the_device_when_it_appears(tmp_path: Path) -> None:
+def test_the_link_opens_the_device_when_it_appears(tmp_path: Path) -> None:
     path = tmp_path / "hv_kvp"
     said: list[str] = []
     line = DeviceLink(said.append, str(path))
@@ -48,7 +48,7 @@ def test_the_line_opens_the_device_when_it_appears(tmp_path: Path) -> None:
     os.mkfifo(path)
     line.on_deadline()
     assert line.deadline is None
-    # The FIFO gives the registration back; it carries no version, so it is a request.
+    # The FIFO returns the registration; it has no version, so it counts as a request.
     request = turn(line)
     assert request is not None
     assert bytes(request) == encode_register()
@@ -62,7 +62,7 @@ def test_the_line_opens_the_device_when_it_appears(tmp_path: Path) -> None:
 def test_the_kernels_announcements_are_watched_only_while_the_device_is_missing(
     tmp_path: Path,
 ) -> None:
-    """Each interface of each container is announced as well."""
+    """Each interface of each container is announced, too."""
     path = tmp_path / "hv_kvp"
     line = DeviceLink(lambda _: None, str(path))
     line.start()
@@ -81,7 +81,7 @@ def test_the_kernels_announcements_are_watched_only_while_the_device_is_missing(
 
 
 def test_the_device_wakes_its_watcher_once_for_each_message(tmp_path: Path) -> None:
-    """To ask again whether there is more is a part of each request's cost."""
+    """A second poll for each message would add to the cost of each request."""
     path = tmp_path / "hv_kvp"
     os.mkfifo(path)
     line = DeviceLink(lambda _: None, str(path))
@@ -129,7 +129,7 @@ def test_a_lost_device_is_closed_and_opened_again(device: Path) -> None:
 
 
 class FakeDriver:
-    """A driver that is there, and ready, as a test says."""
+    """A driver whose presence and readiness a test sets."""
 
     def __init__(self, *delays: float | None) -> None:
         self.delays = list(delays)
@@ -143,10 +143,10 @@ class FakeDriver:
 
 
 @pytest.mark.parametrize("delays", [(SETTLE, 0.0), (None, SETTLE, 0.0)])
-def test_a_driver_that_is_not_ready_is_not_spoken_to(
+def test_a_driver_that_is_not_ready_is_not_used(
     device: Path, delays: tuple[float | None, ...]
 ) -> None:
-    """Also one that has appeared between the look at its node and the open."""
+    """Also one that has appeared between the check of its node and the open."""
     link = DeviceLink(lambda _: None, str(device), FakeDriver(*delays))  # type: ignore[arg-type]
     link.start()
     assert link.state() == "waiting until the driver is ready"
@@ -201,7 +201,7 @@ def test_a_short_message_loses_the_device(device: Path) -> None:
     link.close()
 
 
-def test_a_reply_that_came_too_late_is_said_once_and_loses_nothing(
+def test_a_late_reply_is_reported_once_and_the_device_stays_open(
     device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -212,8 +212,8 @@ def test_a_reply_that_came_too_late_is_said_once_and_loses_nothing(
     monkeypatch.setattr(link._device, "send", lambda _: False)
     for _ in range(2):
         link.send(encode_status(0))
-    assert [line for line in said if "too late" in line] == [
-        "a reply came too late: the driver has given the request up"
+    assert [line for line in said if "was dropped" in line] == [
+        "a reply was dropped: the driver has given up the request"
     ]
     assert link.watched is before
     link.close()

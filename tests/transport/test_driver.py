@@ -1,4 +1,4 @@
-"""When the driver may be spoken to: never before it can be ready, never later than needed."""
+"""The driver counts as ready neither before it is nor later than necessary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hv_kvp_daemon.transport.driver import SETTLE, Driver
 
 
 class Clock:
-    """Both clocks of the module, moved by hand from now on."""
+    """Both clocks of the module, which from now on a test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monotonic = 1000.0
@@ -47,7 +47,7 @@ def test_without_a_device_there_is_no_driver(tmp_path: Path) -> None:
     assert make_root(tmp_path, node=False).delay() is None
 
 
-def test_a_new_node_is_left_alone_for_a_second(tmp_path: Path, clock: Clock) -> None:
+def test_a_new_node_is_ready_after_a_second(tmp_path: Path, clock: Clock) -> None:
     driver = make_root(tmp_path)
     assert driver.delay() == pytest.approx(SETTLE, abs=0.2)
     clock.go_on(SETTLE / 2)
@@ -72,7 +72,7 @@ def test_a_clock_that_was_set_back_does_not_make_it_wait_longer(
     assert driver.delay() == 0.0
 
 
-def test_an_announced_device_is_new_whatever_its_node_says(
+def test_an_announced_device_is_new_whatever_the_age_of_its_node(
     tmp_path: Path, clock: Clock
 ) -> None:
     """A static node, as in a container, keeps its ctime."""
@@ -90,7 +90,7 @@ def test_another_node_is_another_driver(tmp_path: Path, clock: Clock) -> None:
     clock.go_on(10)
     assert driver.delay() == 0.0
     node = tmp_path / "dev/vmbus/hv_kvp"
-    # Both exist for a moment, so that the new one has another inode number.
+    # Both exist for a moment, so that their inode numbers differ.
     (tmp_path / "new").touch()
     node.unlink()
     assert driver.delay() is None
@@ -115,13 +115,13 @@ def test_sysfs_shows_the_device_where_dev_does_not(tmp_path: Path, clock: Clock)
     driver = make_root(tmp_path, node=False)
     (tmp_path / "sys/class/misc/vmbus!hv_kvp").mkdir()
     clock.go_on(10)
-    # The inode's age says nothing: sysfs makes inodes when somebody looks.
+    # The age of the inode means nothing: sysfs creates inodes at the first lookup.
     assert driver.delay() == SETTLE
     clock.go_on(SETTLE)
     assert driver.delay() == 0.0
 
 
-def test_where_nothing_can_be_seen_the_driver_counts_from_the_first_look(
+def test_without_sysfs_the_driver_counts_from_the_first_call(
     tmp_path: Path, clock: Clock
 ) -> None:
     driver = Driver(str(tmp_path))

@@ -26,7 +26,7 @@ def test_the_names_of_what_happened_are_read_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("removed", [True, False], ids=["removed", "renamed"])
-def test_the_end_of_the_directory_is_told_apart(tmp_path: Path, removed: bool) -> None:
+def test_the_end_of_the_directory_is_reported(tmp_path: Path, removed: bool) -> None:
     directory = tmp_path / "pools"
     directory.mkdir()
     with closing(Inotify(str(directory), DIRECTORY)) as events:

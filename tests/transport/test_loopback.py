@@ -17,7 +17,7 @@ from hv_kvp_daemon.wire.message import MESSAGE_SIZE, encode_register, encode_sta
 
 
 class Lines:
-    """A line, what it reported, and turns of the poll loop until something came."""
+    """A link, its reports, and turns of the poll loop until a condition holds."""
 
     def __init__(self, path: str) -> None:
         self.said: list[str] = []
@@ -77,7 +77,7 @@ def test_a_peer_that_hangs_up_makes_room_for_the_next(lines: Lines, path: str) -
 
 
 @pytest.mark.parametrize("size", [1, MESSAGE_SIZE - 1, MESSAGE_SIZE + 1, 2 * MESSAGE_SIZE])
-def test_a_peer_that_sends_no_whole_message_is_hung_up_on(
+def test_a_peer_that_sends_no_whole_message_is_disconnected(
     lines: Lines, path: str, size: int
 ) -> None:
     with connected(path) as peer:
@@ -88,7 +88,7 @@ def test_a_peer_that_sends_no_whole_message_is_hung_up_on(
         assert peer.recv(9000) == b""
 
 
-def test_a_reply_to_a_peer_that_has_gone_is_no_error(lines: Lines, path: str) -> None:
+def test_a_reply_to_a_peer_that_has_disconnected_is_no_error(lines: Lines, path: str) -> None:
     connected(path).close()
     lines.turn()
     lines.line.send(encode_status(0))

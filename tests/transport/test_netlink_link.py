@@ -1,7 +1,7 @@
-"""When the netlink link registers, what it takes for an answer, and when netlink is lost.
+"""The netlink link registers, recognizes the answer, and notices when netlink is lost.
 
-The connector is a fake that plays the driver; the device is a FIFO, whose opens inotify
-reports as it does the real one's.
+The connector is a fake that simulates the driver.  The device is a FIFO, whose opens
+inotify reports like those of the real device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REQUEST = memoryview(b"a request")
 
 
 class FakeConnector:
-    """Counts registrations; ``arrives`` are requests and versions that a receive finds."""
+    """Counts registrations; ``arrives`` has the requests and versions for `receive`."""
 
     name = "netlink"
     port_id = 4711
@@ -118,7 +118,7 @@ class Setup:
         os.close(os.open(self.device, os.O_RDWR))
 
     def announce(self, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have the kernel announce the device or its end."""
+        """Let the kernel announce that the device has appeared or disappeared."""
         assert self.link._uevents is not None
         monkeypatch.setattr(self.link._uevents, "read", lambda: action, raising=False)
         self.link.on_event(self.link._uevents.fileno(), select.POLLIN)
@@ -130,7 +130,7 @@ class Setup:
 
 
 class Announcements:
-    """A uevent socket on which nothing comes by itself."""
+    """A uevent socket without events of its own."""
 
     def __init__(self) -> None:
         self._pipe = os.pipe()
@@ -148,7 +148,7 @@ class Announcements:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else in the group, and no kernel events of this machine's own."""
+    """No other member of the group, and no uevents of this machine."""
     monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711})
     monkeypatch.setattr(netlink_link, "open_uevents", lambda _: Announcements())
 
@@ -187,7 +187,7 @@ def test_it_registers_again_with_growing_delays_until_it_is_answered(setup: Setu
 
 
 def test_a_request_in_the_queue_is_served_and_no_registration_answers_it(setup: Setup) -> None:
-    """A restarted daemon gets no answer to its registration, and is asked all the same."""
+    """A restarted daemon gets no answer to its registration, but does get requests."""
     setup.link.start()
     setup.connector.arrives = [REQUEST]
     assert setup.link.on_deadline() is REQUEST
@@ -197,7 +197,7 @@ def test_a_request_in_the_queue_is_served_and_no_registration_answers_it(setup: 
     assert setup.link.version == b""
 
 
-def test_requests_from_before_the_driver_was_set_back_are_dropped(setup: Setup) -> None:
+def test_requests_from_before_the_reset_of_the_driver_are_dropped(setup: Setup) -> None:
     setup.connector.arrives = [REQUEST, REQUEST]
     setup.link.start()
     assert [reason for reason, _ in setup.connector.dropped] == [SUPERSEDED] * 2
@@ -211,7 +211,7 @@ def test_no_kernel_in_this_namespace_is_an_error(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("insist", [True, False])
-def test_a_rival_in_the_group_is_named(
+def test_another_member_of_the_group_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
 ) -> None:
     monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711, 1})
@@ -219,13 +219,13 @@ def test_a_rival_in_the_group_is_named(
     setup.link.start()
     assert "has another member: " in setup.link.obstacle
     assert "(pid 1)" in setup.link.obstacle
-    # Set back, the driver would serve both.
+    # After a reset the driver would send its requests to both.
     assert setup.connector.registrations == int(insist)
     assert not setup.connector.dropped
     setup.link.close()
 
 
-def test_a_driver_that_is_not_ready_is_left_alone_until_it_is(setup: Setup) -> None:
+def test_a_driver_that_is_not_ready_is_not_used_until_it_is(setup: Setup) -> None:
     setup.driver.wanted = SETTLE
     setup.link.start()
     assert setup.connector.registrations == 0
@@ -237,7 +237,7 @@ def test_a_driver_that_is_not_ready_is_left_alone_until_it_is(setup: Setup) -> N
     assert setup.connector.registrations == 1
 
 
-def test_a_driver_that_was_loaded_again_between_two_registrations_is_left_alone(
+def test_a_driver_that_was_reloaded_between_two_registrations_is_waited_for(
     setup: Setup,
 ) -> None:
     setup.link.start()
@@ -270,7 +270,7 @@ def test_a_missing_driver_is_waited_for_without_waking_up(
     setup.link.close()
 
 
-def test_a_driver_that_goes_is_not_served_any_more(
+def test_a_driver_that_is_removed_is_no_longer_served(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.registered()
@@ -306,7 +306,7 @@ def test_a_device_that_another_holds_is_named_and_tried_again(
 def test_a_device_that_cannot_be_opened_does_not_keep_it_from_registering(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under another user's id, or in a sandbox without the device."""
+    """As another user, or in a sandbox without the device."""
 
     def refused(path: str) -> None:
         raise TransportError(f"{path}: Permission denied") from OSError(errno.EACCES, "no")
@@ -317,7 +317,7 @@ def test_a_device_that_cannot_be_opened_does_not_keep_it_from_registering(
     assert setup.connector.registrations == 1
 
 
-def test_who_opens_the_device_ends_netlink_and_it_registers_again(setup: Setup) -> None:
+def test_an_open_of_the_device_ends_netlink_and_it_registers_again(setup: Setup) -> None:
     setup.registered()
     setup.open_device()
     assert setup.turn() is None
@@ -331,19 +331,19 @@ def test_who_opens_the_device_ends_netlink_and_it_registers_again(setup: Setup) 
     setup.connector.arrives = [b"3.1"]
     setup.link.receive()
     assert setup.link.serving
-    # Its own open, by which it set the driver back, is no other's.
+    # Its own open, with which it reset the driver, is not reported.
     assert setup.turn() is None
     assert setup.link.serving
     assert setup.said[-1] == "registered over netlink, driver version 3.1"
 
 
-def test_under_auto_who_opens_the_device_is_an_obstacle(tmp_path: Path) -> None:
+def test_under_auto_an_open_of_the_device_is_an_obstacle(tmp_path: Path) -> None:
     setup = Setup(tmp_path, insist=False)
     setup.registered()
     setup.open_device()
     setup.turn()
     assert "was opened by" in setup.link.obstacle
-    # The selector says so when it takes the device.
+    # The selector reports it when it changes over to the device.
     assert "opened" not in setup.said[-1]
     setup.link.close()
 
@@ -363,7 +363,7 @@ def test_a_device_that_cannot_be_watched_is_reported(
 
 
 @pytest.mark.parametrize("insist", [True, False])
-def test_a_stranger_who_sends_what_only_the_driver_sends_is_named_and_ends_auto(
+def test_another_sender_of_driver_messages_is_named_and_ends_netlink_under_auto(
     tmp_path: Path, *, insist: bool
 ) -> None:
     setup = Setup(tmp_path, insist=insist)
@@ -401,9 +401,9 @@ def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
     setup.link.close()
 
 
-def test_what_was_in_the_way_is_over_when_the_driver_has_answered(setup: Setup) -> None:
+def test_an_obstacle_is_over_when_the_driver_has_answered(setup: Setup) -> None:
     setup.link.start()
-    setup.link.obstacle = "somebody was in the way"
+    setup.link.obstacle = "another process held the device"
     setup.connector.arrives = [b"3.1"]
     setup.link.receive()
     assert setup.link.obstacle == ""

@@ -1,4 +1,4 @@
-"""Which link is taken: the one asked for, or under `auto` the one that works."""
+"""The selector uses the requested link, or under `auto` the one that works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REQUEST = memoryview(b"a request")
 
 
 class FakeNetlink(NetlinkLink):
-    """A netlink link that does what a test says, and knows no connector."""
+    """A netlink link without a connector, whose behavior a test sets."""
 
     def __init__(self, report: object, connector: object, *, insist: bool) -> None:
         Link.__init__(self, lambda _: None)
@@ -63,7 +63,7 @@ class FakeDevice(DeviceLink):
 
 
 class Selection:
-    """A selector whose links are fakes, and what it reported."""
+    """A selector whose links are fakes, and its reports."""
 
     def __init__(self, transport: str) -> None:
         self.said: list[str] = []
@@ -81,7 +81,7 @@ class Selection:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The device's path; the node is there."""
+    """The path of a device that exists."""
     device = tmp_path / "hv_kvp"
     device.touch()
     monkeypatch.setattr(module, "DEVICE", str(device))
@@ -121,7 +121,7 @@ def test_a_kernel_without_a_connector_has_the_device(
     else:
         selection = Selection(transport)
         assert isinstance(selection.selector.link, FakeDevice)
-        assert selection.said == ["no netlink connector in this kernel; taking the char device"]
+        assert selection.said == ["no netlink connector in this kernel; using the char device"]
 
 
 def test_auto_stays_with_netlink_that_serves() -> None:
@@ -160,10 +160,10 @@ def test_auto_takes_the_device_where_netlink_cannot_serve(when: str, why: str) -
     assert link.closed
     text = {
         "obstacle": "another member",
-        "silence": "no answer over netlink",
+        "silence": "the driver does not answer over netlink",
         "error": "connection refused",
     }
-    assert selection.said == [f"{text[why]}; taking the char device"]
+    assert selection.said == [f"{text[why]}; using the char device"]
 
 
 def test_auto_waits_where_there_is_no_device(fakes: Path) -> None:
@@ -178,7 +178,7 @@ def test_auto_waits_where_there_is_no_device(fakes: Path) -> None:
     assert selection.took_device()
 
 
-def test_netlink_that_was_asked_for_is_not_left() -> None:
+def test_requested_netlink_is_not_left() -> None:
     selection = Selection("netlink")
     selection.selector.start()
     selection.netlink.obstacle = "another member"
@@ -187,7 +187,7 @@ def test_netlink_that_was_asked_for_is_not_left() -> None:
 
 
 @pytest.mark.parametrize("when", ["event", "deadline"])
-def test_netlink_that_was_asked_for_is_tried_again(when: str) -> None:
+def test_requested_netlink_is_tried_again(when: str) -> None:
     selection = Selection("netlink")
     selection.selector.start()
     link = selection.netlink
@@ -199,7 +199,7 @@ def test_netlink_that_was_asked_for_is_tried_again(when: str) -> None:
     assert link.retries == 1
 
 
-def test_netlink_that_was_asked_for_and_cannot_start_is_an_error() -> None:
+def test_requested_netlink_that_cannot_start_is_an_error() -> None:
     selection = Selection("netlink")
     selection.netlink.error = TransportError("connection refused")
     with pytest.raises(TransportError, match="refused"):

@@ -1,4 +1,4 @@
-"""Which kernel events are news of the KVP device."""
+"""Uevents of the KVP device are recognized, all others ignored."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def event(action: bytes, path: bytes = PATH, *fields: bytes) -> bytes:
     )
 
 
-def test_the_device_appears_and_goes() -> None:
+def test_the_device_appears_and_disappears() -> None:
     assert parse(event(b"add")) == ADD
     assert parse(event(b"remove")) == REMOVE
 
 
-def test_other_devices_and_actions_are_no_news() -> None:
+def test_other_devices_and_actions_are_ignored() -> None:
     assert parse(event(b"change")) == ""
     assert parse(event(b"add", b"/devices/virtual/misc/vmbus!hv_vss")) == ""
 
 
-def test_an_event_that_udevadm_asked_for_is_no_news() -> None:
+def test_an_event_that_udevadm_triggers_is_ignored() -> None:
     assert parse(event(b"add", PATH, b"SYNTH_UUID=0")) == ""
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes_are_no_news(noise: bytes) -> None:
+def test_arbitrary_bytes_are_ignored(noise: bytes) -> None:
     assert parse(noise) == ""
 
 
@@ -49,7 +49,7 @@ def test_a_socket_without_events_reads_empty() -> None:
 
 @pytest.fixture
 def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A pair of sockets: what is sent on the first passes the filter of the second."""
+    """A pair of sockets, the second with the filter."""
     sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     receiver.setblocking(False)
     attach_filter(receiver)
@@ -58,7 +58,7 @@ def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.mark.parametrize("action", [b"add", b"remove"])
-def test_the_kernel_hands_on_what_is_about_the_device(
+def test_the_kernel_passes_events_of_the_device(
     filtered: tuple[socket.socket, socket.socket], action: bytes
 ) -> None:
     sender, receiver = filtered
@@ -76,7 +76,7 @@ def test_the_kernel_hands_on_what_is_about_the_device(
         event(b"add", DEVPATH.replace(b"vmbus", b"hpets")),
     ],
 )
-def test_the_kernel_drops_what_is_not(
+def test_the_kernel_drops_other_events(
     filtered: tuple[socket.socket, socket.socket], other: bytes
 ) -> None:
     """Each interface of each container is announced, and must not wake the daemon."""
@@ -84,6 +84,6 @@ def test_the_kernel_drops_what_is_not(
     try:
         sender.send(other)
     except PermissionError:
-        return  # an AF_UNIX sender is told that the filter refused it
+        return  # AF_UNIX reports to the sender that the filter has dropped it
     with pytest.raises(BlockingIOError):
         receiver.recv(300)

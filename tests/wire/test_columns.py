@@ -1,4 +1,4 @@
-"""Text cut to a number of columns."""
+"""Cutting text to a number of columns."""
 
 from __future__ import annotations
 

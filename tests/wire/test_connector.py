@@ -1,4 +1,4 @@
-"""The frame around a KVP message: exactly the driver's, or a reason."""
+"""The frame around a KVP message: only the driver's is accepted; others get a reason."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_any_other_length_is_refused(size: int) -> None:
     ],
 )
 def test_each_header_field_counts(at: int, form: str, value: int, why: str) -> None:
-    """T2: neither id nor type nor length was looked at."""
+    """T2: neither id nor type nor length was checked."""
     assert reason(patched(at, form, value)) == why
 
 

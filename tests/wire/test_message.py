@@ -1,4 +1,4 @@
-"""hv_kvp_msg: round trips, sizes, and what no bytes may do."""
+"""hv_kvp_msg: round trips, sizes, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def layout() -> dict[str, list[int]]:
 
 
 @given(requests)
-def test_a_request_comes_back_as_it_went(request: Request) -> None:
+def test_a_request_is_decoded_as_it_was_encoded(request: Request) -> None:
     encoded = encode_request(request)
     assert len(encoded) == MESSAGE_SIZE
     assert decode_request(encoded) == request
@@ -94,7 +94,7 @@ def test_a_pair_is_read_back_by_the_drivers_rules(key: bytes, value: bytes, inde
 
 
 @given(keys, values, st.integers(0, 2**32 - 1))
-def test_a_record_that_is_told_as_it_stands_is_told_as_its_pair(
+def test_a_record_that_is_copied_gives_the_same_reply_as_its_pair(
     key: bytes, value: bytes, index: int
 ) -> None:
     is_plain = (key + value).isascii() and len(key) <= 254 and len(value) <= 1022
@@ -103,7 +103,7 @@ def test_a_record_that_is_told_as_it_stands_is_told_as_its_pair(
 
 
 @given(st.text("abc", min_size=1, max_size=300), st.text("abc", max_size=1100))
-def test_nearly_every_record_is_told_as_it_stands(key: str, value: str) -> None:
+def test_nearly_every_record_is_copied_unchanged(key: str, value: str) -> None:
     reply = encode_record(encode(key.encode(), value.encode()), 7)
     assert (reply is not None) == (len(key) <= 254 and len(value) <= 1022)
 
@@ -148,7 +148,7 @@ def test_a_reply_whose_string_has_no_nul_would_be_a_kernel_bug() -> None:
         decode_reply(data)
 
 
-def test_a_status_stands_in_place_of_operation_and_pool() -> None:
+def test_a_status_takes_the_place_of_operation_and_pool() -> None:
     reply = encode_status(HV_S_CONT)
     assert reply[:4] == bytes.fromhex("03010780")
     assert decode_reply(reply).status == HV_S_CONT
@@ -219,7 +219,7 @@ texts = st.binary(max_size=60).filter(lambda text: 0 not in text)
         IpInfo, texts, st.integers(0, 255), st.integers(0, 255), texts, texts, texts, texts
     )
 )
-def test_an_adapters_configuration_comes_back_as_it_went(info: IpInfo) -> None:
+def test_an_adapters_configuration_is_decoded_as_it_was_encoded(info: IpInfo) -> None:
     encoded = encode_ip_request(info)
     assert len(encoded) == MESSAGE_SIZE
     assert decode_ip(encoded) == info

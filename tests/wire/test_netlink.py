@@ -104,7 +104,7 @@ def test_a_length_that_lies_is_refused(length: int) -> None:
 
 
 @pytest.mark.parametrize("size", range(1, 16))
-def test_less_than_a_header_behind_a_message_is_refused(size: int) -> None:
+def test_less_than_a_header_after_a_message_is_refused(size: int) -> None:
     with pytest.raises(WireError, match=f"{size} bytes at 20"):
         split(part(b"link") + bytes(size))
 
@@ -146,7 +146,7 @@ def test_a_dump_leaves_out_answers_to_others_and_noop() -> None:
     ],
     ids=["interrupted", "interrupted at its end", "overrun"],
 )
-def test_a_dump_with_lost_or_mixed_parts_says_so(datagram: bytes) -> None:
+def test_a_dump_with_lost_or_mixed_parts_is_marked_so(datagram: bytes) -> None:
     dump = Dump(SEQ, PID)
     dump.feed(datagram)
     assert dump.done
@@ -213,7 +213,7 @@ def test_any_bytes_are_described_in_one_line(noise: bytes) -> None:
         (pack(NLMSG_OVERRUN, NLM_F_ACK, 0, 0, b""), "OVERRUN flags=ACK seq=0 pid=0 len=16"),
     ],
 )
-def test_a_description_names_type_flags_and_what_a_control_message_says(
+def test_a_description_has_type_flags_and_the_fields_of_a_control_message(
     datagram: bytes, line: str
 ) -> None:
     assert describe(datagram) == line

@@ -36,7 +36,7 @@ def test_what_was_encoded_is_decoded(key: bytes, value: bytes) -> None:
 
 
 @given(KEYS, VALUES)
-def test_behind_both_texts_stand_nothing_but_nuls(key: bytes, value: bytes) -> None:
+def test_only_nuls_follow_both_texts(key: bytes, value: bytes) -> None:
     """P4."""
     data = encode(key, value)
     assert data[len(key) : KEY_SIZE] == bytes(KEY_SIZE - len(key))
@@ -56,12 +56,12 @@ def test_any_bytes_are_decoded_or_refused_with_the_codecs_own_error(
         assert b"\0" not in record.key + record.value
 
 
-def test_a_field_ends_at_its_first_nul_whatever_stands_behind_it() -> None:
+def test_a_field_ends_at_its_first_nul_whatever_follows() -> None:
     data = b"key\0garbage".ljust(KEY_SIZE, b"\xaa") + b"v\0alue\0".ljust(VALUE_SIZE, b"\xbb")
     assert decode(data) == Record(b"key", b"v")
 
 
-def test_a_field_without_a_nul_counts_whole() -> None:
+def test_a_field_without_a_nul_is_taken_as_a_whole() -> None:
     assert decode(b"k" * KEY_SIZE + b"v" * VALUE_SIZE) == Record(b"k" * 512, b"v" * 2048)
 
 

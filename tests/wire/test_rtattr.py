@@ -1,4 +1,4 @@
-"""Attributes are read as a policy allows them, and no length is believed."""
+"""Attributes are parsed by a policy, and every length is checked."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def test_the_last_of_two_attributes_with_one_number_counts() -> None:
 
 
 @pytest.mark.parametrize("flag", [NLA_F_NESTED, NLA_F_NET_BYTEORDER])
-def test_the_flags_beside_the_number_are_no_part_of_it(flag: int) -> None:
+def test_the_flag_bits_are_not_part_of_the_number(flag: int) -> None:
     assert rtattr.parse(rtattr.pack(NAME | flag, b"eth0\0"), POLICY) == {NAME: "eth0"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_less_than_a_header_behind_the_last_attribute_is_ignored(size: int) -> None:
+def test_less_than_a_header_after_the_last_attribute_is_ignored(size: int) -> None:
     assert rtattr.parse(ETH0 + b"\xff" * size, POLICY) == {NAME: "eth0"}
 
 

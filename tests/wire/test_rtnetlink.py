@@ -1,4 +1,4 @@
-"""Links, addresses and routes: what the kernel encodes is what comes out."""
+"""Links, addresses and routes are decoded as the kernel encodes them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def values(thing: Link | Address | Route | Hop) -> dict[str, Any]:
     return found
 
 
-# The encoders write every attribute; the kernel leaves some out where they are 0.
+# The encoders write every attribute; the kernel omits some that are 0.
 
 
 def encode_link(link: Link) -> bytes:
@@ -159,19 +159,19 @@ def routes(draw: st.DrawFn) -> Route:
 
 
 @given(LINKS)
-def test_a_link_comes_back_as_it_was_encoded(link: Link) -> None:
+def test_a_link_is_decoded_as_it_was_encoded(link: Link) -> None:
     assert values(decode_link(encode_link(link))) == values(link)
 
 
 @given(addresses())
-def test_an_address_comes_back_as_it_was_encoded(address: Address) -> None:
+def test_an_address_is_decoded_as_it_was_encoded(address: Address) -> None:
     found = decode_address(encode_address(address))
     assert found is not None
     assert values(found) == values(address)
 
 
 @given(routes())
-def test_a_route_comes_back_as_it_was_encoded(route: Route) -> None:
+def test_a_route_is_decoded_as_it_was_encoded(route: Route) -> None:
     found = decode_route(encode_route(route))
     assert found is not None
     assert values(found) == values(route)
@@ -221,7 +221,7 @@ def test_a_link_without_a_name_is_refused() -> None:
         decode_link(IFINFOMSG.pack(0, 1, 2, 0, 0))
 
 
-def test_a_link_tells_whether_it_is_loopback() -> None:
+def test_a_loopback_link_is_recognized() -> None:
     name = rtattr.pack(uapi.IFLA_IFNAME, b"x\0")
     assert decode_link(IFINFOMSG.pack(0, 772, 1, 0x10049, 0) + name).loopback
     assert not decode_link(IFINFOMSG.pack(0, 1, 1, 0x11043, 0) + name).loopback
@@ -303,7 +303,7 @@ def test_a_default_route_is_a_unicast_one(
     assert route(table, type_, dst_len).default is default
 
 
-def test_a_table_above_255_stands_in_its_attribute() -> None:
+def test_a_table_above_255_is_in_its_attribute() -> None:
     found = route(252, 1, 0, (uapi.RTA_TABLE, u32(1000)))
     assert found.table == 1000
 

@@ -1,4 +1,4 @@
-"""Text for the driver is valid, whole, and short enough for a NUL; for a person it is safe."""
+"""Text for the driver is valid UTF-8 and leaves room for a NUL; text for people is safe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hv_kvp_daemon.wire.text import (
 
 
 @given(st.binary(max_size=3000))
-def test_whatever_a_pool_holds_becomes_text_that_the_driver_can_take(raw: bytes) -> None:
+def test_arbitrary_bytes_become_text_that_the_driver_can_take(raw: bytes) -> None:
     for cut, units, size in ((host_key(raw), 254, 511), (host_value(raw), 1022, 2047)):
         text = cut.decode()
         assert len(cut) <= size
@@ -46,7 +46,7 @@ def test_a_character_is_never_split() -> None:
 
 
 def test_invalid_bytes_are_shown_as_replacement_characters() -> None:
-    """P24: one such record hid all records behind it."""
+    """P24: one such record hid all later records."""
     assert host_value(b"caf\xe9!").decode() == "caf\N{REPLACEMENT CHARACTER}!"
     assert host_value(b"\xed\xa0\x80").decode() == "\N{REPLACEMENT CHARACTER}" * 3
 
@@ -70,7 +70,7 @@ def test_wide_and_combining_characters_take_two_columns_and_none() -> None:
     assert width("\u0915\u0941") == 1
 
 
-def test_what_fits_exactly_is_kept() -> None:
+def test_text_that_fits_exactly_is_not_cut() -> None:
     assert fitting(["aaaa", "bbbb"], 9) == 2
     assert fitting(["aaaa", "bbbb"], 8) == 1
     assert fitting([], 0) == 0

@@ -1,7 +1,6 @@
 """What is wrong with records that other programs wrote.
 
-In: the 2560 bytes of a record.  Out: lines for an administrator.
-Rule: it is told, and served as far as it can be; nobody's bytes are mended unasked.
+It is reported, and the record is served as far as it can be, and not changed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-NO_KEY: Final = "no key, so nobody can ask for it"
+NO_KEY: Final = "no key, so it cannot be asked for"
 UNENDING: Final = "a field without a NUL at its end, which other readers run over"
 LEFTOVERS: Final = "bytes behind the end of a text, which other readers may show"
 INVALID: Final = "a text that is no valid UTF-8, of which a host is shown U+FFFD"
@@ -21,36 +20,32 @@ REPEATED: Final = "the key of an earlier record, whose value is the one that cou
 
 
 class DamageReport:
-    """Reports each kind of damage once: who has one such record may have a thousand.
+    """Reports each kind of damage once, as there may be a thousand; if it has a ``report``."""
 
-    Not at all where ``report`` is None.
-    """
+    __slots__ = ("_report", "_reported")
 
-    __slots__ = ("_name", "_report", "_told")
-
-    def __init__(self, name: str, report: Callable[[str], object] | None) -> None:
-        self._name = name
+    def __init__(self, report: Callable[[str], object] | None) -> None:
         self._report = report
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def look(self, number: int, data: bytes) -> None:
-        """Tell what is wrong with a record that is served."""
+    def check(self, number: int, data: bytes) -> None:
+        """Report what is wrong with a record that is served."""
         if self._report is not None:
-            for wrong in damage(data):
-                self.tell(wrong, number)
+            for kind in damage(data):
+                self.report_kind(kind, number)
 
-    def tell(self, wrong: str, number: int) -> None:
-        """Tell of one of the kinds above."""
-        if self._report is not None and wrong not in self._told:
-            self._told.add(wrong)
+    def report_kind(self, kind: str, number: int) -> None:
+        """Report one of the kinds above."""
+        if self._report is not None and kind not in self._reported:
+            self._reported.add(kind)
             self._report(
-                f"{self._name}: record {number} has {wrong}; it is served as far as it can"
-                " be, and `hv-kvp check` shows all such"
+                f"record {number} has {kind}; it is served as far as it can be, and"
+                " `hv-kvp check` shows all such"
             )
 
 
 def damage(data: bytes) -> list[str]:
-    """Return what is wrong with a record."""
+    """Return the kinds of damage of a record."""
     if plain_lengths(data) is not None:
         return []
     found = [] if data[0] else [NO_KEY]

@@ -1,7 +1,6 @@
 """The five pools in their directory, by number and by name.
 
-In: the directory.  Out: `PoolFile` objects, each with one descriptor at most.
-Rule: one bad file does not keep the others from being served.
+A file that cannot be used does not keep the others from being served.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_GUEST,
 )
 
+from .config import LOCK_WAIT
 from .errors import PoolError
-from .locking import LOCK_WAIT
 from .opening import make_directory
 from .pool import PoolFile
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
 
-#: The name of each pool, by its number: who writes it, or what is in it.
+#: The name of each pool by its number: its writer, or what it holds.
 POOL_NAMES: Final = {
     KVP_POOL_EXTERNAL: "external",
     KVP_POOL_GUEST: "guest",
@@ -45,9 +44,9 @@ _NUMBERS: Final = {
 
 
 def parse_pool(text: str | int) -> int:
-    """Return the number of a pool that is given by number or name.
+    """Return the number of a pool given by number or name.
 
-    :raises ValueError: there is none; the text lists those that are.
+    :raises ValueError: there is no such pool; the text lists those that there are.
     """
     number = _NUMBERS.get(str(text))
     if number is None:
@@ -57,7 +56,7 @@ def parse_pool(text: str | int) -> int:
 
 
 def pool_path(directory: str, number: int) -> str:
-    """Return the file of a pool: ``.kvp_pool_0`` to ``.kvp_pool_4`` in the directory."""
+    """Return the path of a pool file: ``.kvp_pool_0`` to ``.kvp_pool_4``."""
     return os.path.join(directory, f".kvp_pool_{number}")
 
 
@@ -101,41 +100,35 @@ class PoolDirectory:
         return iter(self._pools.values())
 
     def open_all(self) -> None:
-        """Open the five files; make what is missing (0644, the directories 0755).
+        """Open the five files; create those that are missing (0644, directories 0755).
 
-        A file that cannot be opened is reported, and tried again by each request.
+        A file that cannot be opened is reported, and each request tries again.
 
-        :raises PoolError: the directory cannot be made, or none of its files opened.
+        :raises PoolError: the directory cannot be created, or none of its files opened.
         """
         try:
             make_directory(self.path, sync=self._sync)
         except OSError as error:
             raise PoolError(None, self.path, error.strerror or str(error)) from error
-        failures = [failure for pool in self if (failure := self._open(pool))]
+        failures = []
+        for pool in self:
+            try:
+                pool.open()
+            except PoolError as error:  # noqa: PERF203 - five times, at the start
+                self._report(str(error))
+                failures.append(error)
         if len(failures) == KVP_POOL_COUNT:
             reason = f"none of its files can be used: {failures[0].reason}"
             raise PoolError(None, self.path, reason) from failures[0]
 
     def counts(self) -> list[int | None]:
-        """Return the number of records of each pool, None where there is no usable file.
-
-        By the files' lengths and without their locks, so it never waits: for a
-        status line.
-        """
+        """Return the number of records of each pool, by its length, None if unusable."""
         return [_records(pool.path) for pool in self]
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the files."""
         for pool in self:
             pool.close()
-
-    def _open(self, pool: PoolFile) -> PoolError | None:
-        try:
-            pool.open()
-        except PoolError as error:
-            self._report(str(error))
-            return error
-        return None
 
 
 def _records(path: str) -> int | None:

@@ -1,15 +1,10 @@
-"""Many records of a pool changed in one hold: an import, a repair, a value in parts.
+"""Changes many records of a pool under one hold of its locks: an import, a repair, a split.
 
-In: a function from the file's bytes to what is to become of its records.  Out: the file.
-Rule: a kill or a power cut leaves every record as it was or as it is to be, whole, and
-in its place, once the next request or command has looked at the pool.  Only `overwrite`,
-for bytes that are no records, cannot promise that.
-
-Each single change is one that `Writer` makes, so what is left of it is put in order as
-that of any request.  Their order sees to the rest: new records come first, behind the
-last, and where there is no room for them the file is as it was.  Then those that change
-get their new bytes in place, and those that are to go leave last.  So there is no moment
-without a key that was there and is to stay.
+Each single change is one that `Writer` makes, so after a kill or a power cut each record is
+found as it was or as it is to be, whole and in its place.  New records are appended first;
+if there is no room for them, the file is as it was.  Then records change in place, and
+those that go are removed last.  So there is no moment without a key that was there and
+stays.
 
 The resident daemon does not import this module.
 """
@@ -20,26 +15,27 @@ import os
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import append, close_gap, replace
+from .config import PoolConfig
 from .fileio import read_at, write_at
-from .ready import assemble
+from .journal import SWEEP
+from .locked_pool import LockedPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
-    from .shared_file import SharedFile
-    from .writer import Writer
+    Plan: TypeAlias = Callable[[bytes, int], "Edit"]
+    Make: TypeAlias = Callable[[bytes, int], bytes]
 
 
 class Edit:
     """What is to become of the whole records of a file; by default they stay as they are.
 
-    ``added`` are records that come behind the last, in this order.  ``changed`` has by
-    a record's index (from 0, before the edit) its new 2560 bytes.  ``removed`` are the
-    indices of those that go, in groups: none goes before all of the groups before its
-    own have, on the disk as well.  A group costs one wait for the disk, however many
-    records it has.
+    ``added`` are records to be appended, in this order.  ``changed`` has the new 2560 bytes
+    of a record by its index (from 0, before the edit).  ``removed`` are the indices of
+    those that go, in groups: no record of a group goes before all of the group before are
+    gone, on the disk as well.  A group costs one wait for the disk, however large it is.
     """
 
     __slots__ = ("added", "changed", "removed")
@@ -50,55 +46,40 @@ class Edit:
         self.removed: list[list[int]] = []
 
 
-def change(
-    number: int,
-    path: str,
-    plan: Callable[[bytes, int], Edit],
-    *,
-    report: Callable[[str], object],
-) -> None:
-    """Make what ``plan`` returns for the file's bytes, in the hold in which it was asked.
+def change(number: int, path: str, plan: Plan, *, report: Callable[[str], object]) -> None:
+    """Make the edit that ``plan`` returns for the file's bytes, under the same locks.
 
-    ``plan`` gets the descriptor from which they were read as well.  A file that is
-    missing (descriptor -1) is made if there is something to add; ``plan`` is then
-    asked again.  Bytes behind the last whole record are cut off.  The other
-    arguments are those of `PoolFile`; each change waits for the disk.
+    ``plan`` also gets the descriptor that they were read from.  A file that is missing
+    (descriptor -1) is created if there is something to add; ``plan`` is then called again.
+    Bytes after the last whole record are cut off.  The other arguments are those of
+    `PoolConfig`; each change waits for the disk.
 
-    :raises PoolError: the file cannot be used; or a change failed, and those
-        before it were made.
+    :raises PoolError: the file cannot be used; or a change failed after others were made.
     """
-    file, writer, ready = assemble(number, path, report=report)
+    file = LockedPool(PoolConfig(number, path, report=report))
     try:
-        for create in (False, True):
-            with ready.hold(write=True, create=create) as size:
+        for context in (file.writing, file.creating):
+            with context as size:
                 missing = file.fd < 0
                 edit = plan(b"" if missing else read_at(file.fd, size, 0), file.fd)
                 if not missing:
-                    _make(file, writer, size, edit)
+                    _make(file, size, edit)
                 if not missing or not edit.added:
                     return
     finally:
         file.close()
-        writer.journal.close()
 
 
-def overwrite(
-    number: int,
-    path: str,
-    make: Callable[[bytes, int], bytes],
-    *,
-    report: Callable[[str], object],
-) -> None:
+def overwrite(number: int, path: str, make: Make, *, report: Callable[[str], object]) -> None:
     """Put bytes of any kind in place of those that ``make`` is given, with their descriptor.
 
-    For what is no row of records, so without the journal: a kill in between leaves
-    a part of each.  An error leaves the file as it was.  A missing file is made.
+    Without the journal: a kill leaves a part of each.  A missing file is created.
 
     :raises PoolError: the file cannot be used.
     """
-    file, writer, ready = assemble(number, path, report=report)
+    file = LockedPool(PoolConfig(number, path, report=report))
     try:
-        with ready.hold(write=True, create=True) as size:
+        with file.creating as size:
             old = read_at(file.fd, size, 0)
             new = make(old, file.fd)
             if new == old:
@@ -113,34 +94,35 @@ def overwrite(
                 raise
     finally:
         file.close()
-        writer.journal.close()
 
 
-def _make(file: SharedFile, writer: Writer, size: int, edit: Edit) -> None:
+def _make(file: LockedPool, size: int, edit: Edit) -> None:
+    writer = file.writer
     end = size // RECORD_SIZE * RECORD_SIZE
     if end < size:
         writer.cut(end)
     try:
         for number, record in enumerate(edit.added):
-            writer.commit(append(end + number * RECORD_SIZE, b"", record))
+            writer.append(end + number * RECORD_SIZE, record)
     except BaseException:
-        writer.cut(end)
+        writer.take_off(end, end)
+        writer.journal.clear()
         raise
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE
-        writer.commit(replace(at, read_at(file.fd, RECORD_SIZE, at), record))
+        writer.replace(at, read_at(file.fd, RECORD_SIZE, at), record)
     groups = [group for group in edit.removed if group]
     if groups:
-        _remove(file, writer, groups)
+        _remove(file, groups)
 
 
-def _remove(file: SharedFile, writer: Writer, groups: Sequence[Sequence[int]]) -> None:
+def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     # Not Writer.remove: that is for all records of a key, and here the first may stay.
-    # With this in the journal, whoever comes after a kill removes what is buried.
-    writer.journal.write(close_gap(0, b"", RECORD_SIZE))
+    writer = file.writer
+    writer.journal.mark(SWEEP, durable=True)
     for group in groups:
         for index in group:
-            writer.burial(index * RECORD_SIZE).apply(file.fd)
+            writer.bury(index * RECORD_SIZE, flush=False)
         file.flush()
-    writer.close_gap(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
+    writer.compact(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
     writer.journal.clear()

@@ -1,8 +1,8 @@
-"""How a pool fails: always a `PoolError`, which ends one request and never the daemon.
+"""The errors of pools: each is a `PoolError`, which ends one request and never the daemon.
 
-Each carries what a log or a caller needs as attributes.  ``Exception.__init__``
-is left alone on purpose: ``args`` then holds the arguments of the subclass, by
-which pickle makes the error again (in another process of the library's user).
+They have what a log or a caller needs as attributes.  ``Exception.__init__`` is not called
+on purpose: ``args`` then holds the arguments of the subclass, from which pickle builds
+the error again in another process.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 class PoolError(Exception):
     """A pool that cannot be used as asked.
 
-    ``pool`` is its number, None for the directory of all; ``path`` the file;
-    ``reason`` a text without either.  Where the kernel said so, the ``OSError``
-    is the ``__cause__``.
+    ``pool`` is its number, or None for the directory of all pools; ``path`` is the file;
+    ``reason`` is a text without either.  If the kernel refused, its ``OSError`` is the
+    ``__cause__``.
     """
 
     def __init__(self, pool: int | None, path: str, reason: str) -> None:
@@ -27,7 +27,7 @@ class PoolError(Exception):
 
 
 class NotAPoolError(PoolError):
-    """The path leads to something else than a regular file: ``kind`` says what."""
+    """The path leads to something other than a regular file: ``kind`` says what."""
 
     def __init__(self, pool: int, path: str, kind: str) -> None:
         super().__init__(pool, path, f"is {kind}, not a regular file")
@@ -35,9 +35,9 @@ class NotAPoolError(PoolError):
 
 
 class LockTimeoutError(PoolError):
-    """Neither kind of lock came: others hold both.
+    """Other programs hold both kinds of lock.
 
-    ``waited`` is in seconds; ``holders`` names who, where the kernel tells.
+    ``waited`` is in seconds; ``holders`` names them, as far as the kernel does.
     """
 
     def __init__(self, pool: int, path: str, waited: float, holders: str) -> None:
@@ -49,8 +49,8 @@ class LockTimeoutError(PoolError):
 class PoolFieldError(PoolError, ValueError):
     """A key or value that a record cannot hold.
 
-    ``field`` is ``"key"`` or ``"value"``; ``actual`` and ``allowed`` are bytes,
-    as `wire.record.RecordFieldError` has them.
+    ``field`` is ``"key"`` or ``"value"``; ``actual`` and ``allowed`` are numbers of bytes,
+    as in `wire.record.RecordFieldError`.
     """
 
     def __init__(

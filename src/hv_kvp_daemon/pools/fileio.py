@@ -1,8 +1,7 @@
-"""Reads and writes of a file at an offset: all of it, or an error.
+"""Reads and writes at an offset of a file that are completed or raise an error.
 
-In: a descriptor, bytes or buffers, an offset.  Out: bytes, or the file.
-Rule: a part is no error to the kernel, neither of a read (network and FUSE file
-systems) nor of a write (a disk that is nearly full), and none to these either.
+The kernel may transfer a part and report no error: a read from a network or FUSE file
+system, a write to a disk that is nearly full.  These functions go on until all is done.
 """
 
 from __future__ import annotations
@@ -18,19 +17,20 @@ if TYPE_CHECKING:
 
 
 def read_at(fd: int, length: int, offset: int) -> bytes:
-    """Return ``length`` bytes from ``offset`` on, or as many as the file has.
+    """Return ``length`` bytes from ``offset``, or as many as the file has.
 
     :raises OSError: the kernel refused.
     """
     data = os.pread(fd, length, offset)
-    if len(data) == length or not data:
-        return data
-    # A part before the end of the file: network and FUSE file systems do that.
-    return data + read_at(fd, length - len(data), offset + len(data))
+    part = data
+    while part and len(data) < length:
+        part = os.pread(fd, length - len(data), offset + len(data))
+        data += part
+    return data
 
 
 def read_into(fd: int, buffer: memoryview, offset: int) -> int:
-    """Fill a buffer from ``offset`` on, and return how many bytes the file had for it.
+    """Fill a buffer from ``offset``; return the number of bytes that the file had.
 
     :raises OSError: the kernel refused.
     """
@@ -42,7 +42,7 @@ def read_into(fd: int, buffer: memoryview, offset: int) -> int:
 
 
 def write_pieces(fd: int, pieces: Sequence[Buffer], offset: int) -> None:
-    """Write all pieces, one behind the other, as `write_at` would.
+    """Write all pieces one after the other, as `write_at` would.
 
     :raises OSError: as `write_at`.
     """
@@ -54,10 +54,9 @@ def write_pieces(fd: int, pieces: Sequence[Buffer], offset: int) -> None:
 def write_at(fd: int, data: Buffer, offset: int) -> None:
     """Write all of ``data``.
 
-    :raises OSError: the kernel refused; the beginning may have been written.
+    :raises OSError: the kernel refused; a beginning of the data may be written.
     """
     done = os.pwrite(fd, data, offset) if data else 0
     while done < len(data):
-        # A short write is no error to the kernel (a disk that is nearly full):
-        # the next one then fails with the reason.
+        # After a short write the next one fails with the reason.
         done += os.pwrite(fd, data[done:], offset + done)

@@ -1,12 +1,10 @@
-"""Where each key of a pool stands first, so that a look-up reads one record and not all.
+"""The number of the first record of each key, so that a look-up reads one record, not all.
 
-In: the records of a file, and a stamp by which it is known again.  Out: a record's number.
-Rule: it says where to look, never what is there.  Who asks reads the record and checks
-its key; and an index whose stamp is not the file's is not asked.
+It only says where to look: its user reads the record and compares the key.
 
-It has the hash of each key, not the key: a number of 64 bits for up to 511 bytes, so
-10,000 records cost 1 MiB however long their keys are.  Two keys of one hash, if that
-ever happens, look like a record that is not the one asked for: the file is searched.
+It holds 64 bits of hash for each key of up to 511 bytes, so 10,000 records cost 1 MiB.  If
+two keys ever have the same hash, the record that is read has another key, and the file is
+searched.
 """
 
 from __future__ import annotations
@@ -20,38 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from .stamp import Stamp
+    from .file_version import FileVersion
 
-# So many records may have been removed before all numbers are counted anew.
+# Records that may be removed before all numbers are computed anew.
 _MOST_GONE: Final = 1000
 
 
 class KeyIndex:
-    """Keys by their hash; those that no request can ask for (empty, unending) are not there.
+    """The record numbers of keys; empty and unterminated keys are left out.
 
-    ``stamp`` is that of the file which it is of, or None: of none.
+    ``version`` is that of the file that it describes, or None.
     """
 
-    __slots__ = ("_gone", "_numbers", "_repeated", "stamp")
+    __slots__ = ("_gone", "_numbers", "_repeated", "version")
 
     def __init__(self) -> None:
-        self.stamp: Stamp | None = None
-        # By hash the number that a record had when it came; `_gone`, in order, are those
-        # of records removed since: each takes one off all that are greater.
+        self.version: FileVersion | None = None
+        # By hash, the number that a record had when it was entered.  `_gone` are the
+        # numbers of records removed since, in order: each takes one off all greater ones.
         self._numbers: dict[int, int] = {}
         self._gone: list[int] = []
         self._repeated: set[int] = set()
 
     def build(self, blocks: Iterable[tuple[int, bytes]]) -> int | None:
-        """Make it anew of a file's blocks of whole records, each with its first number.
+        """Build the index from blocks of whole records, each with its first number.
 
-        Return the number of a record that has the key of an earlier one, if one has.
+        Return the number of a record that has the key of an earlier one, or None.
         """
-        self.stamp = None
-        numbers: dict[int, int] = {}
-        repeated: set[int] = set()
-        example = None
-        self._numbers, self._repeated, self._gone = numbers, repeated, []
+        self.version = None
+        self._numbers, self._repeated, self._gone = {}, set(), []
+        numbers, repeated, example = self._numbers, self._repeated, None
         for number, block in blocks:
             for at in range(0, len(block), RECORD_SIZE):
                 end = block.find(0, at, at + KEY_SIZE)
@@ -65,22 +61,22 @@ class KeyIndex:
         return example
 
     def find(self, key: bytes) -> int | None:
-        """Return the number of the first record that can have this key, or None: none has."""
+        """Return the number of the first record that can have this key, or None."""
         number = self._numbers.get(hash(key))
         return None if number is None else number - bisect_left(self._gone, number)
 
     def is_repeated(self, key: bytes) -> bool:
-        """Tell whether more than one record can have this key."""
+        """Whether more than one record can have this key."""
         return hash(key) in self._repeated
 
     def append(self, key: bytes, number: int) -> None:
-        """Take in a record behind all others."""
+        """Enter a record after all others."""
         number += len(self._gone)
         if self._numbers.setdefault(hash(key), number) != number:
             self._repeated.add(hash(key))
 
     def remove(self, key: bytes) -> None:
-        """Take out the only record with this key; those behind it move up."""
+        """Take out the only record with this key; those after it move up."""
         number = self._numbers.pop(hash(key))
         self._gone.insert(bisect_left(self._gone, number), number)
         if len(self._gone) > _MOST_GONE:
@@ -89,5 +85,5 @@ class KeyIndex:
             self._gone.clear()
 
     def clear(self) -> None:
-        """Be of no file, and let go of the memory."""
+        """Describe no file, and free the memory."""
         self.build(())

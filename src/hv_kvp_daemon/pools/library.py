@@ -1,11 +1,10 @@
-"""A pool as a mapping, for programs beside the daemon: ``from hv_kvp_daemon import Pool``.
+"""A pool as a mapping, for other programs of the guest: ``from hv_kvp_daemon import Pool``.
 
-In and out: text.  What is read, locked, written and put in order is the daemon's
-own `PoolFile`, so both keep the same promises.
-Rule: the resident daemon does not import this module.
+It is the daemon's own `PoolFile`, so both keep the same promises, with text in place of
+bytes.  Bytes that are not UTF-8 become lone surrogates (``surrogateescape``) and those
+become the same bytes again, so whatever was read can be written back.
 
-Bytes of a pool that are no UTF-8 become lone surrogates (``surrogateescape``), and
-those become the same bytes again, so whatever was read can be written back.
+The resident daemon does not import this module.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_GUEST,
 )
 
+from .config import LOCK_WAIT
 from .directory import parse_pool, pool_path
 from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
-from .locking import LOCK_WAIT
 from .pool import PoolFile
 
 if TYPE_CHECKING:
@@ -54,9 +53,8 @@ __all__ = [
     "Record",
 ]
 
-#: Bytes of UTF-8 that the host surely gets whole.  It gets as many UTF-16 units,
-#: of which a character of two bytes or more needs one or two.  What is longer, up to
-#: FIELD_MAX_KEY and FIELD_MAX_VALUE bytes, is kept in the pool and cut for the host.
+#: Bytes of UTF-8 that the host is sure to get whole: it gets as many UTF-16 units.  Longer
+#: texts, up to FIELD_MAX_KEY and FIELD_MAX_VALUE bytes, are stored and cut for the host.
 HOST_SAFE_KEY: Final = HOST_MAX_KEY
 HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
 
@@ -73,9 +71,9 @@ class PoolId(IntEnum):
     GUEST = KVP_POOL_GUEST
     #: Made by the daemon for each request of the host; its file stays empty.
     AUTO = KVP_POOL_AUTO
-    #: What the host tells of itself.
+    #: Written by the host, about itself.
     HOST = KVP_POOL_AUTO_EXTERNAL
-    #: Used by nobody.
+    #: Not used.
     INTERNAL = KVP_POOL_AUTO_INTERNAL
 
 
@@ -93,25 +91,22 @@ class PoolWarning(UserWarning):
 class Pool(MutableMapping[str, str]):
     """A pool by its number or name (`PoolId`, ``1`` or ``"guest"``), used in a ``with``.
 
-    As a mapping it has each key once, at the place and with the value of its first
-    record, as the daemon answers the host; `records` tells all of them.  Records
-    with an empty key, which others leave, are in `records` alone.
+    As a mapping it has each key once, with the value of its first record, in the order
+    of the file, as the daemon answers the host.  `records` returns all records, and
+    those with an empty key, which other programs leave, are only there.
 
-    Every operation is one hold of both kinds of lock (flock and fcntl) from first
-    read to last write, so programs may share a pool; but `pop`, `popitem`,
-    `setdefault` and `update`, which ``MutableMapping`` makes of several operations,
-    let others in between.  `keys`, `values`, `items` and iteration are of one moment.
+    Every operation holds both kinds of lock (flock and fcntl) from its first read to its
+    last write.  `pop`, `popitem`, `setdefault` and `update` are several operations, and
+    other programs may come between them.
 
-    After each change the data is on the disk (fdatasync), unless ``sync`` is false.
-    A kill, or a power cut, in the middle of a change leaves all of it or nothing once
-    the next program, or the daemon, has opened the pool; what had been there
-    before is there, whole and in its order.
+    After each change the data is on the disk (fdatasync), unless ``sync`` is false.  After
+    a kill or a power cut in a change, the next program or the daemon finds all of it or
+    nothing, and everything else whole and in its order.
 
     ``directory`` is the first of `DIRECTORIES` that exists, unless it is given.  With
-    ``writable=False`` nothing is made nor changed.  ``lock_wait`` is in seconds: after
-    it one kind of lock will do, and without either the operation fails.  ``report``
-    gets lines about conditions that do not keep an operation from succeeding; by
-    default they become a `PoolWarning`.
+    ``writable=False`` nothing is created or changed.  After ``lock_wait`` seconds one kind
+    of lock will do; without either the operation fails.  ``report`` gets lines about
+    conditions that do not make an operation fail; by default each is a `PoolWarning`.
 
     :raises ValueError: there is no such pool.
 
@@ -196,15 +191,15 @@ class Pool(MutableMapping[str, str]):
             return False
 
     def keys(self) -> KeysView[str]:
-        """The keys, in the order of the file."""
+        """All keys, of one moment."""
         return self._snapshot().keys()
 
     def values(self) -> ValuesView[str]:
-        """The values of the keys, in the order of the file."""
+        """The first value of each key, of one moment."""
         return self._snapshot().values()
 
     def items(self) -> ItemsView[str, str]:
-        """The keys with their values, in the order of the file."""
+        """The keys with their first values, of one moment."""
         return self._snapshot().items()
 
     def records(self) -> list[Record]:
@@ -228,7 +223,7 @@ class Pool(MutableMapping[str, str]):
     def _snapshot(self) -> dict[str, str]:
         pairs: dict[str, str] = {}
         for record in self._file.records():
-            # A key that fills its field has no NUL, and nobody can ask for it.
+            # A key that fills its field has no NUL and cannot be asked for.
             if 0 < len(record.key) <= FIELD_MAX_KEY:
                 pairs.setdefault(_decode(record.key), _decode(record.value))
         return pairs

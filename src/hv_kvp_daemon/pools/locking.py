@@ -1,21 +1,20 @@
-"""The two locks of a pool file: flock(2) and OFD, taken together on its one descriptor.
+"""The two locks of a pool file, flock(2) and OFD, taken together on its one descriptor.
 
-In: the descriptor, and whether its holder will write.
-Out: both locks; or, after a bounded wait, one of them and a report; or LockTimeoutError.
-Rule: never wait while holding one, and never for longer than the bound.
+The wait for them is bounded, and holds neither.  After it one will do, with a report;
+without either, the request fails.
 
 Facts that shape this module, each measured on Linux 6.18:
 
 - flock(2) locks (cloud-init, azure-init) and fcntl(2) locks (the C daemon,
-  kvp_client) do not see each other.  Whoever takes one kind alone is alone in
-  half of the world, so both are taken.
+  kvp_client) do not see each other.  One kind alone keeps out half of the
+  programs, so both are taken.
 - A process loses all its POSIX locks on a file when it closes any descriptor of
   that file.  OFD locks belong to the open file, conflict with POSIX locks as
   those do with each other, and go with the last close only.
 - An OFD write lock needs a descriptor open for writing (EBADF), flock does not.
-  So whoever can read a pool can hold flock exclusively, or an fcntl read lock,
-  for as long as he likes: the wait has to end, and readers take shared locks,
-  which a reader's lock does not hold up.
+  So any user who can read a pool can hold flock exclusively, or an fcntl read
+  lock, for as long as he likes.  Hence the bound; and readers take shared locks,
+  which an fcntl read lock does not hold up.
 """
 
 from __future__ import annotations
@@ -29,13 +28,11 @@ from .errors import LockTimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Final
 
-#: Seconds to wait for both locks.  The driver fails a request after 30.
-LOCK_WAIT: Final = 5.0
+    from .config import PoolConfig
 
-# Seconds between two attempts: a neighbour's append takes less than the first;
+# Seconds between two attempts.  Another program's append takes less than the first;
 # with the longest, a whole wait costs 19 ms of CPU time (measured).
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.020
@@ -47,7 +44,7 @@ _BOTH: Final = _FLOCK | _OFD
 
 def _whole_file(kind: int) -> bytes:
     # struct flock: l_type, l_whence, l_start, l_len (0: to the end, wherever
-    # that moves), l_pid (OFD locks want 0), and the padding of its alignment.
+    # that moves), l_pid (0 for OFD locks), and the padding of its alignment.
     return struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0)
 
 
@@ -57,114 +54,102 @@ _OFD_NONE: Final = _whole_file(fcntl.F_UNLCK)
 
 
 class PoolLock:
-    """Both locks of one pool; what it remembers of stuck holders outlives a descriptor.
+    """Both locks of one pool.  What it knows of stuck holders outlives a descriptor.
 
-    ``report`` gets a line when a wait ended with one lock, and one when both
-    are free again.  ``pause(seconds)`` is called between attempts and returns
-    True to give up at once (the service is to end).  ``wait`` is in seconds.
+    A line is reported when a wait ends with one lock, and one when both are free again.
     """
 
-    __slots__ = ("_failed", "_held", "_path", "_pause", "_pool", "_report", "_stuck", "_wait")
+    __slots__ = ("_config", "_failed", "_held", "_stuck", "is_complete")
 
-    def __init__(
-        self,
-        pool: int,
-        path: str,
-        *,
-        report: Callable[[str], object],
-        pause: Callable[[float], object] = time.sleep,
-        wait: float = LOCK_WAIT,
-    ) -> None:
-        self._pool = pool
-        self._path = path
-        self._report = report
-        self._pause = pause
-        self._wait = wait
+    def __init__(self, config: PoolConfig) -> None:
+        self._config = config
         self._held = 0
+        #: Whether both are held.
+        self.is_complete = False
         # The lock that the last attempt failed at.
         self._failed = 0
         # By `exclusive`: what was not to be had within one wait, or what the other kind
-        # of request found so.  Behind such a holder every request would wait, and the
-        # host asks one by one.
+        # of request found so.  The host asks one thing after the other, and without this
+        # each of its requests would wait for the same holder.
         self._stuck = [0, 0]
 
     def acquire(self, fd: int, *, exclusive: bool) -> None:
         """Take both locks, shared or exclusive, and hold them until `release`.
 
-        With one of them after the wait it returns as well: whoever holds the
-        other keeps neighbours of his own kind out, and the host is served.
-        After a wait in vain later calls try once, until they get both.  A shared
-        lock that comes says nothing of an exclusive one, so it ends no more than
-        the impatience of readers.
+        After the wait one of them will do: it keeps out programs that use its kind, and
+        the host is served.  After a wait in vain later calls try once, until they get
+        both.  A shared lock that comes says nothing about an exclusive one, so it only
+        ends this for readers.
 
-        What a writer misses has to be what it missed: where it is the other lock, its
-        holder may be one of us who goes on with that alone, and is soon done.
+        A writer skips the wait only if the same lock is missing as in the wait before.
+        If it is the other one, its holder may be a program like this that goes on with
+        one lock, and is soon done.
 
-        :raises LockTimeoutError: neither came, or ``pause`` said to give up.
+        :raises LockTimeoutError: neither came, or the pause said to give up.
         :raises OSError: this file cannot be locked at all.
         """
         stuck = self._stuck[exclusive]
         missing = _BOTH & ~self._take(fd, exclusive, one_will_do=bool(stuck))
         if not missing:
             if stuck:
-                self._be_patient(exclusive)
+                self._stuck[False] = 0
+            if stuck and exclusive:
+                self._stuck[True] = 0
+                self._config.warn("both locks are free again")
         elif missing == stuck == _BOTH:
-            raise LockTimeoutError(self._pool, self._path, 0.0, _holders(fd, _BOTH))
+            raise self._timeout(0.0, _holders(fd, _BOTH))
         elif missing != stuck if exclusive else missing & ~stuck:
             self.release(fd)
             if not self._wait_for_both(fd, exclusive):
                 self._be_impatient(fd, exclusive)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether both are held."""
-        return self._held == _BOTH
-
     def release(self, fd: int) -> None:
         """Let go of what `acquire` took.
 
-        By unlocking, not by a close: a child that has just been forked still
-        shares the open file, and with it the locks.
+        By unlocking, not by a close: a child that has just been forked still shares the
+        open file, and with it the locks.
         """
         if self._held & _OFD:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _OFD_NONE)
         if self._held & _FLOCK:
             fcntl.flock(fd, fcntl.LOCK_UN)
-        self._held = 0
+        self._held, self.is_complete = 0, False
 
     def _take(self, fd: int, exclusive: bool, *, one_will_do: bool = False) -> int:
-        """Try each lock once and say which are held now: both, none, or one if that will do.
+        """Try each lock once and return those that are held now: both, none, or one.
 
-        flock first, and without it no OFD lock: two processes that both do so
-        cannot take one each and thus keep each other out.
+        One only if ``one_will_do``.  flock comes first, and without it no OFD lock: two
+        processes that both do so cannot take one each and thus keep each other out.
         """
         self._failed = 0
         try:
-            if _try_flock(fd, exclusive):
+            try:
+                kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+                fcntl.flock(fd, kind | fcntl.LOCK_NB)
                 self._held = _FLOCK
-            else:
+            except BlockingIOError:
                 self._failed = _FLOCK
             if self._held or one_will_do:
-                if _try_ofd(fd, exclusive):
+                try:
+                    kind_ofd = _OFD_EXCLUSIVE if exclusive else _OFD_SHARED
+                    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, kind_ofd)
                     self._held |= _OFD
-                else:
+                except BlockingIOError:
                     self._failed |= _OFD
         except BaseException:
             self.release(fd)
             raise
-        if self._held != _BOTH and not one_will_do:
+        self.is_complete = self._held == _BOTH
+        if not (self.is_complete or one_will_do):
             self.release(fd)
         return self._held
 
     def _wait_for_both(self, fd: int, exclusive: bool) -> bool:
         started = time.monotonic()
         pause = _FIRST_PAUSE
-        while (left := started + self._wait - time.monotonic()) > 0:
-            if self._pause(min(pause, left)):
-                waited = time.monotonic() - started
-                raise LockTimeoutError(
-                    self._pool, self._path, waited, "told to give up the wait"
-                )
+        while (left := started + self._config.lock_wait - time.monotonic()) > 0:
+            if self._config.pause(min(pause, left)):
+                raise self._timeout(time.monotonic() - started, "told to give up the wait")
             if self._take(fd, exclusive) == _BOTH:
                 return True
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -176,41 +161,22 @@ class PoolLock:
         if not missing:
             return
         holders = _holders(fd, missing)
-        # Another than was missing all the time: then nobody is known to be stuck.
+        # If another is missing now than during the wait, no holder is known to be stuck.
         if missing & failed:
             self._stuck[exclusive] = missing
             self._stuck[not exclusive] = self._stuck[not exclusive] or missing
         else:
             self.release(fd)
         if not self._held:
-            raise LockTimeoutError(self._pool, self._path, self._wait, holders)
+            raise self._timeout(self._config.lock_wait, holders)
         kept, lost = ("fcntl", "flock") if missing == _FLOCK else ("flock", "fcntl")
-        self._report(
-            f"pool {self._pool} ({self._path}): no {lost} lock within {self._wait:.1f} s,"
+        self._config.warn(
+            f"no {lost} lock within {self._config.lock_wait:.1f} s,"
             f" going on with {kept} alone: {holders}"
         )
 
-    def _be_patient(self, exclusive: bool) -> None:
-        self._stuck[False] = 0
-        if exclusive:
-            self._stuck[True] = 0
-            self._report(f"pool {self._pool} ({self._path}): both locks are free again")
-
-
-def _try_flock(fd: int, exclusive: bool) -> bool:
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _try_ofd(fd: int, exclusive: bool) -> bool:
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _OFD_EXCLUSIVE if exclusive else _OFD_SHARED)
-    except BlockingIOError:
-        return False
-    return True
+    def _timeout(self, waited: float, holders: str) -> LockTimeoutError:
+        return LockTimeoutError(self._config.number, self._config.path, waited, holders)
 
 
 def _holders(fd: int, missing: int) -> str:
@@ -245,8 +211,8 @@ _NAMED: Final = 4
 def _inode(fd: int) -> str:
     """Return the name that /proc/locks has for an inode.
 
-    Its device is the mount's.  st_dev is another number on btrfs, where each
-    subvolume has its own.
+    Its device is the mount's.  On btrfs st_dev is another number, as each subvolume has
+    its own.
     """
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
         mount = [line.split()[1] for line in info if line.startswith("mnt_id:")]

@@ -1,12 +1,9 @@
-"""Getting hold of a pool file: what is opened, what is made, and with which modes.
+"""Opens and creates pool files and their directory, with their modes.
 
-In: a path.  Out: a descriptor of a regular file, or an error that says what is there.
-Rule: only regular files are opened, and nothing that exists is given another mode.
-
-The pools' directory belongs to root, but what stands in it may be damaged, or put
-there on purpose: opening a device can already act on it, and a FIFO can block.
-Ignition makes pools of mode 0600 when they hold secrets, and relies on that
-nobody widens it afterwards.
+Only regular files are opened.  The directory of the pools belongs to root, but its entries
+may be damaged, or put there on purpose: opening a device can already act on it, and a
+FIFO can block.  The mode of an existing file is never changed: Ignition creates pools
+of mode 0600 when they hold secrets, and relies on that.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-#: Modes of what is made here, whatever the umask: every user may read (LISA asks).
+#: The modes of what is created here, whatever the umask.  Microsoft's LISA expects them.
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
 
@@ -46,8 +43,8 @@ def open_pool(pool: int, path: str, *, write: bool) -> int:
     :raises FileNotFoundError: nothing is there.
     :raises OSError: the kernel refuses, for reasons of its own.
     """
-    # Looked at before, as opening alone can act on a device; and after, as only
-    # the descriptor cannot be exchanged any more.
+    # Before, because opening alone can act on a device; and after, because only the
+    # descriptor cannot be exchanged any more.
     _check(pool, path, os.lstat(path))
     fd = os.open(path, _FLAGS | (os.O_RDWR if write else os.O_RDONLY))
     try:
@@ -59,7 +56,7 @@ def open_pool(pool: int, path: str, *, write: bool) -> int:
 
 
 def create_pool(pool: int, path: str, *, sync: bool) -> int:
-    """Open a pool file for writing; one that is missing is made, with its directory.
+    """Open a pool file for writing; create it, and its directory, if it is missing.
 
     :raises NotAPoolError: something else is there.
     :raises OSError: the kernel refuses.
@@ -71,7 +68,7 @@ def create_pool(pool: int, path: str, *, sync: bool) -> int:
     try:
         fd = os.open(path, _FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE)
     except FileExistsError:
-        # Somebody else was quicker, so the mode is his to choose.
+        # Another program was quicker, so the mode is for it to choose.
         return open_pool(pool, path, write=True)
     try:
         os.fchmod(fd, FILE_MODE)
@@ -82,14 +79,14 @@ def create_pool(pool: int, path: str, *, sync: bool) -> int:
 
 
 def make_directory(path: str, *, sync: bool) -> None:
-    """Make a directory and those above it, as far as they are missing.
+    """Create a directory and those above it, as far as they are missing.
 
-    With ``sync`` their names are on the disk afterwards.
+    With ``sync`` their names are on the disk before this returns.
 
     :raises NotADirectoryError: something else is there, or above.
     :raises OSError: the kernel refuses.
     """
-    # A link to a directory that is missing (/var/lib/hyperv is one) names what to make.
+    # A link to a missing directory names what to create (/var/lib/hyperv is such a link).
     path = os.path.realpath(path)
     if os.path.isdir(path):
         return
@@ -99,7 +96,7 @@ def make_directory(path: str, *, sync: bool) -> None:
         os.mkdir(path, DIRECTORY_MODE)
     except FileExistsError as error:
         if os.path.isdir(path):
-            return  # somebody else was quicker
+            return  # another program was quicker
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
     # By a descriptor: who may write above it can put a link in its place.
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -112,7 +109,7 @@ def make_directory(path: str, *, sync: bool) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Put the names in a directory on the disk: fdatasync of a new file does not.
+    """Put the names in a directory on the disk; fdatasync of a new file does not.
 
     :raises OSError: the kernel refuses.
     """

@@ -1,22 +1,14 @@
-"""One pool: records read, set, deleted and appended among other writers.
+"""One pool: records read, set, deleted and appended beside other programs.
 
-In: keys and values in bytes.  Out: records, or a `PoolError`.
-Rule: a request is one hold of both locks over all that it reads and writes, or reads
-what nobody has written to since such a hold (see `shared_file`); a change is made in
-place, and what others wrote stays as it is, byte for byte.
+A pool file is a row of 2560-byte records and nothing else, so its length gives their
+number.  Each request locks it for all that it reads and writes (`locked_pool`), or reads
+a version that it knows without the locks.  Changes are made in place, since other
+programs hold locks on the inode and rely on its mode.  Bytes of others stay as they are.
 
-The file is a row of 2560-byte records and nothing else, so its length tells how
-many there are.  Behind the last whole one a part of another may stand: of a
-writer that crashed, or whose disk was full.  No reader can use it, and readers
-pass over it.  But neighbours append at the end of the file, and behind 7 odd
-bytes each of their records would be 7 bytes off, lost to every reader.  So the
-next change ends the file after a whole record: an append takes the part's place,
-any other change cuts it off.  Those few bytes are the least that can be lost.
-
-A request that fails leaves what was there before.  A kill or a power cut in a
-request leaves what the next one, of this or another process, puts in order before
-it does anything else (see `mending`): of the change all or nothing, and of the rest
-every record once, whole, in its order.
+After the last whole record there may be a part of one, of a program that crashed or whose
+disk was full.  Readers pass over it.  But programs append at the end of the file, and
+after 7 odd bytes each of their records would be 7 bytes off, lost to every reader.  So
+the next change removes the part.
 """
 
 from __future__ import annotations
@@ -33,12 +25,11 @@ from hv_kvp_daemon.wire.record import (
     encode,
 )
 
-from .change import append, replace
+from .config import LOCK_WAIT, PoolConfig
 from .damage import DamageReport
 from .errors import PoolFieldError
 from .fileio import read_at
-from .locking import LOCK_WAIT
-from .ready import assemble
+from .locked_pool import LockedPool
 from .records import Records
 
 TYPE_CHECKING = False
@@ -49,21 +40,16 @@ if TYPE_CHECKING:
 class PoolFile:
     """One pool, by its number (0 to 4, for messages) and path.
 
-    ``report`` gets a line for each condition that an administrator should know
-    of, once until it has cleared; with ``tell_damage`` also one for each kind of
-    damage that a record which is served has.  Without ``sync`` a change does not wait to
-    reach the disk.  With ``writable=False`` the file is opened for reading only
-    and never made; a file that may not be written is read all the same.
-    ``pause`` and ``lock_wait`` (seconds) are those of `PoolLock`.
+    The other arguments are those of `PoolConfig`.  With ``tell_damage`` one line is
+    reported for each kind of damage that a record has which is served.
 
-    A missing file is an empty pool; `store` and `append` make it.  Not for
-    threads.  Every method may raise a `PoolError`, and can be called again after.
+    A missing file is an empty pool; `store` and `append` create it.  A file that may not
+    be written is read all the same.  A request that fails leaves what was there before.
+
+    Not for threads.  Every method may raise a `PoolError`, and can be called again.
     """
 
-    __slots__ = (
-        *("_damage", "_file", "_odd_bytes", "_ready"),
-        *("_records", "_report", "_writer", "glance"),
-    )
+    __slots__ = ("_config", "_damage", "_file", "_odd_bytes", "_records", "read_unlocked")
 
     def __init__(
         self,
@@ -77,8 +63,7 @@ class PoolFile:
         lock_wait: float = LOCK_WAIT,
         tell_damage: bool = False,
     ) -> None:
-        self._report = report
-        self._file, self._writer, self._ready = assemble(
+        self._config = config = PoolConfig(
             number,
             path,
             report=report,
@@ -87,56 +72,53 @@ class PoolFile:
             pause=pause,
             lock_wait=lock_wait,
         )
-        self._damage = DamageReport(
-            f"pool {number} ({self._file.path})", report if tell_damage else None
-        )
+        self._file = LockedPool(config)
+        self._damage = DamageReport(config.warn if tell_damage else None)
         self._records = Records(self._file, self._damage)
-        #: The bytes of a record by its index, without a wait: see `Records.glance`.
-        self.glance = self._records.glance
-        # Bytes behind the last whole record, as reported.
+        #: The bytes of a record by its index, without a wait: `Records.read_unlocked`.
+        self.read_unlocked = self._records.read_unlocked
+        # The bytes after the last whole record, as reported.
         self._odd_bytes = 0
 
     @property
     def number(self) -> int:
         """The pool's number."""
-        return self._file.pool
+        return self._config.number
 
     @property
     def path(self) -> str:
         """The file's absolute path."""
-        return self._file.path
+        return self._config.path
 
     def open(self) -> None:
-        """Open the file, made with mode 0644 (its directories 0755) if it is missing.
+        """Open the file; create it with mode 0644 (its directories 0755) if it is missing.
 
-        Without its locks, so that nobody can hold up a start.  Each request
-        opens what is not open; this tells beforehand whether that will do.
+        Without its locks, so that no other program can hold up a start.
         """
         self._file.open()
 
     def close(self) -> None:
-        """Close the descriptors; a later request opens the files again."""
+        """Close the file; a later request opens it again."""
         self._file.close()
-        self._writer.journal.close()
 
     def count(self) -> int:
         """Return the number of whole records."""
-        with self._ready.hold() as size:
+        with self._file.reading as size:
             return self._whole(size)
 
     def read(self, index: int) -> Record | None:
-        """Return the record at an index counted from 0, or None where there is none."""
+        """Return the record at an index counted from 0, or None if there is none."""
         if index < 0:
             return None
-        data = self._records.glance(index)
+        data = self._records.read_unlocked(index)
         if data is None:
-            with self._ready.hold() as size:
+            with self._file.reading as size:
                 data = self._records.at(index) if index < self._whole(size) else b""
         return self._served(index, data) if len(data) == RECORD_SIZE else None
 
     def records(self) -> list[Record]:
         """Return all records in the order of the file."""
-        with self._ready.hold() as size:
+        with self._file.reading as size:
             return [
                 decode(block[at : at + RECORD_SIZE])
                 for _, block in self._records.blocks(0, self._whole(size))
@@ -151,115 +133,113 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        is_known, found = self._records.glance_for(start)
+        is_known, found = self._records.find_unlocked(start)
         if not is_known:
-            with self._ready.hold() as size:
+            with self._file.reading as size:
                 found = self._records.first(start, self._whole(size))
         return None if found is None else self._served(*found).value
 
     def store(self, key: bytes, value: bytes) -> None:
         """Set the value of the first record with this key, or append one.
 
-        Of a record that is there only the value's 2048 bytes are written, with
-        NULs behind the value; its key stays as its writer left it.
+        Of a record that is there only the 2048 bytes of the value are written, padded with
+        NULs; its key stays as its writer left it.
 
-        :raises PoolFieldError: the key is empty or above 511 bytes, the value
-            above 2047, or either has a NUL.
+        :raises PoolFieldError: the key is empty or has more than 511 bytes, the value
+            has more than 2047, or either has a NUL.
         """
-        data = self._encode(key, value)
-        with self._ready.hold(write=True, create=True) as size:
+        record = self._encode(key, value)
+        with self._file.creating as size:
             count = self._whole(size)
-            found = self._records.first(self._start(key), count)
-            self._records.changing()
+            found = self._records.first(key + b"\0", count)
             if found is None:
-                self._append(data, size)
-                self._records.appended(key, count)
-                count += 1
-            else:
-                number, old = found
-                end = count * RECORD_SIZE
-                change = replace(number * RECORD_SIZE, old, old[:KEY_SIZE] + data[KEY_SIZE:])
-                self._writer.commit(change, cut=end if end < size else None)
-                self._odd_bytes = 0
-            self._ready.changed(self._records.changed(count))
+                self._append(key, record, size, count)
+                return
+            number, old = found
+            tail = self._tail(size) if self._odd_bytes else b""
+            new = old[:KEY_SIZE] + record[KEY_SIZE:]
+            self._records.begin_change()
+            self._file.writer.replace(number * RECORD_SIZE, old, new, tail, size - len(tail))
+            self._odd_bytes = 0
+            self._records.end_change(count)
 
     def append(self, key: bytes, value: bytes) -> None:
-        """Add a record behind the last, whether or not the key is there already.
+        """Add a record after the last, whether or not the key is there already.
 
         :raises PoolFieldError: as `store`.
         """
-        data = self._encode(key, value)
-        with self._ready.hold(write=True, create=True) as size:
-            count = self._whole(size)
-            self._records.changing()
-            self._append(data, size)
-            self._records.appended(key, count)
-            self._ready.changed(self._records.changed(count + 1))
+        record = self._encode(key, value)
+        with self._file.creating as size:
+            self._append(key, record, size, self._whole(size))
 
     def delete(self, key: bytes) -> bool:
-        """Remove every record with this key; False where there is none.
+        """Remove every record with this key; False if there is none.
 
-        All of them, or a value that a neighbour had appended earlier would come
-        back.  The records behind move up as they are.
+        All of them, or the value of an earlier append by another program would come back.
+        The records after them move up as they are.
 
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        with self._ready.hold(write=True) as size:
+        with self._file.writing as size:
             count = self._whole(size)
             offsets = self._records.all(start, count)
             if not offsets:
                 return False
-            self._records.changing()
-            self._writer.remove(offsets)
+            tail = self._tail(size) if self._odd_bytes else b""
+            self._records.begin_change()
+            self._file.writer.remove(offsets, tail)
             self._odd_bytes = 0
-            self._records.removed(key)
-            self._ready.changed(self._records.changed(count - len(offsets)))
+            self._records.index_remove(key)
+            self._records.end_change(count - len(offsets))
             return True
 
     def clear(self, if_older_than: int | None = None) -> int:
         """Remove all records by one cut, and return how many there were.
 
-        With ``if_older_than`` (nanoseconds since the epoch) only if the file was
-        last written before that.  A missing file stays missing.
+        With ``if_older_than`` (nanoseconds since the epoch) only if the file was last
+        written before that.  A missing file stays missing.
         """
-        with self._ready.hold(write=True) as size:
-            count = self._whole(size)
-            newer = if_older_than is not None and self._file.modified >= if_older_than
+        with self._file.writing as size:
+            version = self._file.version
+            newer = version and if_older_than is not None and version[3] >= if_older_than
             if not size or newer:
                 return 0
-            self._records.emptied()
-            self._writer.cut(0)
+            count = self._whole(size)
+            self._records.begin_change()
+            self._file.writer.cut(0)
             self._odd_bytes = 0
             return count
 
-    def _append(self, data: bytes, size: int) -> None:
-        at = self._whole(size) * RECORD_SIZE
-        tail = read_at(self._file.fd, size - at, at) if size > at else b""
-        self._writer.commit(append(at, tail, data))
+    def _append(self, key: bytes, record: bytes, size: int, count: int) -> None:
+        tail = self._tail(size) if self._odd_bytes else b""
+        self._records.begin_change()
+        self._file.writer.append(size - len(tail), record, tail)
         self._odd_bytes = 0
+        self._records.index_append(key, count)
+        self._records.end_change(count + 1)
+
+    def _tail(self, size: int) -> bytes:
+        """Return the bytes after the last whole record, which the next change removes."""
+        return read_at(self._file.fd, self._odd_bytes, size - self._odd_bytes)
 
     def _served(self, index: int, data: bytes) -> Record:
-        self._damage.look(index, data)
+        self._damage.check(index, data)
         return decode(data)
 
     def _whole(self, size: int) -> int:
-        """Return how many whole records a length holds; tell of bytes behind the last."""
+        """Return how many whole records a length holds; report bytes after the last."""
         count, odd = divmod(size, RECORD_SIZE)
         if odd and not self._odd_bytes:
-            self._report(
-                f"pool {self.number} ({self.path}): {odd} bytes behind record {count} are no"
-                " whole record; they are passed over, and the next change removes them"
+            self._config.warn(
+                f"{odd} bytes after record {count} are not a whole record; they are"
+                " ignored, and the next change removes them"
             )
         self._odd_bytes = odd
         return count
 
     def _start(self, key: bytes) -> bytes:
-        """Return what a record with this key starts with.
-
-        The NUL is part of it: a key is not found by its beginning, and no usable
-        key fills its field.
-        """
+        """Return what a record with this key starts with: the key and its NUL."""
         try:
             check_key(key)
         except RecordFieldError as error:

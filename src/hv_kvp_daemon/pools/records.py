@@ -1,13 +1,11 @@
-"""The records of a file: by number, or by key with the help of an index.
+"""The records of a pool file: by number, or by key with the help of an index.
 
-In: a `SharedFile`, held or known to be unchanged.  Out: bytes of records, and numbers.
-Rule: what is found was read; the index only says where to look.
-
-The index must be of the very file that is here, and is made only of a file that is
-settled: a stamp is true of one content then.  It is kept up over our own changes.  It
-is not grown by what neighbours have appended, since from outside a longer file cannot
-be told from one whose older records were changed as well.  To make it costs as much as
-some searches; so not of a file that changes before each look-up.
+The index only says where to look: what is returned was read from the file.  It is made
+of a version of the file that is trusted (`locked_pool`), and used as long as the file has
+that version.  Changes of our own are entered in it.  A neighbour's append drops it: from
+outside, a file that is longer cannot be told from one whose older records were changed as
+well.  Since it costs as much as some searches, it is made at the second use of the same
+version.
 """
 
 from __future__ import annotations
@@ -26,60 +24,61 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .damage import DamageReport
-    from .shared_file import SharedFile
-    from .stamp import Stamp
+    from .locked_pool import LockedPool
 
 # Records that are read at once in a search: 160 KiB, whatever the pool's size.
 _BLOCK: Final = 64
 
 
 class Records:
-    """The records of ``file``; ``damage`` is told of a key that stands there twice.
+    """The records of ``file``; a key that is there twice is reported to ``damage``.
 
-    ``start`` is a key with its NUL, what a record with this key begins with; ``count``
-    the number of whole records.  Each method may raise an ``OSError``.
+    ``start`` is a key with its NUL, which a record with this key begins with.  ``count``
+    is the number of whole records.  Except for the unlocked reads the file is locked, and
+    each method may raise an ``OSError``.
     """
 
-    __slots__ = ("_damage", "_file", "_index", "_is_kept_up", "_seen")
+    __slots__ = ("_damage", "_file", "_index", "_keeps_index")
 
-    def __init__(self, file: SharedFile, damage: DamageReport) -> None:
+    def __init__(self, file: LockedPool, damage: DamageReport) -> None:
         self._file = file
         self._damage = damage
         self._index = KeyIndex()
-        # Whether a change that is being made finds the index true of the file.
-        self._is_kept_up = False
-        # The file's stamp at the last look-up, or after our last change.
-        self._seen: Stamp | None = None
+        # Whether the index was true when the change began that is being made.
+        self._keeps_index = False
 
-    def glance(self, number: int) -> bytes | None:
-        """Without a hold: the bytes at a record's place, fewer behind the last one.
+    def read_unlocked(self, number: int) -> bytes | None:
+        """Without the locks: the bytes of a record, fewer after the last one.
 
-        None: the file is not known to be unchanged, so look under a hold.
+        None if the file is not known to be unchanged: lock it and read again.
         """
-        if self._file.kept is None:
+        file = self._file
+        if file.trusted is None:
             return None
         try:
-            # Not read_at: a part of a record is read again under a hold.
-            data = os.pread(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
+            data = os.pread(file.fd, RECORD_SIZE, number * RECORD_SIZE)
+            if 0 < len(data) < RECORD_SIZE:
+                data = self.at(number)
         except (OSError, OverflowError):
-            # Met again under the locks, and told of; or no file is as long as that.
+            # Met again, and reported, under the locks; or no file is so long.
             return None
-        return data if self._file.is_kept() else None
+        return data if file.is_unchanged() else None
 
-    def glance_for(self, start: bytes) -> tuple[bool, tuple[int, bytes] | None]:
-        """Without a hold: whether that will do, and then what `first` would return."""
-        if self._file.kept is None or self._file.kept != self._index.stamp:
+    def find_unlocked(self, start: bytes) -> tuple[bool, tuple[int, bytes] | None]:
+        """Without the locks: whether that will do, and then what `first` would return."""
+        file = self._file
+        if file.trusted is None or file.trusted != self._index.version:
             return False, None
         number = self._index.find(start[:-1])
         if number is None:
-            return self._file.is_kept(), None
-        data = self.glance(number)
+            return file.is_unchanged(), None
+        data = self.read_unlocked(number)
         if data is None or len(data) != RECORD_SIZE or not data.startswith(start):
             return False, None
         return True, (number, data)
 
     def at(self, number: int) -> bytes:
-        """The bytes at a record's place; fewer where a neighbour cuts without a lock."""
+        """The bytes of a record; fewer where another program cuts without a lock."""
         return read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
 
     def blocks(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
@@ -87,84 +86,68 @@ class Records:
         for number in range(first, count, _BLOCK):
             size = (min(number + _BLOCK, count) - number) * RECORD_SIZE
             block = read_at(self._file.fd, size, number * RECORD_SIZE)
-            # Shorter only where a neighbour truncates without a lock (cloud-init).
+            # Shorter only where another program truncates without a lock (cloud-init).
             yield number, block[: len(block) // RECORD_SIZE * RECORD_SIZE]
 
     def first(self, start: bytes, count: int) -> tuple[int, bytes] | None:
         """Return the number and bytes of the first record that starts so, or None."""
-        stamp = self._file.stamp
         if not count:
             return None
-        if self._index.stamp != stamp:
-            if self._seen != stamp or not self._file.is_settled:
-                self._seen = stamp
-                return self._search(start, count)
-            repeated = self._index.build(self.blocks(0, count))
-            self._index.stamp = stamp
+        version, index = self._file.version, self._index
+        if index.version != version:
+            if not self._file.was_trusted:
+                return next(self._search(start, 0, count), None)
+            repeated = index.build(self.blocks(0, count))
+            index.version = version
             if repeated is not None:
-                self._damage.tell(REPEATED, repeated)
-        number = self._index.find(start[:-1])
+                self._damage.report_kind(REPEATED, repeated)
+        number = index.find(start[:-1])
         if number is None:
             return None
-        record = self.at(number)
+        record = read_at(self._file.fd, RECORD_SIZE, number * RECORD_SIZE)
         if len(record) == RECORD_SIZE and record.startswith(start):
             return number, record
-        # Two keys of one hash, or a neighbour that writes at this moment, without a lock.
-        self._index.clear()
-        return self._search(start, count)
+        # Two keys of one hash, or a program that writes at this moment without a lock.
+        index.clear()
+        return next(self._search(start, 0, count), None)
 
     def all(self, start: bytes, count: int) -> list[int]:
         """Return the offsets of all records that start so."""
         first = self.first(start, count)
         if first is None:
             return []
-        indexed = self._index.stamp == self._file.stamp
+        indexed = self._index.version == self._file.version
         if indexed and not self._index.is_repeated(start[:-1]):
             return [first[0] * RECORD_SIZE]
-        return [
-            number * RECORD_SIZE + at
-            for number, block in self.blocks(first[0], count)
-            for at in range(0, len(block), RECORD_SIZE)
-            if block.startswith(start, at)
-        ]
+        return [number * RECORD_SIZE for number, _ in self._search(start, first[0], count)]
 
-    def changing(self) -> None:
-        """Before a change: have the index be of no file.
+    def begin_change(self) -> None:
+        """Before a change: invalidate the index, in case the change fails."""
+        index, file = self._index, self._file
+        self._keeps_index = index.version is not None and index.version == file.version
+        index.version = None
+        file.trusted = None
 
-        A change that fails leaves a file that nobody has looked at.
-        """
-        stamp, self._index.stamp = self._index.stamp, None
-        self._is_kept_up = stamp is not None and stamp == self._file.stamp
-
-    def appended(self, key: bytes, number: int) -> None:
-        """A record was added behind all others, as this number."""
-        if self._is_kept_up:
+    def index_append(self, key: bytes, number: int) -> None:
+        """Enter a record that was added as the last one."""
+        if self._keeps_index:
             self._index.append(key, number)
 
-    def removed(self, key: bytes) -> None:
-        """All records of a key were removed."""
-        if self._is_kept_up and not self._index.is_repeated(key):
+    def index_remove(self, key: bytes) -> None:
+        """Take out a key all of whose records were removed."""
+        if self._keeps_index and not self._index.is_repeated(key):
             self._index.remove(key)
         else:
-            self._is_kept_up = False
+            self._keeps_index = False
 
-    def changed(self, count: int) -> Stamp | None:
-        """After a change of ours, which left so many records and no byte behind them.
+    def end_change(self, count: int) -> None:
+        """After a change that left so many records and nothing after them."""
+        self._file.end_change(count * RECORD_SIZE)
+        if self._keeps_index:
+            self._index.version = self._file.trusted
 
-        Return the stamp by which the file is known now, or None.
-        """
-        self._seen = self._file.mark(count * RECORD_SIZE)
-        if self._is_kept_up:
-            self._index.stamp = self._seen
-        return self._seen
-
-    def emptied(self) -> None:
-        """All records were cut off."""
-        self._index.clear()
-
-    def _search(self, start: bytes, count: int) -> tuple[int, bytes] | None:
-        for number, block in self.blocks(0, count):
+    def _search(self, start: bytes, first: int, count: int) -> Iterator[tuple[int, bytes]]:
+        for number, block in self.blocks(first, count):
             for at in range(0, len(block), RECORD_SIZE):
                 if block.startswith(start, at):
-                    return number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
-        return None
+                    yield number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]

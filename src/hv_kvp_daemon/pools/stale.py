@@ -1,15 +1,14 @@
-"""Pools that are older than this boot: an image carries those of the machine it was made of.
+"""Empties pools that are older than this boot: an image carries those of its first machine.
 
-In: a `PoolDirectory`.  Out: pools 0 and 3 emptied, where nobody wrote them since the boot.
-Rule: before the host can send anything; what it has sent it does not send again.
+Only pools 0 and 3, which the host writes: what it said to another machine is not true of
+this one, and it says again what still is.  The guest's own pool has other owners, and
+cloud-init empties it itself.  It happens before the host can send anything, because the
+host does not repeat what it has sent.
 
-Only the pools that the host writes: what it said to another machine is not true of
-this one, and it says again what still is.  The guest's own pool has other owners;
-cloud-init empties it on its own.
-
-The time of the boot is the clock's less the time since, so it moves when the clock is
-set: what the host wrote a minute after the boot can look older than that an hour later.
-So it is done once in a boot, and ``.hv_kvp_boot`` beside the pools has the boot's id.
+The kernel computes the time of the boot as the clock's time minus the uptime, so it moves
+when the clock is set: what the host wrote a minute after the boot can look older than the
+boot an hour later.  So this happens once in a boot; ``.hv_kvp_boot`` beside the pools holds
+the boot's id.
 """
 
 from __future__ import annotations
@@ -31,17 +30,27 @@ if TYPE_CHECKING:
 def clear_stale(
     pools: PoolDirectory, report: Callable[[str], object], *, proc: str = "/proc"
 ) -> None:
-    """Empty what is stale, under the locks; report each pool that was, or could not be."""
+    """Empty stale pools under their locks; report each, and each that could not be."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        _clear_once(pools, report, proc)
+        with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read()
+        fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
+        try:
+            if os.pread(fd, len(boot) + 1, 0) != boot:
+                _clear(pools, boot_time(f"{proc}/stat"), report)
+                write_at(fd, boot, 0)
+                os.ftruncate(fd, len(boot))
+        finally:
+            os.close(fd)
     except OSError as error:
         report(f"pools not cleared of stale records: {error}")
 
 
 def boot_time(path: str) -> int:
-    """Return when the kernel was started, in nanoseconds since the epoch.
+    """Return the time of the boot, in nanoseconds since the epoch.
 
-    The line ``btime`` of /proc/stat has it in seconds, rounded down: a pool that was
+    The line ``btime`` of /proc/stat has it in seconds, rounded down, so a pool that was
     written in the same second counts as new.
 
     :raises OSError: the file cannot be read, or has no such line.
@@ -52,21 +61,6 @@ def boot_time(path: str) -> int:
             if name == b"btime":
                 return int(rest) * 1_000_000_000
     raise OSError(f"{path} has no btime")
-
-
-def _clear_once(pools: PoolDirectory, report: Callable[[str], object], proc: str) -> None:
-    with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
-        boot = file.read()
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
-    try:
-        if os.pread(fd, len(boot) + 1, 0) == boot:
-            return
-        _clear(pools, boot_time(f"{proc}/stat"), report)
-        write_at(fd, boot, 0)
-        os.ftruncate(fd, len(boot))
-    finally:
-        os.close(fd)
 
 
 def _clear(pools: PoolDirectory, booted: int, report: Callable[[str], object]) -> None:

@@ -1,179 +1,220 @@
-"""Every change of a pool's file: noted, made, on the disk; or as if it had not been tried.
+"""Makes the changes of a pool file, so that each is done, not done, or completed later.
 
-In: changes, under the exclusive hold of a `SharedFile`.  Out: the file.
-Rule: a kill or a power cut at any moment leaves what `mending` makes whole again.
+The caller holds the pool's locks for writing, and the file has been recovered.  What each
+step leaves when it is cut short is worked through in docs/pools.md.
 
-How a change is made safe depends on what can be left of it (see `change`):
-
-=====================================  ==========================================
-replace, within one sector             nothing: it is there or it is not
-replace, several sectors               the journal, on the disk before the change
-append, at the start of a block        nothing
-append, elsewhere                      the journal, on the disk before the change
-delete                                 the journal for each block of records that
-                                       moves, on the disk before the block moves
-=====================================  ==========================================
+Nothing is undone without a journal entry.  A change that fails is taken back with its own
+entry, turned BACKWARD, and the request fails with the file as it was.  If that fails too,
+or ends with a kill, the entry stays, and whoever takes the locks next completes it.  A
+delete is only taken back within its first block; after that it is completed later.
 """
 
 from __future__ import annotations
 
-from hv_kvp_daemon.wire.record import RECORD_SIZE
+import os
 
-from .change import CLOSE_GAP, GRAVE, Change, Cut, close_gap, replace
+from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
+
+from .change import SECTOR, TOMBSTONE, Change, differing_sectors, move, replace
 from .errors import PoolError
-from .fileio import read_at, read_into
-from .journal import MOST_MOVED, MOST_MOVED_BESIDE, Journal
+from .fileio import read_into, write_at, write_pieces
+from .journal import BACKWARD, MOST_MOVED, SWEEP, Journal
+from .recovery import end_of_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from .shared_file import SharedFile
+    from .locked_pool import LockedPool
 
 
 class Writer:
-    """Changes ``file``, whose hold for writing the caller has, with the help of a journal.
+    """Changes the file of a `LockedPool` with the help of its journal.
 
-    ``report`` gets a line where a change succeeded and the journal could not be cleared.
+    ``tail`` is what the file has after its last whole record.  Each change removes it, and
+    puts it back if it fails.
+
+    Each method may raise an ``OSError`` or a `PoolError`.  After an ``OSError`` the file
+    is as it was unless the method says otherwise.  After a `PoolError` it is as it was,
+    or in the middle of a change that the journal describes.
     """
 
-    __slots__ = ("_block", "_file", "_report", "journal")
+    __slots__ = ("_block", "_file", "journal")
 
-    def __init__(
-        self, file: SharedFile, journal: Journal, report: Callable[[str], object]
-    ) -> None:
+    def __init__(self, file: LockedPool) -> None:
         self._file = file
-        self._report = report
-        # What is moved is read into this, 330 KB from the first delete on: memory that
-        # is new each time costs more than the system calls that read and write it.
+        # 330 KB from the first delete on: new memory each time costs more than its use.
         self._block = memoryview(b"")
-        self.journal = journal
+        self.journal = Journal(file.config)
 
-    def commit(self, change: Change, cut: int | None = None) -> None:
-        """Make a change, and end the file at ``cut`` if that is given.
-
-        If any part fails, what was there before is written back, over blocks
-        that the file has already, and the length of before set.
-
-        :raises OSError: the change failed, and the file is as before.
-        :raises PoolError: the journal cannot be written, and nothing was done;
-            or the change failed and so did taking it back, which is tried again
-            before the next request.
-        """
-        noted = change.can_tear
-        if noted:
-            self.journal.write(change)
+    def replace(
+        self, offset: int, old: bytes, new: bytes, tail: bytes = b"", end: int = 0
+    ) -> None:
+        """Replace the record at ``offset``; a ``tail`` begins at ``end``."""
+        fd = self._file.fd
+        first, last = differing_sectors(old, new)
+        needs_entry = last - first > SECTOR
+        if needs_entry:
+            self._begin(replace(offset, old, new))
         try:
-            self._make((change,), cut)
-        except OSError:
-            if noted:
-                self._clear()
+            write_at(fd, new[first:last], offset + first)
+            if tail:
+                os.ftruncate(fd, end)
+            self._file.flush()
+        except BaseException as error:
+            before = (old[first:last], offset + first), (tail, end)
+            self._take_back(error, before, has_entry=needs_entry)
             raise
-        if noted:
+        if needs_entry:
             self._clear()
 
-    def cut(self, length: int) -> None:
-        """End the file there, by one call that is done or not.
-
-        :raises OSError: the file is as before.
-        """
-        self._make((), length)
-
-    def remove(self, offsets: Sequence[int]) -> None:
-        """Remove the record at the first offset, and those of its key at the others.
-
-        The last go first, so that a kill leaves the first, whose value it is
-        that readers find, or none.
-
-        :raises OSError: nothing was done; but where more than 127 records
-            follow, they move in several blocks: after the first of those the
-            record is gone, and the rest is done before the next request.
-        :raises PoolError: as `commit`.
-        """
-        first, *others = offsets
-        change, cut = self._next_block(first, 0)
-        self.journal.write(change)
-        end = first + len(change.before)
+    def append(self, offset: int, record: bytes, tail: bytes = b"") -> None:
+        """Add a record at ``offset``, the end of the last whole one."""
+        fd = self._file.fd
+        self.journal.mark(SWEEP)
         try:
-            burials = [self.burial(at) for at in reversed(others) if at >= end]
-            self._make((*burials, change) if change.kept or cut is None else (), cut)
-        except OSError:
-            self._clear()
+            if tail:
+                # It is in the place of the key.
+                write_at(fd, bytes(len(tail)), offset)
+            os.ftruncate(fd, offset + RECORD_SIZE)
+            write_at(fd, TOMBSTONE + record[KEY_SIZE:], offset)
+            self._file.flush()
+            write_at(fd, record[:KEY_SIZE], offset)
+            self._file.flush()
+        except BaseException as error:
+            self._take_back(error, ((tail, offset),), is_append=True)
             raise
-        if cut is None:
-            self.close_gap(first + change.kept, len(change.before) - change.kept)
         self._clear()
 
-    def close_gap(self, at: int, gap: int) -> None:
-        """Move all that is behind a gap over it, in blocks that each are a change.
+    def remove(self, offsets: Sequence[int], tail: bytes = b"") -> None:
+        """Remove the record at the first offset, and those with its key at the others.
 
-        The journal is not cleared.  What is left of a gap of whole records is graves,
-        and found as such; of any other only the journal tells.
-
-        :raises OSError: as much is done as had been; it can be gone on with.
-        :raises PoolError: as `commit`.
+        The last go first, so that a kill leaves the first, whose value readers find, or
+        none.  If more than 128 records follow, and so move in several blocks, an error
+        after the first leaves the rest to be completed before the next request.
         """
-        cut = None
-        beside = gap % RECORD_SIZE != 0
-        while cut is None:
-            change, cut = self._next_block(at, gap, MOST_MOVED_BESIDE if beside else MOST_MOVED)
+        first, *others = offsets
+        change, end = self._next_move(first, 0)
+        self._begin(change)
+        later = [at for at in others if at >= first + len(change.old)]
+        try:
+            for at in reversed(later):
+                self.bury(at)
+            if change.kept or end is None:
+                self._move(change)
+                if end is not None:
+                    self._end_at(end)
+            else:
+                # Nothing has to move.  What a power cut leaves of the cut, NULs in a part
+                # of the record, is recognized by its entry.
+                self.cut(end)
+        except BaseException as error:
+            # With others buried the key fields of those would have to be put back, too.
+            if not later:
+                old = bytes(change.old) + (b"" if end is None else tail)
+                self._take_back(error, ((old, first),))
+            raise
+        if end is None:
+            self.compact(first + change.kept, len(change.old) - change.kept)
+        self._clear()
+
+    def compact(self, at: int, hole: int) -> None:
+        """Move all that follows a hole of tombstones over it, and end the file after it.
+
+        It can be repeated after any part of it: what is left of the hole is tombstones.
+        """
+        end = None
+        while end is None:
+            change, end = self._next_move(at, hole)
             if change.kept:
-                self.journal.write(change, beside=beside)
-                self._make((change,), cut)
-            elif cut is not None:
-                self.journal.write_rest()
-                self.cut(cut)
+                self.journal.write(change)
+                self._move(change)
             at += change.kept
-            gap = len(change.before) - change.kept
+            hole = len(change.old) - change.kept
+        self._end_at(end)
 
-    def burial(self, at: int) -> Change:
-        """Return the change that makes a record one that `close_gap` removes."""
-        return replace(at, read_at(self._file.fd, len(GRAVE), at), GRAVE)
+    def bury(self, offset: int, *, flush: bool = True) -> None:
+        """Make a record a tombstone.
 
-    def _next_block(
-        self, at: int, gap: int, most: int = MOST_MOVED
-    ) -> tuple[Change, int | None]:
-        """Return the change that closes a gap at its start; with the last, the file's end.
-
-        It is good until the next one is asked for.
+        Of several, the last goes first, and is waited for: a record with the key of a
+        tombstone before it would be taken for a later one of another program.
         """
-        wanted = gap + most * RECORD_SIZE
+        write_at(self._file.fd, TOMBSTONE, offset)
+        if flush:
+            self._file.flush()
+
+    def cut(self, length: int) -> None:
+        """End the file there, by one call that is done or not."""
+        os.ftruncate(self._file.fd, length)
+        self._file.flush()
+
+    def take_off(self, first: int, end: int) -> None:
+        """Remove the records from ``first`` on, the last one first, and none in part."""
+        self.journal.mark(SWEEP, durable=True)
+        size = end_of_records(self._file.fd, os.fstat(self._file.fd).st_size)
+        for at in reversed(range(first, size - RECORD_SIZE + 1, RECORD_SIZE)):
+            self.bury(at)
+        self.cut(end)
+
+    def _next_move(self, at: int, hole: int) -> tuple[Change, int | None]:
+        """Return the move of the next block over a hole; with the last, the file's end."""
+        wanted = hole + MOST_MOVED * RECORD_SIZE
         if len(self._block) < wanted:
             self._block = memoryview(bytearray(wanted))
-        size = read_into(self._file.fd, self._block[:wanted], at)
-        whole = gap + max(size - gap, 0) // RECORD_SIZE * RECORD_SIZE
-        change = close_gap(at, self._block[: min(whole, size)], gap)
+        left = max(os.fstat(self._file.fd).st_size - at, 0)
+        size = read_into(self._file.fd, self._block[: min(wanted, left)], at)
+        change = move(at, self._block[: size // RECORD_SIZE * RECORD_SIZE], hole)
         return change, at + change.kept if size < wanted else None
 
+    def _begin(self, change: Change) -> None:
+        """Write a change down.
+
+        The file gets another version first: a program that knows the present one looks at
+        the journal when it changes, and a kill may come before the change's first byte.
+        """
+        os.utime(self._file.fd)
+        self.journal.write(change)
+
+    def _move(self, change: Change) -> None:
+        write_pieces(self._file.fd, change.pieces, change.offset)
+        self._file.flush()
+
+    def _end_at(self, length: int) -> None:
+        # Now only tombstones are left to remove.  After a kill, what another program
+        # appends in their place is not compared with the block that was moved.
+        self.journal.mark(SWEEP)
+        self.cut(length)
+
+    def _take_back(
+        self,
+        cause: BaseException,
+        before: Sequence[tuple[bytes, int]],
+        *,
+        has_entry: bool = True,
+        is_append: bool = False,
+    ) -> None:
+        """Write back what was there before, bytes and their offsets; an append is cut off."""
+        try:
+            if is_append:
+                tail, offset = before[0]
+                self.take_off(offset, offset + len(tail))
+            elif has_entry:
+                self.journal.mark(BACKWARD, durable=True)
+            for data, offset in before:
+                write_at(self._file.fd, data, offset)
+            if has_entry:
+                # Before the entry goes: it may not be there after a power cut.
+                self._file.flush()
+        except (OSError, PoolError) as error:
+            config = self._file.config
+            reason = f"{cause}, and what was written cannot be taken back: {error}"
+            raise PoolError(config.number, config.path, reason) from cause
+        if has_entry:
+            self._clear()
+
     def _clear(self) -> None:
-        """Clear the journal; or report that, and the next request finds the change whole."""
+        """Clear the journal; a failure is reported, and the next use clears it."""
         try:
             self.journal.clear()
         except PoolError as error:
-            self._report(str(error))
-
-    def _make(self, changes: Sequence[Change], cut: int | None) -> None:
-        """Make all of it or nothing: the one place where a request changes a pool."""
-        fd = self._file.fd
-        steps: list[Change | Cut] = [*changes]
-        if cut is not None:
-            steps.append(Cut(cut))
-        try:
-            # One after the other also on the disk: a length before the records that
-            # it leaves, for one, would lose them.
-            for step in steps:
-                if isinstance(step, Cut) and changes and changes[-1].kind == CLOSE_GAP:
-                    self.journal.write_rest()
-                step.apply(fd)
-                self._file.flush()
-        except BaseException as error:
-            self._undo(steps, error)
-            raise
-
-    def _undo(self, steps: Sequence[Change | Cut], cause: BaseException) -> None:
-        try:
-            for step in reversed(steps):
-                step.undo(self._file.fd)
-        except OSError as error:
-            reason = f"{cause}, and what was written cannot be taken back: {error}"
-            raise PoolError(self._file.pool, self._file.path, reason) from cause
+            self._file.config.report(str(error))

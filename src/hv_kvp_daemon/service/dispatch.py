@@ -1,7 +1,7 @@
-"""What each request means: a message of 7432 bytes goes in, the reply comes out.
+"""Requests and their replies: `Dispatch.handle` takes a message and returns its reply.
 
-There is no socket and no loop here.  A request that cannot be carried out is answered with
-a status and never ends the daemon:
+Both have 7432 bytes.  This module uses no socket and no loop.  A request that cannot be
+carried out never ends the daemon; its reply is one of these statuses:
 
 =====================================================  ======================
 a missing key, the end of a list, an index beyond it   HV_S_CONT
@@ -11,13 +11,13 @@ SET or DELETE on the auto pool                         HV_E_FAIL
 an empty or oversized key, a value of unknown type     HV_E_FAIL
 a pool file that cannot be used, a full disk           HV_E_FAIL
 GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
-an operation that this daemon does not have            HV_ERROR_NOT_SUPPORTED
+any other operation                                    HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
 
-A host lists pools far more often than it does anything else, one record with each
-request.  So ENUMERATE has a short way: a record is read without the pool's locks and, if
-it is fit for the driver as it stands, copied into the reply; the reply for an item of the
-auto pool is encoded once for each value.
+Most requests of a host are ENUMERATE, one for each record of a pool.  So ENUMERATE has a
+fast path: it reads the record without the pool's locks and copies it into the reply if the
+driver can take it unchanged.  The reply for an item of the auto pool is encoded once for
+each value.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
 
-#: Operations that change a pool: never carried out for a host that has given up.
+#: Operations that change a pool.  They are not carried out after the host's timeout.
 CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
 
 OK = encode_status(HV_S_OK)
@@ -70,8 +70,8 @@ NOT_SUPPORTED = encode_status(HV_ERROR_NOT_SUPPORTED)
 class Dispatch:
     """Answers requests from the pools, the auto pool and the network configuration.
 
-    ``report(message, reason)`` logs what failed; see `service.log.Reporter`.  ``wait`` ends
-    early at a signal to end; see `service.signals.Signals.wait`.
+    ``report(message, reason)`` logs a failure, see `service.log.Reporter`.  ``wait``
+    returns early at SIGTERM or SIGINT, see `service.signals.Signals.wait`.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class Dispatch:
             KVP_OP_SET: self._set,
             KVP_OP_DELETE: self._delete,
         }
-        #: Items of the auto pool as they were encoded last, with their replies.
+        #: For each item of the auto pool: the item that was last encoded, and its reply.
         self._encoded: list[tuple[tuple[bytes, bytes] | None, bytes]]
         self._encoded = [(None, b"")] * len(KVP_AUTO_KEYS)
 
     def handle(self, message: Buffer) -> bytes:
-        """The reply of 7432 bytes to a message of 7432 bytes."""
+        """Return the reply, 7432 bytes, to a message of 7432 bytes."""
         operation, pool, index = ENUMERATE.unpack_from(message)
         try:
             if operation == KVP_OP_ENUMERATE:
@@ -120,7 +120,7 @@ class Dispatch:
         if pool >= KVP_POOL_COUNT:
             return NO_MORE
         file = self._pools[pool]
-        data = file.glance(index)
+        data = file.read_unlocked(index)
         if data is not None:
             reply = encode_record(data, index) if data else NO_MORE
             if reply is not None:

@@ -1,8 +1,8 @@
-"""The lock that admits one daemon to the machine: flock(2) on /run/hv-kvp-daemon/lock.
+"""The lock that allows one daemon per machine: flock(2) on /run/hv-kvp-daemon/lock.
 
 Two daemons would answer each other's requests.  Only root can open the file (mode 0600),
-because any process that has it open can hold the lock.  The directory is open to
-everyone: `hv-kvp status` reads the status page in it (`service.status_page`).
+because any process that has it open can hold the lock.  Every user can enter the
+directory: `hv-kvp status` reads the status page there (`service.status_page`).
 """
 
 from __future__ import annotations

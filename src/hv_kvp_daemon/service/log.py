@@ -107,7 +107,7 @@ def to_terminal(priority: int, line: str) -> None:
 
 
 def to_journal(priority: int, line: str) -> None:
-    """Write a line to standard error with the prefix that tells the journal its priority."""
+    """Write a line to standard error with the journal's prefix for its priority."""
     _to_stderr(f"<{priority}>{line}\n")
 
 

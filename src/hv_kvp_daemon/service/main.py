@@ -1,7 +1,7 @@
-"""``hv-kvp-daemon``: options, detaching, and the exit status.
+"""The entry point of ``hv-kvp-daemon``: reads options, detaches, returns the exit status.
 
-0 after SIGTERM or SIGINT, 1 when it could not serve (one line says why), 2 for
-a wrong command line.
+The status is 0 after SIGTERM or SIGINT, 1 if the daemon could not serve (one line in the
+log says why), and 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-# What test suites and agents look for with pgrep (the C daemon's file name).
+# The C daemon's file name, which test suites and agents look for with pgrep.
 PROCESS_NAME = "hv_kvp_daemon"
 
 EXIT_FAILURE = 1
@@ -45,7 +45,7 @@ EXIT_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the daemon; the exit status."""
+    """Run the daemon and return the exit status."""
     _open_standard_descriptors()
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = logs.Log(_log_target(), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
-    # Detached, it runs in another directory.
+    # The detached daemon runs in another directory.
     options.pool_dir = os.path.abspath(options.pool_dir)
     return _detach(lambda ready: _serve(options, log, ready=ready), log)
 
@@ -71,8 +71,8 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
     report = logs.Reporter(log)
     page = None
     try:
-        # Held until the process ends.  A simulated host's daemon stands in
-        # nobody's way, and needs no root.
+        # Held until the process ends.  A daemon for a simulated host does not use the
+        # driver, so it needs no lock, and no root to take it.
         lock = None if is_loopback(options.transport) else take()
         page = StatusPage(
             _status_path(options.transport),
@@ -122,7 +122,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         log.error(str(error))
         return EXIT_FAILURE
     except OSError as error:
-        hint = "; the driver is root's, so run it as root" if os.geteuid() else ""
+        hint = "; run it as root" if os.geteuid() else ""
         log.error(f"cannot serve: {error}{hint}")
         return EXIT_FAILURE
     finally:
@@ -136,8 +136,8 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
 def _log_target() -> Callable[[int, str], None]:
     if not logs.stderr_is_journal():
         return logs.to_terminal
-    # A journal that hangs must not hang the daemon.  Nobody else writes to this
-    # end, as other programs may to a terminal's.
+    # A journal that hangs must not block the daemon.  O_NONBLOCK belongs to the open
+    # file, and no other program shares this one, as is possible with a terminal.
     os.set_blocking(2, False)
     return logs.to_journal
 
@@ -149,7 +149,7 @@ def _status_path(transport: str) -> str:
 
 
 def _set_process_name() -> None:
-    """Give the process the C daemon's name; without /proc it keeps its own."""
+    """Give the process the C daemon's name, if /proc is mounted."""
     try:
         set_process_name(PROCESS_NAME)
     except OSError as error:
@@ -157,24 +157,25 @@ def _set_process_name() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Open what is closed of 0, 1 and 2.
+    """Open those of the descriptors 0, 1 and 2 that are closed.
 
-    Otherwise the next pool or pipe gets that number, and what is written to
-    standard error or put in its place at detaching hits it.
+    Otherwise a pool or pipe gets the number: lines for standard error would be written
+    into it, and detaching would replace it.
     """
     for standard in (0, 1, 2):
         try:
             os.fstat(standard)
         except OSError:  # noqa: PERF203 - three times, at the start
-            # The lowest number that is free, so this one.
+            # open(2) returns the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
 
 
 def _detach(serve: Callable[[Callable[[], None]], int], log: logs.Log) -> int:
-    """Serve in a child of its own session; return its success, or its exit status.
+    """Serve in a child with a session of its own; return 0 when it calls ``ready``.
 
-    The child keeps this process's standard error until it serves, so that what
-    goes wrong at the start is read by whoever started it.
+    If the child ends before, its exit status is returned.  Until then it uses this
+    process's standard error, so that errors at the start are seen where the command was
+    given.
     """
     read, write = os.pipe()
     child = os.fork()

@@ -1,8 +1,7 @@
-"""The daemon's command line: a table, and the reader of it.
+"""The daemon's command line: a table of options and its parser.
 
-argparse would cost every guest 1 MiB and 5 ms at each start (with the ``re``
-and ``gettext`` that it imports), half of all that the daemon imports.  The
-table is also what the manual page and the completions are made of.
+argparse, with the modules ``re`` and ``gettext`` that it imports, would cost every guest
+1 MiB and 5 ms at each start, half as much as all modules that the daemon imports.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ PROGRAM: Final = "hv-kvp-daemon"
 
 POOL_DIRECTORY: Final = "/var/opt/hyperv"
 
-DESCRIPTION: Final = "Serve the key/value pairs that a Hyper-V host exchanges with this guest."
-EPILOG: Final = "Without an option it detaches, logs to syslog, and returns when it serves."
+DESCRIPTION: Final = "Serve the key/value pairs that this guest shares with its Hyper-V host."
+EPILOG: Final = "Without an option, the daemon runs in the background and logs to syslog."
 
 _HELP_COLUMN = 27
 _TRANSPORTS = ("auto", "netlink", "chardev")
 
 
 class UsageError(ValueError):
-    """A command line that cannot be understood; the text says what is wrong."""
+    """A wrong command line; the text says what is wrong with it."""
 
 
 class Options:
-    """What the command line asks for, with the defaults for what it leaves out."""
+    """The values of all options: those of the command line, or their defaults."""
 
     __slots__ = (
         "addresses",
@@ -63,10 +62,10 @@ class Options:
 
 
 class Option:
-    """One row: its spellings, what it sets, and its line in the help.
+    """One row of the table: the spellings of an option, its name, and its help text.
 
-    ``metavar`` is empty for a flag; ``choices`` are all the values, where they
-    can be listed.  A ``repeated`` option collects its values, for others the last counts.
+    ``metavar`` is empty for a flag.  ``choices`` are all allowed values, if they can be
+    listed.  A ``repeated`` option collects its values; of any other the last counts.
     """
 
     __slots__ = ("choices", "metavar", "name", "repeated", "spellings", "text")
@@ -89,8 +88,8 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("--foreground", "stay attached and write a line for each exchange"),
-    Option("-n --no-daemon", "stay attached and quiet, as a service manager wants it"),
+    Option("--foreground", "stay in the foreground and log a line for each request"),
+    Option("-n --no-daemon", "stay in the foreground, for a service manager"),
     Option(
         "--transport",
         "how to reach the driver: auto (the default), netlink, chardev;\n"
@@ -100,7 +99,7 @@ OPTIONS: Final = (
     Option("--pool-dir", f"directory of the pool files (default {POOL_DIRECTORY})", "DIR"),
     Option(
         "--addresses",
-        "where the guest's addresses come from: rtnetlink (the default)\nor getifaddrs",
+        "source of the guest's addresses: rtnetlink (the default)\nor getifaddrs",
         "SOURCE",
         ("rtnetlink", "getifaddrs"),
     ),
@@ -110,11 +109,12 @@ OPTIONS: Final = (
         "GLOB",
         repeated=True,
     ),
-    Option("--no-sync", "do not wait for the disk before a change is acknowledged"),
+    Option("--no-sync", "acknowledge a change before it is on the disk"),
     Option("--clear-stale", "empty the host's pools (0 and 3) if older than this boot"),
     Option(
         "-d --debug",
-        "log decoded fields and netlink headers; values only of pools\nthat everybody may read",
+        "log decoded fields and netlink headers; values only of pools\n"
+        "that every user may read",
     ),
     Option(
         "--log-level",
@@ -122,17 +122,17 @@ OPTIONS: Final = (
         "LEVEL",
         tuple(LEVELS),
     ),
-    Option("--version", "say which version this is and end"),
-    Option("-h --help", "say this and end"),
+    Option("--version", "show the version and exit"),
+    Option("-h --help", "show this help and exit"),
 )
 
 _BY_SPELLING = {spelling: option for option in OPTIONS for spelling in option.spellings}
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read a command line: ``--name VALUE``, ``--name=VALUE``, ``-n``, ``-nd``.
+    """Parse a command line: ``--name VALUE``, ``--name=VALUE``, ``-n``, ``-nd``.
 
-    :raises UsageError: an option, a value or a combination is not known.
+    :raises UsageError: an option, a value or a combination of options is not valid.
     """
     options = Options()
     words = iter(_split(arguments))
@@ -158,7 +158,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _split(arguments: Sequence[str]) -> Iterator[str]:
-    """Take short options that were written together apart."""
+    """Split combined short options: ``-nd`` becomes ``-n``, ``-d``."""
     for word in arguments:
         if len(word) > 2 and word[0] == "-" and word[1] != "-":
             yield from (f"-{letter}" for letter in word[1:])
@@ -180,12 +180,12 @@ def _check(options: Options) -> None:
 
 
 def usage() -> str:
-    """One line, for a mistake."""
+    """Return the line that follows the message of a `UsageError`."""
     return f"usage: {PROGRAM} [OPTION]...   ({PROGRAM} --help lists them)"
 
 
 def help_text() -> str:
-    """What ``--help`` prints: at most 96 columns wide."""
+    """Return the text of ``--help``, at most 96 columns wide."""
     lines = [f"usage: {PROGRAM} [OPTION]...", "", DESCRIPTION, EPILOG, ""]
     for option in OPTIONS:
         left = "  " + ", ".join(option.spellings)

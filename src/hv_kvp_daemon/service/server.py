@@ -1,24 +1,26 @@
 """The server: one loop that receives a request, answers it and sends the reply.
 
-The driver sends one request at a time and waits for its answer, so nothing else happens
-meanwhile: a lock that another program holds, a network manager that is asked, a name that
-is looked up, are waited for within bounds, and SIGTERM ends each of these waits.  Nothing
-is watched between requests but signals and the link to the driver, so an idle daemon sleeps.
+The driver sends one request at a time and waits for its answer, so the daemon does nothing
+else meanwhile.  It waits for a lock that another program holds, a network manager's
+program or a name look-up, each within a time limit; SIGTERM ends each of these waits.
+Between requests it watches only signals and the link to the driver, so an idle daemon
+sleeps.
 
-*Requests that the host has given up.*  After 30 s without an answer the driver tells the
-host HV_E_FAIL by itself, and sends its next request.  Requests carry neither an id nor a
-time.  Two rules follow:
+*Requests that the host has given up.*  After 30 s without an answer, the driver returns
+HV_E_FAIL to the host and sends its next request.  Requests carry neither an id nor a time.
+Two rules follow:
 
-- An old reply must not answer a newer request (the host got key 7 for index 8).  Before a
-  reply that took more than a second is sent, the link is asked for a newer request; if
-  there is one, it is answered instead.
+- An old reply must not answer a newer request (measured: the host got key 7 for index 8).
+  Before the server sends a reply that took more than a second, it checks the link for a
+  newer request; if there is one, it answers that instead.
 - A request that has failed for the host must not be carried out.  A message wakes an idle
-  daemon at once, so one can be old only if this process was away: stopped (SIGCONT says
-  so), or busy or kept from running for as long as `AWAY`.  After an absence the link is
-  looked at once without waiting, and what is found there and would change a pool is
-  refused.  What only reads is answered; the driver drops the reply if it waits for none.
+  daemon at once, so a request can be old only if this process did not run: because it was
+  stopped (SIGCONT reports that), or because it was busy or not scheduled for `AWAY`
+  seconds.  After that the server checks the link once without waiting, and refuses a
+  request that it finds there if it would change a pool.  A request that only reads is
+  answered; the driver drops the reply if it no longer waits for one.
 
-Not covered is a cgroup freezer, which continues a process without a signal.
+The cgroup freezer is not covered: it continues a process without a signal.
 """
 
 from __future__ import annotations
@@ -50,17 +52,17 @@ if TYPE_CHECKING:
     from .publish import Publisher
     from .signals import Signals
 
-#: Seconds.  After an absence of so long a request may be as old as the driver's timeout;
-#: 5 s of that are left for answering.
+#: Seconds after which a waiting request counts as expired: the driver's timeout, less 5 s
+#: for answering.
 AWAY: Final = HV_UTIL_TIMEOUT - 5.0
 
-# Serving a request took so long that the driver may have given it up.
+# Seconds after which the link is checked for a newer request before a reply is sent.
 _SLOW = 1.0
 
-# Descriptors of which a wait reports at most so many; the others are reported by the next.
+# Most descriptors that one wait reports; the next wait reports the others.
 _MOST_READY = 8
 
-# The link has closed the descriptor, which may be something else's now.
+# The link has closed the descriptor; its number may be in use for another file.
 _GONE = frozenset({errno.EBADF, errno.ENOENT})
 
 _SIGHUP = 1  # on every Linux architecture
@@ -69,8 +71,8 @@ _SIGHUP = 1  # on every Linux architecture
 class Server:
     """Serves until SIGTERM or SIGINT.
 
-    ``pools`` are open, ``selector`` is made but not started.  With ``trace`` a line is
-    logged for each exchange.
+    ``pools`` must be open, and ``selector`` not started.  With ``trace``, a line is logged
+    for each request.
     """
 
     def __init__(
@@ -94,17 +96,17 @@ class Server:
         self._signals = signals
         self._log = log
         self._trace = trace
-        # poll(2) looks at each descriptor twice for each wait, epoll at the ready one.
+        # poll(2) polls each descriptor twice per wait, epoll only the ready one.
         self._epoll = select.epoll()
         self._watched: tuple[tuple[int, int], ...] = ()
         self._serving = False
-        #: How often the process had been stopped when the link was last looked at.
+        #: The value of `Signals.stops` when the link was last checked.
         self._stops = 0
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Register and serve; ``ready`` is called once, when registering has been tried.
+        """Register and serve; ``ready`` is called once, after the attempt to register.
 
-        :raises TransportError: the transport that was asked for cannot work here.
+        :raises TransportError: the requested transport cannot work here.
         """
         self._epoll.register(self._signals.fileno(), select.POLLIN)
         self._selector.start()
@@ -116,14 +118,14 @@ class Server:
         self._log.info("stopped by signal")
 
     def close(self) -> None:
-        """Close the transport and the guest's sources; the pools are the caller's."""
+        """Close the transport and the auto pool's sources, but not the pools."""
         self._selector.link.close()
         self._auto_pool.close()
         self._epoll.close()
 
     def _serve(self) -> None:
         signals, poll, clock = self._signals, self._epoll.poll, time.monotonic
-        # Whether a message that is waiting may be older than the driver's timeout.
+        # Whether a message that waits on the link may be older than the driver's timeout.
         stale = False
         while not signals.stopping:
             link = self._selector.link
@@ -142,14 +144,14 @@ class Server:
                 self._answer(message, woke, stale=stale)
             if message is None or not self._serving:
                 self._note_state()
-            # Answering has looked at the link, so nothing older is left there.
+            # `_answer` has checked the link, so no older message is left there.
             stale = message is None and clock() - woke >= AWAY
             if signals.stops != self._stops:
                 self._stops = signals.stops
                 stale = True
 
     def _watch(self, wanted: tuple[tuple[int, int], ...]) -> None:
-        """Watch these (descriptor, events) in place of the former ones."""
+        """Watch these (descriptor, events) pairs instead of the former ones."""
         for fd, _ in self._watched:
             try:
                 self._epoll.unregister(fd)
@@ -163,15 +165,15 @@ class Server:
     def _on_events(
         self, ready: list[tuple[int, int]], deadline: float | None, woke: float
     ) -> memoryview | None:
-        """Handle whatever is not a message alone; the request that came with it, if any."""
+        """Handle signals, events of the link and its deadline; return a request, or None."""
         message = None
         signals_fd = self._signals.fileno()
         for fd, events in ready:
             if fd == signals_fd:
                 self._on_signals()
             elif message is None and self._selector.link.watched is self._watched:
-                # Otherwise its descriptors are other ones now; what is still ready is
-                # reported again.
+                # Otherwise the link's descriptors have changed meanwhile; the next wait
+                # reports those that are still ready.
                 message = self._selector.on_event(fd, events)
         if message is None and deadline is not None and woke >= deadline:
             message = self._selector.on_deadline()
@@ -185,7 +187,7 @@ class Server:
             self._publisher.ready()
 
     def _answer(self, message: memoryview, woke: float, *, stale: bool) -> None:
-        """Answer a request, or a newer one that came while it was answered."""
+        """Answer a request, or a newer one that arrives meanwhile."""
         signals, clock, link = self._signals, time.monotonic, self._selector.link
         while True:
             self._busy[0] = woke
@@ -204,9 +206,11 @@ class Server:
                 self._stops = signals.stops
                 newer = link.newer()
                 if newer is not None:
-                    self._log.warning("a reply came too late; the driver has asked anew")
+                    self._log.warning(
+                        "a reply was dropped: the driver has sent a newer request meanwhile"
+                    )
                     message, woke = newer, clock()
-                    # It was sent when the driver gave the former up, or later.
+                    # The driver sent it after it had given up the former one.
                     stale = stopped or took >= HV_UTIL_TIMEOUT + AWAY
                     continue
             link.send(reply)
@@ -215,12 +219,12 @@ class Server:
     def _refuse(self, message: memoryview) -> bytes:
         self._log.warning(
             f"{KVP_OP_NAMES[message[0]]} refused: it may have waited longer than the"
-            f" {HV_UTIL_TIMEOUT} s after which the host was told that it failed"
+            f" {HV_UTIL_TIMEOUT} s after which the driver tells the host that it failed"
         )
         return FAIL
 
     def _note_state(self) -> None:
-        """Change over if need be, take the driver's version, publish a changed state."""
+        """Select the transport, store the driver's version, and publish a changed state."""
         self._selector.consider()
         link = self._selector.link
         if link.version:
@@ -233,7 +237,7 @@ class Server:
         self._log.info(describe(message, reply, may_show))
 
     def _is_world_readable(self, pool: int) -> bool:
-        """Whether everybody may read a pool's values; the auto pool is no secret."""
+        """Whether every user may read a pool; the auto pool counts as readable."""
         if pool == KVP_POOL_AUTO:
             return True
         try:

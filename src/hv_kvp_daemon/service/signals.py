@@ -25,10 +25,10 @@ _PAUSE_STEP = 0.05
 
 
 class Signals:
-    """Handles SIGTERM, SIGINT, SIGHUP and SIGCONT; `fileno` is readable when one has come.
+    """Handles SIGTERM, SIGINT, SIGHUP and SIGCONT; `fileno` is readable after one of them.
 
-    ``continued`` becomes true as soon as the process continues after a stop, ``stopping``
-    with SIGTERM or SIGINT; both also while a request is handled.
+    ``stops`` counts how often the process has continued after a stop, and ``stopping``
+    becomes true with SIGTERM or SIGINT; both also while a request is handled.
     """
 
     WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT)

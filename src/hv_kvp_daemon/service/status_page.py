@@ -37,9 +37,9 @@ equal, its last request failed.
 word.  A reader whose copy does not match the checksum reads again.  A sequence counter
 (seqlock) would not do: Python has no memory barriers, and arm64 reorders stores.
 
-*A killed daemon* leaves its page behind.  The pid does not tell, because it may have been
-given to another process; pid and start time together do.  They, the magic and the layout
-version keep their places in every layout.
+*A killed daemon* leaves its page in the file system.  The pid alone does not identify it,
+because another process may have got the same one; pid and start time together do.  They,
+the magic and the layout version keep their offsets in every layout.
 
 *The mapping.*  A store into a page that the file does not have raises SIGBUS.  The blocks
 are allocated before the file is mapped, so a tmpfs that fills up later cannot cause that.

@@ -1,7 +1,7 @@
-"""A line for each exchange, as ``--foreground`` and ``--debug`` write it.
+"""The log line for each request, for ``--foreground`` and ``--debug``.
 
-Values are shown only with ``--debug``, and never those of a pool that not
-everybody may read: a log is read by more people than the pool is.
+Values are logged only with ``--debug``, and only for pools that every user may read:
+more people may read a log than a pool.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def describe(
     reply: Buffer,
     may_show: Callable[[int], bool] | None = None,
 ) -> str:
-    """One line: operation, pool, key or index, the status and what came back.
+    """Return one line: operation, pool, key or index, then status and pair of the reply.
 
-    ``may_show`` says whether a pool's values may be shown; without it none are.
+    ``may_show(pool)`` decides whether the values of a pool are shown; without it no value
+    is.
     """
     operation, pool = message[0], message[1]
     name = KVP_OP_NAMES.get(operation, f"operation {operation}")
@@ -52,7 +53,10 @@ def describe(
 
 
 def netlink(sender: int | None, datagram: memoryview) -> str:
-    """One line for a datagram: whence, and its headers; never what it carries."""
+    """Return one line for a datagram: its direction and its headers, without its data.
+
+    ``sender`` is a port id, or None for a datagram of this daemon.
+    """
     direction = "to the kernel" if sender is None else f"from port id {sender}"
     return f"netlink {direction}: {describe_datagram(datagram)}"
 

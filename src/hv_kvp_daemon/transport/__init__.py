@@ -1,1 +1,1 @@
-"""Where the driver's messages come from and the replies go."""
+"""Transports of the driver's messages, and the links that open and register them."""

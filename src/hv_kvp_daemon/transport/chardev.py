@@ -1,16 +1,17 @@
 """The character device ``/dev/vmbus/hv_kvp``: whole messages by read and write.
 
-Facts about the driver that shape this module (``hv_utils_transport.c``):
+Facts about the driver on which this module rests (``hv_utils_transport.c``):
 
-- It serves one opener (EBUSY for a second) and forgets the registration at close.
-- poll never reports POLLOUT.  A driver that is being removed reports POLLERR|POLLHUP and
-  then waits until the device is closed.
-- It keeps one message at most: the next is there only after the first was answered, or
-  after the driver has given it up.
-- O_NONBLOCK is ignored, so a read without a message blocks.
-- A write fails with EINVAL while no request is under way: the reply came later than the
-  driver's 30 s, or the guest was suspended meanwhile.  The device is in order, and closing
-  it would fail the request that the driver has handed over since.
+- One process can open the device; a second one gets EBUSY.  Closing it ends the
+  registration.
+- poll never reports POLLOUT.  When the driver is being removed, poll reports
+  POLLERR|POLLHUP, and the removal waits until the device is closed.
+- The device holds one message at most.  The next one follows after the first has been
+  answered, or after the driver has given it up.
+- O_NONBLOCK is ignored: a read blocks if there is no message.
+- A write fails with EINVAL if no request is pending: the reply exceeded the driver's 30 s,
+  or the guest was suspended meanwhile.  The device still works, and closing it would fail
+  the request that the driver has passed on since.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from .errors import TransportError, TransportLostError
 class CharDevice:
     """The opened device.
 
-    :raises TransportError: it is missing, held by another process (EBUSY), or
-        forbidden; ``__cause__`` is the OSError.
+    :raises TransportError: the device is missing, open in another process (EBUSY), or not
+        accessible to this user; ``__cause__`` is the OSError.
     """
 
     name = "chardev"
 
-    #: Edge-triggered: the driver wakes its poller for each message and when it goes.
-    #: Level-triggered, epoll would ask it once more after each message, which costs 0.25
-    #: of the 5.4 us of a request (measured natively on Linux 6.18).
+    #: Edge-triggered: the driver wakes the poller for each message and at its removal.
+    #: Level-triggered, epoll would poll the device once more after each message, which
+    #: costs 0.25 of the 5.4 us of a request (measured natively on Linux 6.18).
     EVENTS = select.POLLIN | select.EPOLLET
 
     def __init__(self, path: str = DEVICE) -> None:
-        #: What the driver answered to the registration.
+        #: The driver's version, from its answer to the registration, or ``b""``.
         self.version = b""
         self._buffer = memoryview(bytearray(MESSAGE_SIZE))
         try:
@@ -56,24 +57,24 @@ class CharDevice:
     def register(self) -> None:
         """Write REGISTER1.
 
-        :raises TransportLostError: the driver refused it.
+        :raises TransportLostError: the driver refuses it.
         """
         if not self.send(encode_register()):
             raise TransportLostError("the driver refused the registration")
 
     def receive(self) -> memoryview | None:
-        """Read one message after POLLIN: the request, or None if it was none.
+        """Read one message after POLLIN; return it if it is a request, else None.
 
         The view is valid until the next call.
 
-        :raises TransportLostError: the device is gone or broken.
+        :raises TransportLostError: the device has gone or is broken.
         """
         try:
             size = self._file.readinto(self._buffer)
         except OSError as error:
             raise TransportLostError(f"read: {error.strerror}") from error
         if size is None:
-            return None  # EAGAIN: woken with nothing there
+            return None  # EAGAIN: there is no message
         if size != MESSAGE_SIZE:
             raise TransportLostError(f"read {size} bytes, a message has {MESSAGE_SIZE}")
         if self._buffer[0] == KVP_OP_REGISTER1 and (version := decode_version(self._buffer)):
@@ -82,9 +83,9 @@ class CharDevice:
         return self._buffer
 
     def send(self, reply: bytes) -> bool:
-        """Write one message; False: the driver does not wait for it any more.
+        """Write one message; return False if the driver does not wait for one any more.
 
-        :raises TransportLostError: the device is gone, or took a part of the message.
+        :raises TransportLostError: the device has gone, or took a part of the message.
         """
         try:
             size = self._file.write(reply)

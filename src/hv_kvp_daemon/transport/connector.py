@@ -1,17 +1,18 @@
 """The netlink connector: the driver's messages as datagrams of group CN_KVP_IDX.
 
-Facts that shape this module (``hv_utils_transport.c``, ``connector.c``):
+Facts on which this module rests (``hv_utils_transport.c``, ``connector.c``):
 
-- The driver multicasts each request to group 9 and takes whatever arrives next for
-  connector {9, 1} as the answer.  Requests carry no id.  After a stall the queue holds
-  requests that the driver has given up, and a reply to one of those would answer the
-  newer one (measured: the host got key 7 for index 8).  The same happens when somebody
-  else answers in the daemon's name, as any local user can.  So the queue is looked at
-  again before anything is answered, and only the newest request counts.
-- Any local user may send to the kernel's port and, on Linux 6.6 and later, join
-  group 9.  Only the kernel has port id 0, so the sender's address (not ``nlmsg_pid``,
-  which the sender writes) proves where a datagram is from.
-- A full receive queue is reported once, as ENOBUFS, and then goes on.
+- The driver multicasts each request to group 9, and takes the next message for connector
+  {9, 1} as the answer, whoever sent it.  Requests carry no id.  After a stall the receive
+  queue holds requests that the driver has given up, and a reply to one of those would
+  answer a newer one (measured: the host got key 7 for index 8).  The same happens when
+  another process replies in the daemon's place, as any local user can.  So the queue is
+  read empty before each answer, and only the newest request is answered.
+- Any local user may send to the kernel and, on Linux 6.6 and later, join group 9.  A
+  process with CAP_NET_ADMIN may send to this socket and to the group.  Only the kernel has
+  port id 0, so the address of the sender proves the origin of a datagram.  ``nlmsg_pid``
+  does not, since the sender writes it.
+- A full receive queue is reported once, as ENOBUFS; the socket then works again.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: Gets the sender's port id (None for this daemon's own) and the datagram.
+    #: Called with the sender's port id (None for this daemon) and the datagram.
     Trace = Callable[[int | None, memoryview], None]
 
 KERNEL = (0, 0)
 
-# Longer than a frame, so that a longer datagram, which the kernel cuts to this size,
-# cannot pass for one.
+# Larger than a frame.  The kernel cuts a longer datagram to this size, so it cannot pass
+# for a frame.
 _BUFFER_SIZE = 2 * frame.FRAME_SIZE
 
 _TRANSIENT = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR})
@@ -52,17 +53,17 @@ _TRANSIENT = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR})
 FOREIGN_SENDER = "not sent by the kernel"
 OVERRUN = "receive queue full"
 SUPERSEDED = "request given up by the driver"
-_SUPERSEDED = "a newer one followed before this was served"
+_SUPERSEDED = "a newer request arrived before this one was answered"
 
 
 class Connector:
     """A bound NETLINK_CONNECTOR socket, member of group 9.
 
-    ``drop(reason, detail)`` is called for every datagram that is not served.
-    ``version`` is what the driver answered to the registration.  ``sock`` is used in
-    place of a socket of its own.  ``trace`` is given each datagram.
+    ``drop(reason, detail)`` is called for every datagram that is not served, and ``trace``
+    for every datagram.  ``sock``, if given, is used instead of a new socket.  ``version``
+    is the driver's version, from its answer to the registration, or ``b""``.
 
-    :raises TransportError: this kernel, network namespace or user cannot do it.
+    :raises TransportError: the kernel has no connector, or this user may not join.
     """
 
     name = "netlink"
@@ -77,10 +78,10 @@ class Connector:
         self.drop = drop
         self._trace = trace
         self._header = frame.pack_header()
-        # Two buffers: a newer datagram must not overwrite the request being served.
+        # Two buffers: a newer datagram must not overwrite the request that is being served.
         self._spare, self._used = _make_buffer(), _make_buffer()
         self.version = b""
-        #: Port id of another process that has sent a message of the driver's kind; 0: none.
+        #: Port id of another process that has sent a valid frame of this connector, or 0.
         self.stranger = 0
         self._socket = _join() if sock is None else sock
         queue = select.poll()
@@ -92,15 +93,15 @@ class Connector:
 
     @property
     def port_id(self) -> int:
-        """The socket's own netlink port id, as /proc/net/netlink shows it."""
+        """The netlink port id of this socket, as in /proc/net/netlink."""
         port: int = self._socket.getsockname()[0]
         return port
 
     def register(self) -> None:
         """Send REGISTER1.
 
-        :raises TransportError: there is no kernel to send to in this network
-            namespace (the driver's connector lives in the initial one only).
+        :raises TransportError: this network namespace has no connector; the kernel creates
+            it in the initial one only.
         """
         try:
             self._send(encode_register())
@@ -110,7 +111,7 @@ class Connector:
             ) from error
 
     def receive(self) -> memoryview | None:
-        """Read the socket empty: the newest request, or None.
+        """Read the socket empty and return the newest request, or None.
 
         The view is valid until the call after next.
         """
@@ -129,12 +130,12 @@ class Connector:
                         self.drop(SUPERSEDED, _SUPERSEDED)
                     request = message
                     self._spare, self._used = self._used, self._spare
-            # Cheaper than to receive until EAGAIN, which is an exception.
+            # poll is cheaper than a receive that fails with EAGAIN and raises.
             if not self._has_more(0):
                 return request
 
     def newer(self) -> memoryview | None:
-        """As `receive`, where the request received last is still being served."""
+        """Like `receive`, while the request that was received last is still being served."""
         newer = self.receive() if self._has_more(0) else None
         if newer is not None:
             self.drop(SUPERSEDED, _SUPERSEDED)
@@ -147,7 +148,7 @@ class Connector:
             self.drop(OVERRUN, os.strerror(error.errno or 0))
 
     def _is_request(self, size: int, sender: int) -> bool:
-        """Whether what was read is one; takes the version from the driver's answer."""
+        """Whether the datagram is a request; store the version from an answer to REGISTER1."""
         datagram, message = self._spare
         try:
             frame.unpack(datagram[:size])
@@ -168,10 +169,10 @@ class Connector:
         return True
 
     def send(self, reply: bytes) -> None:
-        """Send one datagram of 7468 bytes to the kernel alone.
+        """Send one datagram of 7468 bytes to the kernel only.
 
-        A reply that cannot be sent is dropped and counted: the driver tells the
-        host HV_E_FAIL after 30 s, and the next request is served.
+        A reply that cannot be sent is dropped and counted: the driver returns HV_E_FAIL to
+        the host after 30 s, and the next request is served.
         """
         try:
             self._send(reply)
@@ -191,7 +192,7 @@ class Connector:
 
 
 def _make_buffer() -> tuple[memoryview, memoryview]:
-    """A buffer for one datagram, and the message in it."""
+    """Return a buffer for one datagram, and a view of the message in it."""
     datagram = memoryview(bytearray(_BUFFER_SIZE))
     return datagram, datagram[frame.HEADER_SIZE : frame.FRAME_SIZE]
 
@@ -208,8 +209,8 @@ def _join() -> _socket.socket:
             f"no netlink connector in this kernel: {error.strerror}"
         ) from error
     try:
-        # A group mask in the address could name groups 1 to 32 only, by bit, and is
-        # easily mistaken for a number (9 joins groups 1 and 4).
+        # The address could have a group mask.  It is limited to groups 1 to 32, and easily
+        # mistaken for a number: 9 joins groups 1 and 4.
         joined.bind((0, 0))
         joined.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_KVP_IDX)
     except OSError as error:

@@ -1,9 +1,9 @@
-"""The link over the character device: opened and registered, and opened again when lost.
+"""The link over the character device: opens it, registers, and reopens it after a failure.
 
-Whatever fails, closing and opening again sets both sides back to the start.  While the
-device is missing or held by another process it is tried at least every 2 s, and at once
-when the kernel announces it.  The announcements are listened to only then, since each
-interface of each container is one.
+Closing and reopening the device resets both sides after any failure.  While the device is
+missing or open in another process, the link tries to open it at least every 2 s, and at
+once when the kernel announces it.  It listens to these announcements (uevents) only while
+it has no device, since each interface of each container causes one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class DeviceLink(Link):
-    """``path`` is opened, registered with, and reopened within 2 s of any failure."""
+    """Opens ``path``, registers, and reopens it within 2 s after a failure."""
 
     name = CharDevice.name
 
@@ -56,7 +56,7 @@ class DeviceLink(Link):
             return
         try:
             self._device = CharDevice(self._path)
-            # If it was not there a moment ago, it has appeared just now.
+            # The device was missing before, so it has just appeared.
             if delay is None and (delay := self._driver.delay()):
                 self._close_device()
                 self._wait_for_driver(delay)
@@ -99,17 +99,17 @@ class DeviceLink(Link):
         elif code == errno.ENOENT:
             self._trouble = (
                 f"waiting for {self._path}: the driver hv_utils is not loaded, or this is"
-                " no Hyper-V guest"
+                " not a Hyper-V guest"
             )
         else:
             self._trouble = f"cannot open {error}"
         self.say(self._trouble)
 
     def _lose(self, error: TransportLostError) -> None:
-        self.say(f"{self._path} lost ({error}); opening it again")
+        self.say(f"{self._path} lost ({error}); reopening it")
         self._trouble = f"lost {self._path}"
         self.version = b""
-        # A driver that is being unloaded waits for this.
+        # The removal of the driver waits until the device is closed.
         self._close_device()
         self._listen()
         self._watch()
@@ -167,10 +167,10 @@ class DeviceLink(Link):
 
     def send(self, reply: bytes) -> None:
         if self._device is None:
-            return  # lost meanwhile; the driver has told the host HV_E_FAIL
+            return  # lost meanwhile; the driver has returned HV_E_FAIL to the host
         try:
             if not self._device.send(reply):
-                self.say("a reply came too late: the driver has given the request up")
+                self.say("a reply was dropped: the driver has given up the request")
         except TransportLostError as error:
             self._lose(error)
 

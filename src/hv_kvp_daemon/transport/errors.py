@@ -1,4 +1,4 @@
-"""How a transport fails."""
+"""The errors of transports."""
 
 
 class TransportError(Exception):
@@ -6,4 +6,4 @@ class TransportError(Exception):
 
 
 class TransportLostError(Exception):
-    """The other side went away or refused a message: close, open, register again."""
+    """The peer has gone or has refused a message: close, open and register again."""

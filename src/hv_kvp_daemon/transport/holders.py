@@ -1,4 +1,4 @@
-"""Who else talks to the driver: read from /proc, for decisions and for the log."""
+"""The other processes that use the driver, read from /proc."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _GROUPS_SHOWN = 32
 
 
 def group_members(group: int) -> set[int]:
-    """Port ids of the connector sockets in this network namespace that joined a group."""
+    """Return the port ids of this network namespace's connector sockets in a group."""
     return {port for port, _ in _group_sockets(group)}
 
 
 def group_inodes(group: int) -> set[str]:
-    """Inodes of the same sockets, as `holders` looks for them."""
+    """Return the inodes of the same sockets."""
     return {inode for _, inode in _group_sockets(group)}
 
 
 def _group_sockets(group: int) -> set[tuple[int, str]]:
-    """Port id and inode of each connector socket that joined a group.
+    """Return port id and inode of each connector socket that has joined a group.
 
-    /proc/net/netlink: ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`` with
-    the protocol in ``Eth``, the port id in ``Pid`` and the first 32 groups as a mask.
-    Empty where /proc does not show it.
+    /proc/net/netlink has the columns ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops
+    Inode``: the protocol in ``Eth``, the port id in ``Pid`` and the first 32 groups as a
+    mask in ``Groups``.  The set is empty if the file cannot be read.
     """
     if not 1 <= group <= _GROUPS_SHOWN:
         raise ValueError(f"group {group}, /proc/net/netlink shows 1 to {_GROUPS_SHOWN}")
@@ -47,16 +47,16 @@ def _group_sockets(group: int) -> set[tuple[int, str]]:
 
 
 def device_holders(path: str) -> Iterator[tuple[int, str]]:
-    """Other processes (pid, comm) that have a path open, as far as this user may see."""
+    """Yield (pid, comm) of other processes that have a path open, if this user may see it."""
     for pid in holders({path}):
         if pid != os.getpid():
             yield pid, process_name(pid)
 
 
 def holders(files: set[str]) -> Iterator[int]:
-    """Processes that have one of these open, as far as this user may see.
+    """Yield the processes that have one of these files open, if this user may see it.
 
-    A file goes by what /proc/PID/fd shows: a path, or ``socket:[INODE]``.
+    A file is given as /proc/PID/fd shows it: a path, or ``socket:[INODE]``.
     """
     for entry in os.listdir("/proc") if files else ():
         if entry.isdecimal() and _holds(entry, files):
@@ -68,7 +68,7 @@ def _holds(pid: str, files: set[str]) -> bool:
     try:
         return any(_link(f"{directory}/{fd}") in files for fd in os.listdir(directory))
     except OSError:
-        return False  # it has ended, or it is another user's
+        return False  # it has ended, or belongs to another user
 
 
 def _link(path: str) -> str:
@@ -79,7 +79,7 @@ def _link(path: str) -> str:
 
 
 def process_name(pid: int) -> str:
-    """A process's comm, or ``?`` where it has ended."""
+    """Return the comm of a process, or ``?`` if it has ended."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
             return comm.read().rstrip("\n")
@@ -88,5 +88,5 @@ def process_name(pid: int) -> str:
 
 
 def named(pids: list[tuple[int, str]]) -> str:
-    """``comm (pid 12), other (pid 34)`` for a log line; empty for nobody."""
+    """Return ``comm (pid 12), other (pid 34)`` for a log line; empty for an empty list."""
     return ", ".join(f"{comm} (pid {pid})" for pid, comm in pids)

@@ -28,7 +28,7 @@ IN_MOVE_SELF: Final = 0x800
 IN_IGNORED: Final = 0x8000
 IN_ONLYDIR: Final = 0x1000000
 
-#: A file in the directory was written, or a name leads to another file.
+#: A file in the directory was written, or a name now refers to another file.
 CHANGES: Final = IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
 #: The directory itself was removed or renamed.
 GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
@@ -39,7 +39,7 @@ _BUFFER: Final = 64 * 1024
 
 
 class Inotify:
-    """The events of one file or directory; ``mask`` selects them.
+    """An inotify instance for one file or directory; ``mask`` selects its events.
 
     :raises OSError: there is no such file, or all watches are in use
         (fs.inotify.max_user_watches).
@@ -59,9 +59,10 @@ class Inotify:
         return self._fd
 
     def read(self) -> tuple[set[str], bool]:
-        """Return the names that events are about, and whether the watched file is gone.
+        """Return the names of files that had events, and whether the watched file is gone.
 
-        A full queue (IN_Q_OVERFLOW) is the name ``""``: any file may have changed.
+        An overflow of the queue (IN_Q_OVERFLOW) gives the name ``""``: any file may have
+        changed.
         """
         names: set[str] = set()
         gone = False

@@ -1,15 +1,14 @@
-"""A link to the driver: a transport that is opened, registered and kept in order.
+"""The base of links: a link opens a transport, registers, and repairs it after a failure.
 
-A transport (`connector`, `chardev`, `loopback`) moves whole messages.  A link decides
-when to open it, when to register, and what to do when it breaks.  It knows no loop.  The
-server watches the descriptors in `watched`, and calls
+A transport (`connector`, `chardev`, `loopback`) sends and receives whole messages.  A link
+decides when to open it, when to register, and what to do when it fails.  It has no loop of
+its own.  The server watches the descriptors in `watched` and calls
 
-- `receive`, when the driver's messages alone are ready (`message_ready`),
-- `on_event`, for each descriptor that is ready otherwise,
-- `on_deadline`, when `deadline` has passed.
+- `receive` when only a message of the driver is ready (`message_ready`),
+- `on_event` for each ready descriptor in all other cases,
+- `on_deadline` when `deadline` has passed.
 
-Each returns a request to be answered with `send`, or None.  After any of them, `watched`
-may be another tuple.
+Each returns a request, which is answered with `send`, or None.  Each may replace `watched`.
 """
 
 from __future__ import annotations
@@ -31,67 +30,68 @@ LONGEST_DELAY = 2.0
 
 
 class Link:
-    """What the server relies on, and what all links share.
+    """The interface of a link to the server, and the code that all links share.
 
-    ``report`` takes a line for the log.
+    ``report`` is called with a line for the log.
     """
 
-    #: As --transport and the status name it.
+    #: The name of the transport, as in --transport and the status.
     name = ""
 
     def __init__(self, report: Callable[[str], None]) -> None:
-        #: What the driver answered to the registration, ``b""`` until it has.
+        #: The driver's version, from its answer to the registration; ``b""`` before that.
         self.version = b""
-        #: time.monotonic() at which `on_deadline` wants to be called, or None.
+        #: time.monotonic() at which `on_deadline` must be called, or None.
         self.deadline: float | None = None
-        #: What to watch now; a new tuple whenever that changes.
+        #: The descriptors to watch; a new tuple whenever they change.
         self.watched: tuple[Event, ...] = ()
-        #: What a poll returns when a message has come and nothing else has happened; None
-        #: where no message can come.
+        #: The result of a poll when a message is ready and nothing else; None while there
+        #: is no transport for messages.
         self.message_ready: list[Event] | None = None
         self._report = report
         self._said = ""
         self._delay = FIRST_DELAY
 
     def start(self) -> None:
-        """Open and register, or arrange to try again.
+        """Open and register, or set a deadline for another attempt.
 
-        :raises TransportError: it can never work here.
+        :raises TransportError: the transport cannot work here.
         """
         raise NotImplementedError
 
     def receive(self) -> memoryview | None:
-        """The newest request that has come; valid until the next call of any of these.
+        """Return the newest request; it is valid until the next call of any method.
 
-        None: what came was no request, or the transport is lost.
+        None means that the message was no request, or that the transport is lost.
         """
         raise NotImplementedError
 
     def newer(self) -> memoryview | None:
-        """A request that came after the one that is being served.
+        """Return a request that is newer than the one being served, or None.
 
-        There is one only if the driver has given the former up.
+        There is one only if the driver has given up the former.
         """
         raise NotImplementedError
 
     def send(self, reply: bytes) -> None:
         """Answer the last request.
 
-        A reply that cannot be sent is dropped: the driver then tells the host HV_E_FAIL.
+        A reply that cannot be sent is dropped: the driver then returns HV_E_FAIL to the
+        host.
         """
         raise NotImplementedError
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
         """Handle a ready descriptor.
 
-        :raises TransportError: it cannot work here any more.
+        :raises TransportError: the transport can no longer work here.
         """
         raise NotImplementedError
 
     def on_deadline(self) -> memoryview | None:
-        """Do what was to be done at the deadline.
+        """Do what the deadline was set for.
 
-        :raises TransportError: it cannot work here any more.
+        :raises TransportError: the transport can no longer work here.
         """
         raise NotImplementedError
 
@@ -100,21 +100,21 @@ class Link:
 
     @property
     def serving(self) -> bool:
-        """Whether the driver knows this daemon."""
+        """Whether the driver has accepted the registration."""
         return bool(self.version)
 
     def state(self) -> str:
-        """What this link is doing, for people."""
+        """Return the state of this link as text for logs and ``hv-kvp status``."""
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        """Report, but not the same twice in a row: what is retried for ever fails for ever."""
+        """Report a text, unless it was the last one: an attempt may fail again and again."""
         if text != self._said:
             self._said = text
             self._report(text)
 
     def registered(self, over: str) -> None:
-        """The driver has answered the registration."""
+        """Report that the driver has answered the registration."""
         self.say(
             f"registered over {over}, driver version {self.version.decode('ascii', 'replace')}"
         )
@@ -126,22 +126,22 @@ class Link:
         self._delay = min(2 * self._delay, LONGEST_DELAY)
 
     def settle(self) -> None:
-        """Clear the deadline; the next trouble starts with the shortest delay."""
+        """Clear the deadline; the next retry has the shortest delay again."""
         self.deadline = None
         self._delay = FIRST_DELAY
 
 
 def open_uevents(report: Callable[[str], None]) -> Uevents | None:
-    """The kernel's announcements, or None (and a report) where there are none."""
+    """Open the kernel's announcements; without them, report that and return None."""
     try:
         return Uevents()
     except OSError as error:
-        report(f"no kernel uevents: a reloaded driver will go unnoticed ({error.strerror})")
+        report(f"no kernel uevents ({error.strerror}): a driver reload will not be noticed")
         return None
 
 
 def is_readable(fd: int) -> bool:
-    """Whether a descriptor has something to read, or an error to report, now."""
+    """Whether a read would return data, end of file or an error at once."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))

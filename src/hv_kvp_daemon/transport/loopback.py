@@ -1,8 +1,8 @@
-"""A socket in place of the driver: what the simulated host talks to.
+"""A UNIX socket in place of the driver, for the simulated host.
 
-The daemon listens on a SOCK_SEQPACKET socket of the UNIX domain; who connects
-plays the driver, one at a time, with the character device's rules: whole
-messages of 7432 bytes, a registration first.
+The daemon listens on a SOCK_SEQPACKET socket.  A process that connects simulates the
+driver, one process at a time, with the rules of the character device: whole messages of
+7432 bytes, the registration first.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """The listening socket at ``path``; the name is removed at close.
+    """The listening socket at ``path``; `close` removes the path.
 
-    :raises TransportError: the path is taken or cannot be used.
+    :raises TransportError: the path is in use or cannot be used.
     """
 
     def __init__(self, path: str) -> None:
@@ -44,7 +44,7 @@ class Listener:
             raise TransportError(f"loopback:{path}: {error.strerror or error}") from error
 
     def _remove_stale(self) -> None:
-        """Remove a socket that nobody listens on, left by a killed daemon."""
+        """Remove a socket on which no process listens, left by a killed daemon."""
         try:
             if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
                 return
@@ -60,7 +60,7 @@ class Listener:
         return self._socket.fileno()
 
     def accept(self) -> Loopback | None:
-        """The peer that has connected, or None when it has already gone."""
+        """Return the connected peer, or None if it has already gone."""
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -75,14 +75,14 @@ class Listener:
 
 
 class Loopback:
-    """The daemon's end of a connected pair."""
+    """The daemon's end of a connection."""
 
     name = "loopback"
 
     def __init__(self, connection: socket.socket) -> None:
         self.version = b""
         self._socket = connection
-        # One byte more than a message, so that a longer one shows.
+        # One byte more than a message, to detect a longer one.
         self._buffer = memoryview(bytearray(MESSAGE_SIZE + 1))
 
     def fileno(self) -> int:
@@ -96,9 +96,9 @@ class Loopback:
         self.send(encode_register())
 
     def receive(self) -> memoryview | None:
-        """Read one message; a request, or None.
+        """Read one message; return it if it is a request, else None.
 
-        :raises TransportLostError: the peer has gone or sent no message of 7432 bytes.
+        :raises TransportLostError: the peer has gone, or has not sent 7432 bytes.
         """
         try:
             size = self._socket.recv_into(self._buffer)
@@ -132,9 +132,9 @@ class Loopback:
 
 
 class LoopbackLink(Link):
-    """Serves whoever connects, one after the other.
+    """Serves the processes that connect, one after the other.
 
-    :raises TransportError: the path is taken or cannot be used.
+    :raises TransportError: the path is in use or cannot be used.
     """
 
     name = Loopback.name

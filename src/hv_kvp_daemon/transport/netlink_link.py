@@ -1,23 +1,25 @@
-"""The link over the netlink connector: when to register, and when netlink is lost.
+"""The link over the netlink connector: registers, and notices when netlink is lost.
 
-Facts that shape this module (measured on the driver, Linux 6.1):
+Facts on which this module rests (measured on the driver of Linux 6.1):
 
-- The driver answers a registration only in its initial state.  A restarted daemon gets
-  no answer and is served all the same; while a request is pending, the driver even takes
-  the registration for the reply, with status 100.
-- Opening and closing the character device sets the driver back to its initial state, so
-  that it answers; a pending request fails (HV_E_FAIL).  Where another netlink daemon is
-  alive, both would then serve: 294 of 300 answers were wrong.
-- When anybody else opens the device, the driver leaves netlink for good, and nothing says
-  so over netlink: the host gets no more answers.  inotify on the node reports the open.
-- Any local user may send to the group's members, and on Linux 6.6 and later join the group.
-- A driver that is loaded again announces its device a moment before it can be spoken to
-  (`driver`), and says nothing over netlink.
+- The driver answers a registration only in its initial state.  A restarted daemon gets no
+  answer, but does get the requests.  While a request is pending, the driver takes a
+  registration for the reply to it, with status 100.
+- Opening and closing the character device resets the driver to its initial state, so that
+  it answers; a pending request fails (HV_E_FAIL).  If another netlink daemon is running,
+  both would then serve: 294 of 300 answers were wrong.
+- When another process opens the device, the driver stops using netlink for good, without
+  notice over netlink: the host gets no more answers.  inotify on the device node reports
+  the open.
+- Any local user may join the group on Linux 6.6 and later.  A process with CAP_NET_ADMIN
+  may send to its members.
+- A driver that is loaded again announces its device shortly before it is ready (see
+  `driver`), and sends nothing over netlink.
 
-So registering is one procedure (`_begin`), at start and after each of these events: wait
-until the driver is ready; unless somebody else listens to the group, set the driver back by
-way of the device; watch the device for the next open; send registrations, with growing
-delays, until the driver answers one or sends a request.
+So there is one procedure for registering (`_begin`), at start and after each of these
+events: wait until the driver is ready; unless the group has another member, reset the
+driver by opening and closing the device; watch the device for the next open; send
+registrations, with growing delays, until the driver answers one or sends a request.
 """
 
 from __future__ import annotations
@@ -43,15 +45,15 @@ if TYPE_CHECKING:
 
     from .inotify import Inotify
 
-#: Seconds between two looks at who else is in the group, while the host asks.
+#: Seconds between two checks for other members of the group; made when a request arrives.
 LOOK_INTERVAL = 60.0
 
-#: Seconds for which registrations go unanswered before another way is looked for.
+#: Seconds without an answer to registrations after which `unanswered` is true.
 PATIENCE = 3.0
 
 _NO_DRIVER = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBADF})
 
-# What a link that does not serve is doing, as `state` shows it.
+# The states of a link that does not serve.
 _REGISTERING = "registering over netlink"
 _NOT_READY = "waiting until the driver is ready"
 _NO_DEVICE = "waiting for the driver"
@@ -61,9 +63,9 @@ _BUSY = "waiting for the device to be released"
 class NetlinkLink(Link):
     """Registers until the driver answers or sends a request.
 
-    Where another way is open (``insist`` is false and the character device is there), it
-    stops at what would spoil the service and names it in `obstacle`.  ``path`` is the
-    device by which the driver is set back.
+    With ``insist`` the link uses netlink in any case.  Otherwise, if the character device
+    exists, it does not register where netlink cannot serve reliably, and gives the reason
+    in `obstacle`.  ``path`` is the device with which the driver is reset.
     """
 
     name = Connector.name
@@ -83,11 +85,12 @@ class NetlinkLink(Link):
         self._connector = connector
         self._driver = Driver() if driver is None else driver
         self._uevents = open_uevents(report)
-        #: Reports who opens the device.
+        #: Reports each open of the device.
         self._opens: Inotify | None = None
         self._patience_ends = 0.0
         self._next_look = 0.0
-        #: The driver has sent a request, so it knows us even if it has never answered.
+        #: Whether the driver has sent a request, which it may do without having answered
+        #: the registration.
         self._served = False
         self._doing = _REGISTERING
         #: Why netlink cannot serve now, or ``""``.
@@ -119,9 +122,9 @@ class NetlinkLink(Link):
                 return
             self.say(f"{self.obstacle}; two daemons answer each other's requests")
         elif self._reset_driver():
-            # The host has been told HV_E_FAIL for whatever is still queued.
+            # The host has got HV_E_FAIL for the requests that are still queued.
             while self._connector.receive() is not None:
-                self._connector.drop(SUPERSEDED, "the driver was set back")
+                self._connector.drop(SUPERSEDED, "the driver was reset")
             self._watch_device()
         self._connector.register()
         self.retry_later()
@@ -131,16 +134,16 @@ class NetlinkLink(Link):
         self._served = False
 
     def _rivals(self) -> list[tuple[int, str]]:
-        """Other members of group 9: (port id, name of the process of that pid).
+        """Return the other members of group 9: (port id, name of the process with that pid).
 
-        The kernel gives a process's first netlink socket its pid as port id; for others
-        the name is ``?``.
+        The port id of a process's first netlink socket is its pid; for other sockets the
+        name is ``?``.
         """
         others = group_members(CN_KVP_IDX) - {self._connector.port_id}
         return [(port, process_name(port)) for port in sorted(others)]
 
     def _reset_driver(self) -> bool:
-        """Set the driver back to its initial state; False if that was not possible."""
+        """Reset the driver to its initial state; return False if that is not possible."""
         try:
             CharDevice(self._path).close()
         except TransportError as error:
@@ -149,8 +152,8 @@ class NetlinkLink(Link):
             if code in _NO_DRIVER:
                 self._doing = _NO_DEVICE
                 self.say(
-                    f"{self._path} is not there: the driver hv_utils is not loaded, or this is"
-                    " no Hyper-V guest; waiting for it"
+                    f"{self._path} does not exist: the driver hv_utils is not loaded, or this"
+                    " is not a Hyper-V guest; waiting for the driver"
                 )
             elif code == errno.EBUSY:
                 self._doing = _BUSY
@@ -163,15 +166,15 @@ class NetlinkLink(Link):
         return True
 
     def on_deadline(self) -> memoryview | None:
-        # A request in the queue says that the driver knows us, and a registration sent
-        # now would be taken for its answer.
+        # If there is a request in the queue, the driver needs no registration, and would
+        # take it for the answer.
         request = self.receive()
         if request is not None or self.version:
             return request
         if self._doing in (_BUSY, _NOT_READY) or self._driver.delay():
             self._begin()
         elif self._doing == _NO_DEVICE and self.unanswered:
-            # The uevent will tell; until then nothing wakes this process.
+            # The uevent announces the driver; until then nothing wakes this process.
             self.deadline = None
         else:
             self._connector.register()
@@ -180,7 +183,7 @@ class NetlinkLink(Link):
 
     @property
     def unanswered(self) -> bool:
-        """Registered for some seconds, and the driver has neither answered nor asked."""
+        """Whether the driver has neither answered nor sent a request within `PATIENCE`."""
         return not self.serving and time.monotonic() >= self._patience_ends
 
     # -- events
@@ -206,21 +209,22 @@ class NetlinkLink(Link):
             self._driver.appeared()
             self.start()
         elif action == uevent.REMOVE:
-            self._report("the KVP driver has gone; waiting for it")
+            self._report("the KVP driver has been removed; waiting for it")
             self._forget()
             self._doing = _NO_DEVICE
 
     def _watch_device(self) -> None:
-        """Watch for the next open of the device by anybody else.
+        """Watch for the next open of the device by another process.
 
-        If it is opened before that, our registration gets no answer, and another is sent.
+        If that happened before the watch exists, the registration gets no answer, and
+        another is sent.
         """
         from . import inotify  # noqa: PLC0415 - ctypes: see there
 
         try:
             self._opens = inotify.Inotify(self._path, inotify.IN_OPEN)
         except OSError as error:
-            self.say(f"cannot watch {self._path} for others that open it: {error}")
+            self.say(f"cannot watch {self._path} for other processes that open it: {error}")
         self._watch()
 
     def _stop_watching_device(self) -> None:
@@ -230,14 +234,15 @@ class NetlinkLink(Link):
             self._watch()
 
     def _on_open(self) -> None:
-        """Another process has opened the device: the driver has left netlink."""
+        """Handle an open of the device by another process, which ends netlink."""
         self._stop_watching_device()
         self._forget()
         holders = named(list(device_holders(self._path)))
         opener = holders or "a process that closed it again"
         self.obstacle = f"{self._path} was opened by {opener}"
         if self._insist and not holders:
-            # Otherwise the device is busy, which names the holder, or `auto` takes it.
+            # Otherwise `_reset_driver` finds the device busy and reports its holder, or
+            # the selector changes over to the device.
             self.say(f"{self.obstacle}, which ends netlink; registering again")
         self._doing = _BUSY
         self.deadline = time.monotonic()
@@ -249,7 +254,7 @@ class NetlinkLink(Link):
         if (self._connector.stranger or time.monotonic() >= self._next_look) and self.serving:
             self._look_around()
             if self.obstacle and not self._insist:
-                # The device will be taken, for which the driver fails what is pending.
+                # The selector will open the device, at which the driver fails this request.
                 return None
         if self._connector.version != self.version:
             self.version = self._connector.version
@@ -261,9 +266,10 @@ class NetlinkLink(Link):
         return request
 
     def _look_around(self) -> None:
-        """Look who else speaks or listens in the group, which ends netlink under `auto`.
+        """Check for other senders and members of the group, which end netlink under `auto`.
 
-        Nothing says that somebody joins, and on Linux 6.6 and later any local user can.
+        The kernel does not report that a socket joins the group, which any local user can
+        do on Linux 6.6 and later.
         """
         stranger, self._connector.stranger = self._connector.stranger, 0
         self._next_look = time.monotonic() + LOOK_INTERVAL

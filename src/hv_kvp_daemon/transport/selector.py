@@ -1,10 +1,10 @@
-"""Selects the link to the driver: the one asked for, or the one that works here.
+"""The selector of the link to the driver: the requested one or, for ``auto``, one that works.
 
-``auto`` takes netlink, which every kernel with this driver has, and changes over to the
-character device where netlink cannot serve: no connector in the kernel, another network
-namespace, another process that holds the device, has opened it, or has joined group 9, or
-no answer to the registration within a few seconds although the device is there.  It does
-not change back: whatever spoilt netlink may come again.
+``auto`` uses netlink, which every kernel with this driver has, and changes over to the
+character device where netlink cannot serve: there is no connector in the kernel or in this
+network namespace; another process has the device open, opens it, joins group 9 or sends
+messages to it; or the driver does not answer the registration within a few seconds although
+the device exists.  It does not change back, since the cause may return.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _LOOPBACK = "loopback:"
 
 
 def is_loopback(transport: str) -> bool:
-    """Whether a ``--transport`` argument names a simulated host's socket."""
+    """Whether a ``--transport`` argument is ``loopback:PATH``."""
     return transport.startswith(_LOOPBACK) and transport != _LOOPBACK
 
 
 class TransportSelector:
-    """Holds the current `link` and replaces it under ``auto``.
+    """Holds the current `link`, and replaces it under ``auto``.
 
-    :raises TransportError: netlink or loopback was asked for and cannot work here.
+    :raises TransportError: netlink or loopback was requested and cannot work here.
     :raises ValueError: there is no such transport.
     """
 
@@ -54,14 +54,14 @@ class TransportSelector:
             except TransportError as error:
                 if not self._auto:
                     raise
-                report(f"{error}; taking the char device")
+                report(f"{error}; using the char device")
                 self.link = DeviceLink(report)
             else:
                 self.link = NetlinkLink(report, connector, insist=not self._auto)
         elif transport == "chardev":
             self.link = DeviceLink(report)
         elif is_loopback(transport):
-            from .loopback import LoopbackLink  # noqa: PLC0415 - no guest's daemon needs it
+            from .loopback import LoopbackLink  # noqa: PLC0415 - only a simulated host needs it
 
             self.link = LoopbackLink(report, transport.removeprefix(_LOOPBACK))
         else:
@@ -72,7 +72,8 @@ class TransportSelector:
     def start(self) -> None:
         """Open and register.
 
-        :raises TransportError: netlink was asked for and has no kernel behind it.
+        :raises TransportError: netlink was requested, and this network namespace has no
+            connector.
         """
         try:
             self.link.start()
@@ -82,7 +83,7 @@ class TransportSelector:
             self._take_device(str(error))
 
     def on_event(self, fd: int, events: int) -> memoryview | None:
-        """Hand on what happened to a descriptor; the request that came with it, if any."""
+        """Let the link handle a ready descriptor; return a request that it found, or None."""
         try:
             return self.link.on_event(fd, events)
         except TransportError as error:
@@ -90,7 +91,7 @@ class TransportSelector:
             return None
 
     def on_deadline(self) -> memoryview | None:
-        """Tell the link that its deadline has passed; the request that was found, if any."""
+        """Let the link handle its deadline; return a request that it found, or None."""
         try:
             return self.link.on_deadline()
         except TransportError as error:
@@ -105,19 +106,20 @@ class TransportSelector:
             self.link.retry_later()
 
     def consider(self) -> None:
-        """Under auto, leave a netlink link that cannot serve, if there is another way.
+        """Under ``auto``, change over to the device if it exists and netlink cannot serve.
 
-        To be called after anything but a request.
+        The server calls this after each event other than a request.
         """
         link = self.link
         if not self._auto or not isinstance(link, NetlinkLink):
             return
-        why = link.obstacle or ("no answer over netlink" if link.unanswered else "")
+        silent = "the driver does not answer over netlink"
+        why = link.obstacle or (silent if link.unanswered else "")
         if why and os.path.exists(DEVICE):
             self._take_device(why)
 
     def _take_device(self, why: str) -> None:
-        self._report(f"{why}; taking the char device")
+        self._report(f"{why}; using the char device")
         self.link.close()
         self.link = DeviceLink(self._report)
         self.link.start()

@@ -1,12 +1,12 @@
-"""The kernel's announcements that the KVP device appeared or went.
+"""Uevents of the KVP device: the kernel announces that it appears or disappears.
 
-A driver that is loaded late or again says nothing over the connector, and the host is not
-served until somebody registers.  But the kernel announces the driver's device on
+A driver that is loaded late or reloaded sends nothing over the connector, and the host is
+not served until a daemon registers.  But the kernel announces the driver's device on
 NETLINK_KOBJECT_UEVENT, group 1: ``add@/devices/virtual/misc/vmbus!hv_kvp`` and
 NUL-separated ``KEY=value``.
 
-Every interface of every container is announced there as well.  A socket filter lets the
-kernel drop what is not about our device, so that it does not wake an idle daemon.
+Every interface of every container is announced there, too.  With a socket filter the
+kernel drops the events of other devices, so that they do not wake an idle daemon.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DEVPATH: Final = b"/devices/virtual/misc/vmbus!hv_kvp"
 ADD: Final = "add"
 REMOVE: Final = "remove"
 
-# lib/kobject_uevent.c: an event has at most UEVENT_BUFFER_SIZE bytes of text
-# and its path in front.
+# lib/kobject_uevent.c: an event has at most UEVENT_BUFFER_SIZE (2048) bytes of text after
+# its path.
 _BUFFER_SIZE: Final = 8192
 _KERNEL_GROUP: Final = 1
 
-# The four bytes "vmbu" of the path, at the place that an "add@" and a "remove@" give them.
+# The offsets of the four bytes "vmbu" of the path in an "add@" and in a "remove@" event.
 _NAME: Final = DEVPATH.index(b"vmbus")
 _ADD_AT: Final = len(b"add@") + _NAME
 _REMOVE_AT: Final = len(b"remove@") + _NAME
@@ -43,8 +43,8 @@ _BPF_JEQ_K: Final = 0x15
 _BPF_RET_K: Final = 0x06
 _ALL: Final = 0xFFFFFFFF
 
-# struct sock_filter: code, jt, jf, k.  A load beyond the end of a message drops it, so
-# the shorter offset comes first.
+# struct sock_filter: code, jt, jf, k.  A load beyond the end of a message drops it, so the
+# smaller offset is tested first.
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _WORD: Final = int.from_bytes(b"vmbu", "big")
 _FILTER: Final = b"".join(
@@ -63,11 +63,11 @@ _PROGRAM: Final = struct.Struct("@HP")
 
 
 def attach_filter(sock: _socket.socket) -> None:
-    """Have the kernel drop what is neither an add nor a remove of a VMBus misc device.
+    """Let the kernel drop all events but the add and remove of a VMBus misc device.
 
-    :raises OSError: the kernel refuses.
+    :raises OSError: the kernel refuses the filter.
     """
-    # For the address of the instructions; 0.4 MiB, so not before it is needed.
+    # Gives the address of the instructions.  It costs 0.4 MiB, so it is imported here.
     import ctypes  # noqa: PLC0415
 
     instructions = ctypes.create_string_buffer(_FILTER, len(_FILTER))
@@ -76,9 +76,9 @@ def attach_filter(sock: _socket.socket) -> None:
 
 
 class Uevents:
-    """A socket that reports events of the KVP device only.
+    """A socket that receives the events of the KVP device only.
 
-    :raises OSError: the kernel has no uevent socket for this namespace.
+    :raises OSError: this network namespace has no uevents.
     """
 
     def __init__(self) -> None:
@@ -100,9 +100,10 @@ class Uevents:
         return self._socket.fileno()
 
     def read(self) -> str:
-        """Read the socket empty: ADD or REMOVE, whichever came last, or ``""``.
+        """Read the socket empty; return the last action, ADD or REMOVE, or ``""``.
 
-        Events lost to a full queue count as ADD: looking again does no harm.
+        If events were lost to a full queue, that counts as ADD: registering again does no
+        harm.
         """
         last = ""
         while True:
@@ -123,10 +124,10 @@ class Uevents:
 
 
 def parse(event: bytes) -> str:
-    """ADD or REMOVE where an event says so of the KVP device, else ``""``.
+    """Return ADD or REMOVE for such an event of the KVP device, else ``""``.
 
-    What ``udevadm trigger`` makes the kernel repeat carries SYNTH_UUID (Linux
-    4.13 and later) and is no news.
+    Events that ``udevadm trigger`` makes the kernel repeat have a SYNTH_UUID (Linux 4.13
+    and later) and are ignored.
     """
     head, *fields = event.split(b"\0")
     action, _, path = head.partition(b"@")

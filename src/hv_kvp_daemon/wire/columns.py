@@ -1,4 +1,4 @@
-"""Text cut to a number of columns of a terminal."""
+"""Cutting text to the width of a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .text import width
 
 
 def fit(line: str, columns: int, mark: str = "\N{HORIZONTAL ELLIPSIS}") -> str:
-    """Return a printable line, cut and marked where it has more than so many columns."""
+    """Return a printable line; one of more than ``columns`` columns is cut and marked."""
     if width(line) <= columns:
         return line
     left = columns - len(mark)

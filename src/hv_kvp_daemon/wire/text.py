@@ -1,10 +1,10 @@
-"""Making text of any origin safe for the driver, and for terminals and logs.
+"""Functions that make text safe for the driver, and for terminals and logs.
 
-*For the driver.*  ``hv_kvp.c`` runs ``strlen`` over each field of a reply and converts
-it from UTF-8 to UTF-16.  A field without a NUL is a kernel BUG.  An invalid byte makes
-the host give up the enumeration, so it misses all records that follow.  Text longer
-than the host's field is cut in the middle of an address or a word.  So every text of a
-reply is made valid here and cut after a whole character, short enough for a NUL.
+*For the driver.*  ``hv_kvp.c`` calls ``strlen`` on each field of a reply and converts it
+from UTF-8 to UTF-16.  A field without a NUL is a kernel BUG.  At an invalid byte the host
+stops the enumeration, so it misses all later records.  Text that exceeds the host's field
+is cut in the middle of an address or a word.  So every text of a reply is made valid here,
+and cut after a whole character so that a NUL fits.
 
 *For a terminal or a log.*  Characters that break the line, move the cursor or reverse
 the direction of text are replaced by escapes.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-#: UTF-16 units that reach the host: the driver converts at most size / 2 - 2.
+#: Most UTF-16 units that reach the host: the driver converts at most size / 2 - 2.
 HOST_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE // 2 - 2
 HOST_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE // 2 - 2
 
@@ -43,8 +43,8 @@ def host_value(raw: bytes) -> bytes:
 def host_text(raw: bytes, max_units: int, max_bytes: int) -> bytes:
     """Return valid UTF-8 of at most ``max_units`` UTF-16 units and ``max_bytes`` bytes.
 
-    Bytes that are not UTF-8 become U+FFFD.  The text ends at the first NUL, or after
-    the last whole character that fits.
+    Bytes that are not UTF-8 are replaced by U+FFFD.  The text ends at the first NUL, or
+    after the last character that fits as a whole.
     """
     if len(raw) <= max_units and raw.isascii() and 0 not in raw:
         return raw
@@ -85,7 +85,7 @@ def width(text: str) -> int:
     """Return how many columns a printable text takes on a terminal."""
     if text.isascii():
         return len(text)
-    # The resident daemon does not need this module.
+    # Imported here, since the resident daemon does not need this module.
     from unicodedata import category, east_asian_width  # noqa: PLC0415
 
     columns = 0

@@ -1,13 +1,13 @@
 """Numbers of the Linux user-space API, under the names of its headers.
 
-Nothing here is ours to choose.  ``tests/wire/layout.tsv`` repeats sizes and
-offsets as a C compiler sees them, and the driver test compiles them anew.
+``tests/wire/layout.tsv`` has the numbers, sizes and offsets that a C compiler prints for
+these headers; tests compare them with this module, and the driver tests compile them again.
 """
 
 # include/uapi/linux/hyperv.h
 HV_KVP_EXCHANGE_MAX_KEY_SIZE = 512
 HV_KVP_EXCHANGE_MAX_VALUE_SIZE = 2048
-# Counted in __u16 by the header, so twice as many bytes each.
+# Sizes in bytes; the header gives the number of __u16 elements, half of it.
 MAX_ADAPTER_ID_SIZE = 128
 MAX_IP_ADDR_SIZE = 1024
 MAX_GATEWAY_SIZE = 512
@@ -37,8 +37,8 @@ KVP_POOL_AUTO_EXTERNAL = 3
 KVP_POOL_AUTO_INTERNAL = 4
 KVP_POOL_COUNT = 5
 
-# The comment above struct hv_kvp_msg: the keys of the auto pool in the order of their
-# index, as Microsoft has specified them.
+# The keys of the auto pool in the order of their index, as Microsoft specifies them: from
+# the comment above struct hv_kvp_msg.
 KVP_AUTO_KEYS = (
     b"FullyQualifiedDomainName",
     b"IntegrationServicesVersion",
@@ -76,8 +76,8 @@ HV_STATUS_NAMES = {
     HV_GUID_NOTFOUND: "HV_GUID_NOTFOUND",
 }
 
-# drivers/hv/hyperv_vmbus.h: seconds after which the driver answers the host
-# itself, with HV_E_FAIL.
+# drivers/hv/hyperv_vmbus.h: seconds after which the driver itself answers the host, with
+# HV_E_FAIL.
 HV_UTIL_TIMEOUT = 30
 
 # include/uapi/linux/connector.h

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import main as command_line
 from hv_kvp_daemon.wire.record import decode, encode
-from tests.pools.trial import Records, key_of, records
+from tests.pools.crash_cases import Records, key_of, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

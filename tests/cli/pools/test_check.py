@@ -14,6 +14,7 @@ import pytest
 from hv_kvp_daemon.cli import main as command_line
 from hv_kvp_daemon.cli.pools import check
 from hv_kvp_daemon.pools.change import replace
+from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.journal import Journal
 from hv_kvp_daemon.wire.record import encode
 from tests.support.daemon import RunningDaemon
@@ -142,7 +143,7 @@ def test_records_from_before_this_boot_are_noted_where_a_host_writes(pools: Pool
 def test_an_interrupted_change_is_damage_that_repair_finishes(pools: Pools) -> None:
     old, new = b"1" * 2000, b"2" * 2000
     pools.write(1, encode(b"k", old))
-    journal = Journal(1, pools.file(1), sync=False)
+    journal = Journal(PoolConfig(1, pools.file(1), report=print, sync=False))
     before, after = encode(b"k", old), encode(b"k", new)
     journal.write(replace(0, before, after))
     journal.close()

@@ -16,7 +16,7 @@ from hv_kvp_daemon.cli.pools import split_values
 from hv_kvp_daemon.pools import journal
 from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import Calls, DeadError, Disk
-from tests.pools.trial import Trial, key_of
+from tests.pools.crash_cases import Trial, key_of
 
 if TYPE_CHECKING:
     from pathlib import Path

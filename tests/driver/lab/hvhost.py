@@ -1,13 +1,12 @@
-"""The Hyper-V host's side of the KVP exchange, spoken over /dev/hvlab.
+"""A simulated Hyper-V host, which exchanges KVP packets with the driver over /dev/hvlab.
 
-In: requests as a Windows host makes them (UTF-16, one at a time).  Out: the
-status and the body that come back.  Every packet goes through the kernel's
-own ``hv_kvp.c``, which turns UTF-16 into UTF-8, wakes the daemon, and turns
-its reply back, so what a method returns is what a host would see.
+It makes requests as a Windows host does: in UTF-16, one at a time.  Every packet goes
+through the kernel's own ``hv_kvp.c``, which converts UTF-16 to UTF-8, wakes the daemon, and
+converts its reply.  So each method returns the status and the body that a host would get.
 
-A packet is ``vmbuspipe_hdr`` (8 bytes), ``icmsg_hdr`` (20 bytes) and the body;
-see ``include/linux/hyperv.h``.  The driver echoes ``ictransaction_id``, so an
-answer is matched with its request by that and never by its place.
+A packet is ``vmbuspipe_hdr`` (8 bytes), ``icmsg_hdr`` (20 bytes) and the body; see
+``include/linux/hyperv.h``.  The driver echoes ``ictransaction_id``, by which an answer is
+matched with its request.
 """
 
 from __future__ import annotations
@@ -151,7 +150,7 @@ class Host:
         return self.send(_KVP, (bytes([op, pool, 0, 0]) + body).ljust(MESSAGE_BYTES, b"\0"))
 
     def kvp(self, op: int, pool: int, body: bytes = b"") -> tuple[int, bytes]:
-        """Make one KVP request, as it stands, and wait for (status, message)."""
+        """Send one KVP message unchanged, and wait for (status, message)."""
         return self.receive(self.post(op, pool, body))
 
     def _read(self) -> Answer:
@@ -160,7 +159,7 @@ class Host:
         return Answer(fields[7], fields[6], packet[_PIPE.size + _IC.size :])
 
     def _drop_old(self) -> None:
-        """Take away what an earlier host left unread."""
+        """Read and discard the packets that an earlier host has not read."""
         while select.select([self._fd], [], [], 0)[0]:
             self._read()
 
@@ -224,7 +223,7 @@ def wide(text: str) -> bytes:
 def value_body(
     key: bytes, value: bytes, kind: int = REG_SZ, sizes: tuple[int, int] | None = None
 ) -> bytes:
-    """Build SET's and GET's body; ``sizes`` are said instead of the true ones."""
+    """Build the body of SET or GET, with ``sizes`` instead of the true ones if given."""
     key_size, value_size = sizes or (len(key), len(value))
     head = struct.pack("<III", kind, key_size, value_size)
     return (
@@ -235,7 +234,7 @@ def value_body(
 
 
 def key_body(key: bytes, size: int | None = None) -> bytes:
-    """DELETE's body; ``size`` is said instead of the true one."""
+    """Build the body of DELETE, with ``size`` instead of the true one if given."""
     return (
         struct.pack("<I", len(key) if size is None else size)
         + key.ljust(KEY_BYTES, b"\0")[:KEY_BYTES]

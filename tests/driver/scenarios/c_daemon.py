@@ -1,8 +1,8 @@
-"""The lab itself works: Debian's C daemon serves a host through the driver.
+"""Tests of the lab itself: Debian's C daemon serves a host through the driver.
 
-Everything that other scenarios rely on is used here once with a daemon whose
-behaviour is known: the ten automatic keys, changes on disk, an unbind that
-waits for the daemon, hibernation, reloading.
+Everything on which other scenarios rely is used here once with a daemon whose behavior is
+known: the ten automatic keys, changes on disk, an unbind that waits for the daemon,
+hibernation, reloading.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def check_unbind_waits_for_the_daemon_and_bind_serves_the_next() -> None:
         assert guest.driver_state() == "unbinding"
         assert os.path.exists(guest.DEVICE)
         first.send(signal.SIGCONT)
-        # It is told so by poll, closes, and gives up when it cannot reopen.
+        # poll reports the unbind; the daemon closes the device, and exits when it cannot
+        # reopen it.
         assert first.wait() == 1
         wait_for("driver unbound", lambda: guest.driver_state() == "unbound")
         assert not os.path.exists(guest.DEVICE)
@@ -80,7 +81,7 @@ def check_unbind_waits_for_the_daemon_and_bind_serves_the_next() -> None:
         assert host.negotiate() == S_OK
         assert dict(host.items(AUTO))["IntegrationServicesVersion"] == "3.1"
         assert second.stop() == -signal.SIGTERM
-    # Without a holder of the device nothing is waited for.
+    # If no process has the device open, there is nothing to wait for.
     guest.unbind()
     guest.control("bind")
 
@@ -95,8 +96,8 @@ def check_a_hibernation_costs_the_daemon_its_answer() -> None:
         assert guest.driver_state() == "suspended"
         guest.control("resume")
         daemon.send(signal.SIGCONT)
-        # The driver alone answers this one.  The daemon's late reply is refused
-        # meanwhile, upon which it opens the device again and registers.
+        # The driver itself answers this request.  It refuses the daemon's late reply, at
+        # which the daemon reopens the device and registers.
         assert host.negotiate() == S_OK
         wait_for("ten keys again", lambda: len(list(host.items(AUTO))) == 10)
         _assert_raises(hvhost.NoAnswerError, lambda: host.receive(request, timeout=0))

@@ -1,8 +1,8 @@
-"""What a daemon meets on a guest that is neither quiet nor tidy, over both transports.
+"""Faults in the environment of a daemon, over both transports.
 
-Each check serves a host while something is wrong around the daemon: with its
-descriptors, its files, its clock, its signals, or on the sockets that it shares.
-None of that may end it or change a pool.  `trouble` has the driver's side.
+In each check the daemon serves a host while something is wrong with its descriptors, its
+files, its clock, its signals, or on the sockets that it shares.  No fault may end it or
+change a pool.  `trouble` has the faults on the driver's side.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def command(transport: str) -> list[str]:
 
 
 def start(argv: list[str]) -> Process:
-    """Start a daemon and wait until the driver has it."""
+    """Start a daemon and wait until it is registered."""
     daemon = Process(argv)
     serves(daemon)
     return daemon
 
 
 def serves(daemon: Process) -> None:
-    """A daemon that has nothing to say to anybody is seen by a host alone."""
+    """Wait until a daemon serves; without its log, only a host can observe that."""
     with Host(timeout=10, watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
         wait_for("service", functools.partial(has_version, host))
@@ -82,7 +82,7 @@ def fresh(transport: str) -> Process:
 
 
 def assert_works(daemon: Process) -> None:
-    """Every kind of request, and both sides of it; leaves the pools as they were."""
+    """Make every kind of request, successful and failing; the pools stay as they were."""
     before = contents()
     with Host(timeout=10, watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
@@ -106,7 +106,7 @@ def ends(daemon: Process) -> None:
 
 
 def check_foreign_messages_of_every_length_are_dropped() -> None:
-    """T1, T2, T3: each would delete a key if it were taken for the driver's."""
+    """T1, T2, T3: each would delete a key if the daemon took it for a driver's message."""
     daemon = fresh("netlink")
     with Host(watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
@@ -117,11 +117,11 @@ def check_foreign_messages_of_every_length_are_dropped() -> None:
             for size in LENGTHS:
                 data = forged_delete(b"kept", size)
                 for address in ((port, 0), (0, 1 << KVP_GROUP - 1)):
-                    # The kernel itself has no use for an empty message.
+                    # The kernel refuses an empty message.
                     allowed = errno.ENODATA if size == 0 else 0
                     assert send_error(foreign, data, address) == allowed
                 if size % 8 == 0:
-                    # The daemon has read what is there when it has answered.
+                    # The daemon has read all messages when it has answered.
                     assert host.enumerate(GUEST, 0) == (S_OK, "kept", "value")
         assert in_child(send_as_nobody, port) == 0
         assert host.enumerate(GUEST, 0) == (S_OK, "kept", "value")
@@ -132,14 +132,14 @@ def check_foreign_messages_of_every_length_are_dropped() -> None:
 
 
 def forged_delete(key: bytes, size: int) -> bytes:
-    """The first ``size`` bytes of what the driver would send, and zeros behind it."""
+    """The first ``size`` bytes of a driver's message, padded with zeros if it is shorter."""
     headers = struct.pack("=IHHIIIIIIHH", FRAME_BYTES, 3, 0, 0, 0, 9, 1, 0, 0, 7432, 0)
     message = struct.pack("=BBxxI", 2, GUEST, len(key) + 1) + key
     return (headers + message).ljust(size, b"\0")[:size]
 
 
 def send_as_nobody(port: int) -> None:
-    """An ordinary user reaches the kernel only, which believes nothing it did not ask for."""
+    """An ordinary user can send to the kernel only, which ignores what it does not expect."""
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     with connector_socket() as foreign:
@@ -151,7 +151,7 @@ def send_as_nobody(port: int) -> None:
 
 
 def send_error(sender: socket.socket, data: bytes, address: tuple[int, int]) -> int:
-    """Send a whole datagram; the kernel's errno, 0 if it took it."""
+    """Send a whole datagram; return errno, or 0 if the kernel took it."""
     try:
         return 0 if sender.sendto(data, address) == len(data) else -1
     except OSError as error:
@@ -159,7 +159,7 @@ def send_error(sender: socket.socket, data: bytes, address: tuple[int, int]) -> 
 
 
 def check_process_events_under_load_are_not_for_the_daemon() -> None:
-    """T1: a listener elsewhere makes the kernel tell group 1 of each fork and exec."""
+    """T1: another listener makes the kernel report each fork and exec to group 1."""
     daemon = fresh("netlink")
     before = daemon.stderr
     with connector_socket(groups=1 << PROC_GROUP - 1) as events:
@@ -193,7 +193,7 @@ def port_of_the_member() -> int:
 
 
 def in_child(function: Callable[[int], None], argument: int) -> int:
-    """Run it in a child, which may give up its rights; the exit status."""
+    """Run a function in a child, which may drop privileges; return its exit status."""
     child = os.fork()
     if child == 0:
         signal.alarm(CHECK_SECONDS)
@@ -210,7 +210,7 @@ def in_child(function: Callable[[int], None], argument: int) -> int:
 
 
 def check_locks_that_any_user_holds_for_a_minute() -> None:
-    """P15, P16: on pools that anybody may read, and so lock."""
+    """P15, P16: every user may read these pools, and so lock them."""
     daemon = fresh("auto")
     with Host(watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
@@ -228,12 +228,12 @@ def check_locks_that_any_user_holds_for_a_minute() -> None:
             while time.monotonic() - began < MINUTE:
                 for number in numbers:
                     started = time.monotonic()
-                    # With one of the two locks it goes on; with none it does not write.
+                    # With one of the two locks the daemon continues; without it does not write.
                     status = E_FAIL if number == AUTO_EXTERNAL else S_OK
                     assert host.set(number, "key", f"value {asked}") == status
                     assert time.monotonic() - started < 8
                     assert host.get(number, "key")[0] == S_OK
-                    # Nobody else's pool waits.
+                    # Requests for other pools do not wait.
                     assert host.set(AUTO_INTERNAL, "key", f"value {asked}") == S_OK
                 asked += 1
             # Only the first request of each pool has waited.
@@ -263,7 +263,7 @@ def check_a_wait_for_a_lock_does_not_hold_up_the_end() -> None:
 
 @contextlib.contextmanager
 def held(path: str, function: Callable[[int, int], object], kind: int) -> Iterator[None]:
-    """Another user's process that has a lock of one kind, on a descriptor for reading."""
+    """Another user's process that holds a lock of one kind, on a read-only descriptor."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -293,7 +293,7 @@ def waits_in(daemon: Process, call: int) -> bool:
 
 
 def check_what_is_no_pool_at_the_start_keeps_the_others_served() -> None:
-    """P22: a directory, a FIFO, a symbolic link and a socket, mended one by one."""
+    """P22: a directory, a FIFO, a symbolic link and a socket, replaced one by one."""
     for transport in TRANSPORTS:
         shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
         os.makedirs(guest.POOL_DIR)
@@ -335,7 +335,7 @@ def check_without_any_pool_it_says_so_and_ends() -> None:
 
 
 def check_a_read_only_directory_is_served_for_reading() -> None:
-    """P22: the disk may turn read-only under a running daemon, or be so at its start."""
+    """P22: the disk may become read-only while the daemon runs, or be so at its start."""
     for transport in TRANSPORTS:
         daemon = fresh(transport)
         with Host(watch=daemon.must_run) as host:
@@ -361,7 +361,7 @@ def check_a_read_only_directory_is_served_for_reading() -> None:
             subprocess.run(["umount", guest.POOL_DIR], check=True)
 
 
-# What a process is started with.
+# The environment in which a process is started.
 
 
 def check_it_serves_with_twenty_descriptors() -> None:
@@ -374,8 +374,8 @@ def check_it_serves_with_twenty_descriptors() -> None:
         ends(daemon)
 
 
-def check_closed_standard_descriptors_are_nobodys() -> None:
-    """What the daemon writes to descriptor 2 must not reach the lock, a pipe or a pool."""
+def check_closed_standard_descriptors_are_not_reused() -> None:
+    """Output to descriptor 2 must not reach the lock, a pipe or a pool."""
     for transport in TRANSPORTS:
         for closed in ("2>&-", "<&- 2>&-", "<&- >&- 2>&-"):
             shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
@@ -410,7 +410,7 @@ def check_it_detaches_with_closed_standard_descriptors() -> None:
     wait_for("its end", lambda: not guest.pids())
 
 
-def check_nobody_reads_what_it_logs() -> None:
+def check_a_log_without_a_reader_does_no_harm() -> None:
     """SIGPIPE and EPIPE, and a log on a full disk."""
     for transport in TRANSPORTS:
         for log in ("2>/dev/full", "2>&1 | true"):
@@ -437,7 +437,7 @@ def check_its_working_directory_may_be_gone() -> None:
 
 
 def check_it_serves_without_proc() -> None:
-    """In a container or under hidepid nothing is told of other processes."""
+    """In a container or with hidepid, /proc does not show other processes."""
     for transport in ("auto", *TRANSPORTS):
         for script in ("umount -l /proc", "mount -o remount,hidepid=invisible /proc"):
             shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
@@ -490,7 +490,7 @@ def check_a_clock_that_is_set_back_changes_nothing() -> None:
 
 
 def check_storms_of_signals_lose_no_request() -> None:
-    """T6: a signal interrupted the wait, and the daemon ended."""
+    """T6: a signal interrupted the wait, and the daemon exited."""
     for transport in TRANSPORTS:
         daemon = fresh(transport)
         with Host(timeout=20, watch=daemon.must_run) as host:
@@ -510,7 +510,7 @@ def check_storms_of_signals_lose_no_request() -> None:
 
 
 def check_stops_without_a_request_cost_none() -> None:
-    """T10, T11: what was asked before the stop may be stale, what comes after is not."""
+    """T10, T11: a request from before the stop may be stale, one that arrives later is not."""
     for transport in TRANSPORTS:
         daemon = fresh(transport)
         with Host(timeout=20, watch=daemon.must_run) as host:
@@ -518,7 +518,7 @@ def check_stops_without_a_request_cost_none() -> None:
             for number in range(20):
                 daemon.freeze()
                 daemon.send(signal.SIGCONT)
-                # It looks once for what came before, so two answers later it has looked.
+                # It checks once for older requests, and has done so after two answers.
                 for _ in range(2):
                     assert has_version(host)
                 assert host.set(EXTERNAL, "key", str(number)) == S_OK
@@ -533,7 +533,7 @@ def check_a_resolver_that_never_answers_holds_up_nothing() -> None:
     """O2: the C daemon looked the name up while the host waited."""
     before = socket.gethostname()
     try:
-        socket.sethostname("unknown-guest")  # the lab's name server is nobody
+        socket.sethostname("unknown-guest")  # the lab has no name server
         for transport in TRANSPORTS:
             daemon = fresh(transport)
             with Host(timeout=10, watch=daemon.must_run) as host:

@@ -1,7 +1,8 @@
-"""Somebody opens the device, or speaks or listens in the group, under a netlink daemon.
+"""Another process opens the device, or uses the netlink group, while a netlink daemon serves.
 
-Opening the device takes the driver from netlink to the device and, at the close, back to its
-initial state: it hears no netlink daemon any more until one registers again, and says nothing.
+An open of the device makes the driver change from netlink to the device, and the close
+resets it to its initial state.  It then ignores a netlink daemon until one registers again,
+and sends nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ NETLINK_CONNECTOR = 11
 
 
 def open_and_close() -> int:
-    """Have another process open the device for a moment; its exit status."""
+    """Let another process open and close the device; return its exit status."""
     code = f"import os; os.close(os.open({guest.DEVICE!r}, os.O_RDWR))"
     return subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode
 
@@ -46,7 +47,7 @@ def holds_device(process: Process) -> bool:
 def is_served_within(host: Host, seconds: float, key: str) -> None:
     started = time.monotonic()
     wait_for("service", lambda: host.set(EXTERNAL, key, "value") == S_OK, seconds)
-    # A request that nobody answers is not answered twice within its 30 s.
+    # A request without an answer takes 30 s.
     assert time.monotonic() - started < seconds
     assert host.enumerate(AUTO, 9)[:2] == (S_OK, "ProcessorArchitecture")
 
@@ -86,12 +87,12 @@ def check_the_c_daemon_that_ran_for_a_while_is_named_and_followed() -> None:
     assert daemon.stop() == 0
 
 
-def check_a_stranger_who_speaks_in_the_group_ends_netlink_under_auto() -> None:
+def check_another_sender_in_the_group_ends_netlink_under_auto() -> None:
     is_noticed(speak, "another process sends messages of the driver's kind")
 
 
-def check_a_stranger_who_listens_in_the_group_ends_netlink_under_auto() -> None:
-    """He is looked for at the first request, and then once a minute."""
+def check_another_member_of_the_group_ends_netlink_under_auto() -> None:
+    """The daemon checks for other members at the first request, and then once a minute."""
     is_noticed(listen, "has another member")
 
 
@@ -108,14 +109,14 @@ def is_noticed(act: Callable[[], contextlib.AbstractContextManager[None]], text:
 
 
 def asks(host: Host) -> bool:
-    """Let the host ask; that may be the request that fails as the transport changes."""
+    """Send a request; it may be the one that fails because the transport changes."""
     host.enumerate(AUTO, 9)
     return True
 
 
 @contextlib.contextmanager
 def speak() -> Iterator[None]:
-    """Send a request to the members of the group, as any local user can to one port."""
+    """Send a request to the members of the group, which takes CAP_NET_ADMIN."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR) as sock:
         sock.bind((0, 0))
         header = struct.pack("=IHHIIIIIIHH", 7468, 3, 0, 0, 0, 9, 1, 0, 0, 7432, 0)

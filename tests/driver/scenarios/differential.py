@@ -1,13 +1,13 @@
 """The same random requests to Debian's C daemon and to this one: same replies, same files.
 
-A plan is made from a seed and carried out three times from empty pools: by the C
-daemon, and by this one over netlink and over the char device.  Between requests
-another program appends to the pools, under flock or fcntl, whole records and torn
-ones.  After each step the files are compared, field by field up to the NUL.
+A plan is generated from a seed and executed three times on empty pools: by the C daemon,
+and by this one over netlink and over the character device.  Between requests another
+program appends complete and partial records to the pools, under flock or fcntl.  After
+each step the files are compared, field by field up to the NUL.
 
-Where this daemon is meant to differ, the difference has a name and a reason in
-`DIFFERENCES`.  What the C daemon does there is asserted too, and undone, so that
-both stay in step; a difference that no plan meets fails the scenario.
+Each intended difference has a name and a reason in `DIFFERENCES`.  The behavior of the C
+daemon is asserted there, too, and its effect undone, so that both have the same state
+again; a difference that no plan meets fails the scenario.
 
     tests/driver/run-scenario differential -e SEED=17 -e SEEDS=1
 """
@@ -59,9 +59,9 @@ DIFFERENCES = {
     "unknown value type": "the driver cannot pass such a value on; C acknowledges the SET "
     "and keeps the old value or stores heap bytes",
     "auto pool change": "the auto pool is no file: what C acknowledges, no host reads back",
-    "auto pool GET": "C looks into a pool file that nobody writes",
+    "auto pool GET": "C reads a pool file that no program writes",
     "GET value": "C puts no value where the driver reads it; the status is compared",
-    "duplicates deleted": "P10: C removes the first only, and the value behind it comes back",
+    "duplicates deleted": "P10: C removes the first only, so the second value becomes visible",
     "invalid UTF-8": "P24: C passes it on, and the driver ends the host's enumeration there",
     "unknown operation": "T12: C acknowledges what it did not do",
     "pool above 4": "T13: C reads beyond its table and may end, so it is not asked",
@@ -73,7 +73,7 @@ TYPES = (REG_SZ, REG_U32, REG_U64)
 INT_MAX = (1 << 31) - 1
 KEY_SIZE, RECORD_SIZE = 512, 2560
 
-# Few, so that requests meet what others have left.
+# Few, so that requests use keys that others have set.
 KEYS = (
     "a",
     "A",
@@ -90,12 +90,12 @@ VALUES = (
     "välue;with=signs",
     "v" * 1022,
     "\U0001f512" * 511,
-    # More than the 2047 bytes that the driver passes on.
+    # Longer than the 2047 bytes that the driver passes on.
     "\N{CJK UNIFIED IDEOGRAPH-4EAC}" * 1022,
 )
-# What other programs write: also more than a host can be shown (254 and 1022
-# units, where the last one may be half a pair), and rubbish behind the NUL.
-# None fills its field: in a reply of the C daemon that is a BUG in the kernel.
+# Records of other programs: also texts beyond the host's limits (254 and 1022 units, where
+# the last one may be half of a surrogate pair), and other bytes after the NUL.  None fills
+# its field: in a reply of the C daemon that is a kernel BUG.
 FOREIGN_KEYS = (*(key.encode() for key in KEYS), b"q" * 500, b"a\0rubbish")
 FOREIGN_VALUES = (
     b"",
@@ -124,14 +124,14 @@ class Step(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a host got, and the pools afterwards: their pairs and the odd bytes behind."""
+    """The host's result, and the pools after it: their pairs and the partial record."""
 
     replies: list[Reply]
     files: list[tuple[Pairs, int]]
 
 
 def plan(seed: int) -> list[Step]:
-    """The steps that belong to a seed: random ones, and between them all of `rare`."""
+    """The steps for a seed: random ones, and between them all of `rare`."""
     rng = random.Random(seed)
     makers: list[tuple[int, Callable[[random.Random], Step]]] = [
         (30, set_text),
@@ -169,7 +169,7 @@ def append(rng: random.Random, key: bytes = b"", value: bytes = b"") -> Step:
 
 
 def rare(rng: random.Random) -> list[list[Step]]:
-    """Steps at which the two daemons differ, and those at the edge of it."""
+    """Steps at which the two daemons differ, and steps close to these."""
     pool, key = rng.choice(POOLS), rng.choice(KEYS)
     doubled = append(rng, b"twice")
     return [
@@ -188,7 +188,7 @@ def rare(rng: random.Random) -> list[list[Step]]:
 
 
 class Run:
-    """One daemon that is asked for the steps of a plan."""
+    """A daemon that executes the steps of a plan."""
 
     def __init__(self, directory: str, host: Host) -> None:
         self.directory = directory
@@ -253,7 +253,7 @@ class Run:
         return pairs, odd
 
     def append(self, step: Step) -> None:
-        """Be another program, with one of the two kinds of lock."""
+        """Append as another program does, with one of the two kinds of lock."""
         fd = os.open(self.path(step.pool), os.O_RDWR | os.O_APPEND)
         (fcntl.flock if step.lock == "flock" else fcntl.lockf)(fd, fcntl.LOCK_EX)
         # A second torn part would only make a longer one.
@@ -267,12 +267,12 @@ def _text(field: bytes) -> bytes:
 
 
 class Theirs(Run):
-    """The C daemon.  What it answers is turned into what this one must answer."""
+    """The C daemon.  Its answers are converted into those that this daemon must give."""
 
     met: ClassVar[Counter[str]] = Counter()
 
     def ask(self, step: Step) -> list[Reply]:
-        """Ask it; assert a known difference as it is, and undo what came of it."""
+        """Make one request; assert a known difference, and undo its effect."""
         if step.pool > AUTO_INTERNAL and step.act != "unknown":
             return self.differs("pool above 4", S_CONT if step.act == "enumerate" else E_FAIL)
         if step.act == "enumerate" and step.number > INT_MAX:
@@ -294,7 +294,7 @@ class Theirs(Run):
         return [(status, "", "")]
 
     def shown(self, pool: int, index: int, reply: Reply) -> Reply:
-        """What the host must see of a record that the C daemon may not have made fit."""
+        """What the host must get for a record that the C daemon may not have converted."""
         if pool == AUTO or reply[0] == S_CONT:
             return reply
         key, value = (text.decode("utf-8", "replace") for text in self.read(pool)[0][index])
@@ -317,7 +317,7 @@ class Theirs(Run):
     def ask_pool(self, step: Step, keys: list[bytes]) -> list[Reply]:
         key = step.key.encode()
         if not key:
-            # What other programs left behind a torn record may look like one without a key.
+            # The rest of another program's partial record may look like one without a key.
             known = step.act == "set" or key in keys
             self.in_vain(step, S_OK if known else S_CONT)
             return self.differs("empty key", E_FAIL)
@@ -349,7 +349,7 @@ class Theirs(Run):
 
 
 def carry_out(steps: list[Step], transport: str) -> list[Outcome]:
-    """Start a daemon on empty pools and give what came of each step."""
+    """Start a daemon on empty pools and return the outcome of each step."""
     directory = guest.POOL_DIR if transport else guest.C_POOL_DIR
     shutil.rmtree(directory, ignore_errors=True)
     daemon = guest.registered("--transport", transport) if transport else guest.c_daemon()
@@ -362,14 +362,14 @@ def carry_out(steps: list[Step], transport: str) -> list[Outcome]:
 
 
 def end(daemon: guest.Process) -> None:
-    """Stop it; nothing that happened may have ended it before."""
+    """Stop the daemon; it must not have ended before."""
     assert daemon.status is None
     daemon.stop()
     assert "Traceback" not in daemon.stderr, daemon.stderr
 
 
 def check_random_requests_have_the_same_replies_and_leave_the_same_files() -> None:
-    """T9: over the char device, which was not there in 2012, as over netlink."""
+    """T9: over the character device, which did not exist in 2012, as over netlink."""
     for seed in SEEDS:
         steps = plan(seed)
         theirs = carry_out(steps, "")

@@ -1,9 +1,9 @@
 """The auto pool of Debian's C daemon and of this one, as the guest changes.
 
-The guest is brought into one state after the other, once under the C daemon and
-once under each address source of this one; the ten keys must be equal in each, save
-for what `known` names.  The C daemon reads addresses at each request and everything
-else at its start.
+The guest goes through a series of states, once with the C daemon and once with each
+address source of this one.  The ten keys must be equal in each state, except for the
+differences in `known`.  The C daemon reads addresses at each request and everything else
+at its start.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def aliases_and_a_peer() -> None:
 
 
 def addresses_on_the_loopback() -> None:
-    """O1: no guest's address, and both leave them out."""
+    """O1: not addresses of the guest; both daemons leave them out."""
     ip("addr", "add", "198.51.100.99/32", "dev", "lo")
     ip("addr", "add", "2001:db8:2::99/128", "dev", "lo")
 
@@ -59,7 +59,7 @@ def an_interface_that_is_down() -> None:
 
 
 def an_address_that_is_tentative() -> None:
-    """Without a carrier nobody finds out whether another has it."""
+    """Without a carrier, duplicate address detection does not end."""
     ip("link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
     ip("link", "set", "veth0", "up")
     ip("addr", "add", f"{TENTATIVE}/64", "dev", "veth0")
@@ -96,7 +96,7 @@ def addresses_as_at_boot() -> None:
 
 
 def known(state: Callable[[], None], source: str, theirs: Values) -> Values:
-    """What this daemon gives on purpose where the C daemon gives ``theirs``."""
+    """The intended values of this daemon where the C daemon gives ``theirs``."""
     ours = dict(theirs)
     shown = theirs[IPV6].split(";")
     assert (TENTATIVE in shown) == (state in (an_address_that_is_tentative, more_than_fit))
@@ -124,7 +124,7 @@ def check_the_ten_keys_are_equal_as_addresses_come_and_go() -> None:
 
 
 def through_states() -> Iterator[Callable[[], None]]:
-    """Bring the guest into each state, and back to the first when all have been seen."""
+    """Bring the guest into each state, and at the end back to the first."""
     for state in STATES:
         state()
         yield state
@@ -147,7 +147,7 @@ def check_a_new_host_name_is_followed_where_the_c_daemon_keeps_the_old() -> None
         assert values(host) == ours
 
 
-def check_the_host_name_stands_where_the_c_daemon_gives_an_error_text() -> None:
+def check_the_host_name_is_served_where_the_c_daemon_gives_an_error_text() -> None:
     """O3."""
     with host_name("nowhere", ""):
         with serving(guest.c_daemon()) as host:
@@ -178,7 +178,7 @@ def values(host: Host) -> Values:
 
 @contextlib.contextmanager
 def host_name(short: str, full: str) -> Iterator[None]:
-    """Another host name for a while; one without a full name is unknown to the resolver."""
+    """Set another host name; one without a full name is unknown to the resolver."""
     with open("/etc/hosts", encoding="utf-8") as file:
         hosts = file.read()
     with open("/etc/nsswitch.conf", encoding="utf-8") as file:

@@ -1,10 +1,10 @@
-"""A driver that appears is left alone until it is ready, and then served.
+"""The daemon does not use a driver that has just appeared until it is ready.
 
-The driver can be reached from the moment that it registers its device and its
-connector callback, but its own pointer to them is stored only afterwards.  Opening the
-device or sending a registration in between makes the kernel follow a NULL pointer: the
-process is killed with its lock held, and KVP is dead until the machine reboots.  The
-runner fails the scenario for anything of that kind in the kernel's log.
+The driver can be reached as soon as it has registered its device and its connector
+callback, but it stores its own pointer to them only afterwards.  If a process opens the
+device or sends a registration in between, the kernel dereferences a NULL pointer: the
+process is killed while it holds a lock, and KVP does not work until a reboot.  The runner
+fails the scenario if the kernel log has such a fault.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ CHECK_SECONDS = 500
 RELOADS = int(os.environ.get("RELOADS", "6"))
 TRANSPORT = os.environ.get("TRANSPORT", "auto")
 
-# As long as a virtual CPU may be taken away; the driver sleeps twice.
+# As long as a hypervisor may not run a virtual CPU; the driver sleeps twice.
 STRETCHED_MS = 150
 
 
 def unload() -> None:
-    """Take the driver away; a daemon that has its device open is made to close it first."""
+    """Unload the driver; a daemon that has its device open must close it first."""
     guest.unbind()
     guest.unload_driver()
 
@@ -76,7 +76,7 @@ def check_a_daemon_that_starts_while_the_driver_is_loaded_waits_for_it() -> None
     unload()
 
 
-def check_auto_that_goes_over_to_the_device_waits_for_it() -> None:
+def check_auto_waits_for_the_device_when_it_changes_over() -> None:
     """In another network namespace, so that netlink cannot serve."""
     daemon = Process(
         [

@@ -1,4 +1,4 @@
-"""One key goes in from the host and comes back, over the netlink connector."""
+"""The host sets one key and reads it back, over the netlink connector."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""GET_IP_INFO as a host sees it, over each transport, beside the C daemon's answer.
+"""GET_IP_INFO as a host sees it, over each transport, compared with the C daemon's answer.
 
-Links of every kind that may share a MAC, routes of every kind, scripts of every
-kind.  Where the two daemons differ on purpose, the check says why.
+There are links of every kind that may share a MAC, routes of every kind, and scripts of
+every kind.  Where a difference between the two daemons is intended, the check gives the
+reason.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def setup() -> None:
     for module in ("veth", "bonding", "bridge", "8021q"):
         run("modprobe", module)
     os.rename(SCRIPTS, SCRIPTS + ".debian")
-    # Addresses of the kernel's own making come at a time of their own.
+    # Without addresses that the kernel adds itself, at an unknown time.
     sysctl("ipv6/conf/default/addr_gen_mode", "1")
     sysctl("ipv6/conf/default/accept_dad", "0")
 
@@ -56,7 +57,7 @@ def ip(words: str) -> None:
 
 
 def veth(name: str, mac: str, *addresses: str) -> None:
-    """A link that is up, with its far end; ``drop`` takes it away."""
+    """A link that is up, with its other end; ``drop`` removes it."""
     if os.path.exists(f"/sys/class/net/{name}"):
         drop(name)  # a check before this one failed
     ip(f"link add {name} type veth peer name {name}p")
@@ -123,7 +124,7 @@ def script(name: str, text: str) -> str:
     return path
 
 
-def check_a_plain_guest_is_told_as_the_c_daemon_tells_it() -> None:
+def check_a_plain_guest_gets_the_c_daemons_answer() -> None:
     install_samples()
     other = theirs(ETH0)
     shutil.rmtree(SCRIPTS)
@@ -137,7 +138,7 @@ def check_a_plain_guest_is_told_as_the_c_daemon_tells_it() -> None:
         "192.0.2.1",
         "192.0.2.53",
     )
-    # The C daemon puts a ; behind the last gateway and server; hosts forgive it.
+    # The C daemon puts a ; after the last gateway and server; hosts accept that.
     assert info == other._replace(
         gateway=other.gateway.rstrip(";"), dns=other.dns.rstrip(";")
     ), (info, other)
@@ -158,7 +159,7 @@ def check_the_adapter_is_found_in_any_spelling_and_otherwise_fails() -> None:
 
 
 def check_eth1_is_not_eth10() -> None:
-    """O8; the C daemon compares with the beginning of the name."""
+    """O8: the C daemon compares only the beginning of the name."""
     macs = {"eth1": "00:15:5D:00:01:01", "eth10": "00:15:5D:00:01:10"}
     veth("eth1", macs["eth1"], "198.51.100.1/24")
     veth("eth10", macs["eth10"], "203.0.113.10/25")
@@ -206,7 +207,7 @@ def check_one_mac_of_bond_bridge_vlan_and_virtual_function() -> None:
     ip("link add link eth1 name eth1.5 type vlan id 5")
     ip("link set eth1.5 up")
     ip("addr add 198.51.100.4/24 dev eth1.5")
-    # Its parent has an address nobody gave it.
+    # Its parent has a link-local address only.
     assert ours(mac).ip == "198.51.100.4"
     drop("eth1.5")
     assert ours(mac).ip == "fe80::1"
@@ -229,8 +230,8 @@ def check_90_ipv6_addresses_are_cut_pairwise() -> None:
     assert info.ip.count(";") == info.subnet.count(";") == 1023 // 39 - 1
     assert set(info.subnet.split(";")) == {"/64"}
     assert info.family == V6
-    # The C daemon gives up at the first address for which its buffer has no room (or
-    # the driver does, since it starts four shells for each address).
+    # The C daemon fails at the first address for which its buffer has no room (or
+    # the driver gives up, since that daemon starts four shells for each address).
     assert their_answer(mac)[0] == E_FAIL
     drop("eth1")
 
@@ -326,7 +327,7 @@ def check_a_script_gets_the_name_as_one_word_and_wins() -> None:
     run("ip", "link", "del", name)
 
 
-def check_scripts_that_are_no_help_are_done_without() -> None:
+def check_scripts_that_fail_are_ignored() -> None:
     for text in ("exit 1", "echo Rubbish; echo 'not;an address'", "kill -9 $$", "exit 0"):
         script("hv_get_dhcp_info", text)
         script("hv_get_dns_info", text)
@@ -339,7 +340,7 @@ def check_scripts_that_are_no_help_are_done_without() -> None:
     shutil.rmtree(SCRIPTS)
 
 
-def check_a_slow_script_holds_nobody_up() -> None:
+def check_a_slow_script_is_killed_and_ignored() -> None:
     script("hv_get_dhcp_info", "sleep 600; echo Enabled")
     script("hv_get_dns_info", "sleep 600 & wait; echo 192.0.2.7")
     daemon = start()

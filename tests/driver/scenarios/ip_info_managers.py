@@ -1,8 +1,8 @@
 """GET_IP_INFO under a booted systemd: networkd's lease, resolved's lists, the sandbox.
 
-eth0 is configured by hand, eth1 by networkd with an address of its own, eth2 by
-networkd through DHCP, whose server is networkd on the far end.  resolved serves
-all of them, and the daemon runs as its unit does.
+eth0 is configured manually, eth1 by networkd with a static address, and eth2 by networkd
+with DHCP, whose server is networkd at the other end.  resolved serves all of them, and the
+daemon runs as in its unit.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def check_a_resolved_that_hangs_costs_less_than_ten_seconds() -> None:
     assert "192.0.2.88" in info.dns, info
 
 
-def check_with_resolved_gone_resolv_conf_serves() -> None:
+def check_without_resolved_resolv_conf_is_used() -> None:
     run("systemctl", "mask", "--now", "systemd-resolved")
     os.unlink("/etc/resolv.conf")
     write("/etc/resolv.conf", "nameserver 192.0.2.99\n")

@@ -1,4 +1,4 @@
-"""The daemon is there before the driver, under each choice of transport."""
+"""The daemon starts before the driver is loaded, with each choice of transport."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def start(transport: str) -> Process:
 
 
 def is_served(daemon: Process) -> None:
-    """A host is served within 10 s of the driver's load."""
+    """Wait until a host is served, at most 10 s."""
     started = time.monotonic()
     with Host(watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
@@ -86,7 +86,7 @@ def check_auto_takes_the_device_in_another_network_namespace() -> None:
         ]
     )
     wait_for("registration", lambda: "driver version 3.1" in daemon.stderr)
-    assert "taking the char device" in daemon.stderr
+    assert "using the char device" in daemon.stderr
     is_served(daemon)
     assert daemon.stop() == 0
 
@@ -102,7 +102,7 @@ def _holds(process: Process) -> bool:
 def _device_fd(process: Process) -> int:
     directory = f"/proc/{process.pid}/fd"
     for fd in os.listdir(directory):
-        # It may be closed between the two looks.
+        # It may be closed between listdir and readlink.
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(f"{directory}/{fd}") == guest.DEVICE:
                 return int(fd)

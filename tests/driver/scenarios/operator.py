@@ -19,7 +19,7 @@ UNIT = "hv-kvp-daemon.service"
 
 
 def setup() -> None:
-    """The package is there and compiled, the driver is not loaded."""
+    """The package is installed and compiled, the driver is not loaded."""
     subprocess.run(["python3", "-m", "compileall", "-q", "/payload/src"], check=True)
 
 
@@ -73,7 +73,7 @@ def _serving() -> Any:
 
 
 def fresh() -> None:
-    """The service serves; the runner has ended its daemon after the check before."""
+    """Start the service, whose daemon the runner has killed after the check before."""
     subprocess.run(["systemctl", "restart", UNIT], check=True)
     wait_for("registration", _serving)
 
@@ -98,14 +98,14 @@ def check_watch_ends_with_the_key_that_the_host_sets() -> None:
     wait_for("the request in status", lambda: as_json("status")["requests"].get("SET"))
 
 
-def check_auto_knows_the_drivers_version() -> None:
+def check_auto_shows_the_drivers_version() -> None:
     fresh()
     values = {each["key"]: each["value"] for each in as_json("auto")}
     assert values["IntegrationServicesVersion"] == "3.1", f"{values} {journal()}"
     assert values["NetworkAddressIPv4"] == "192.0.2.10"
 
 
-def check_an_ordinary_user_is_told_what_is_for_root() -> None:
+def check_an_ordinary_user_gets_a_hint_to_use_root() -> None:
     assert hv_kvp("set", "public", "value").returncode == 0
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "hv-kvp", "list"],

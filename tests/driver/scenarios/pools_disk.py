@@ -1,11 +1,11 @@
-"""Pools on a disk: what the host was told is done survives the loss of power.
+"""Pools on a disk: a change that was acknowledged to the host survives a power cut.
 
-After each change that was answered, a count goes to the disk behind the file
-system, past all caches; so whatever copy of the disk is looked at later, it says
-itself how many changes the host had been told of (`acknowledged`).
+After each acknowledged change, a count is written to the disk behind the file system, with
+direct I/O.  So every copy of the disk has the number of changes that had been acknowledged
+when it was made (`acknowledged`).
 
-Here the disk is copied as it is, under the running system, now and then.
-``tests/soak/test_power.py`` runs `serve_until_killed` and looks at every write.
+Here the disk of the running system is copied now and then.  ``tests/soak/test_power.py``
+runs `serve_until_killed` and examines the disk after every write.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def make_file_system(path: str) -> None:
 
 
 def step(number: int) -> tuple[str, str]:
-    """The key and the value that are set; an empty value means that the key goes."""
+    """The key and the value of a change; an empty value means that the key is deleted."""
     key = f"key {number * 7 % 31}"
     if number % 6 == 5:
         return f"key {number * 5 % 31}", ""
     letter = chr(ord("a") + number % 26)
-    # Two bytes each, so that values span sectors and pages as well.
+    # Two bytes for each character, so that values span sectors and pages.
     return key, letter + "ä" * (number * 37 % 1000)
 
 
 def states() -> Iterator[Pairs]:
-    """What is in the pool after no change, after one, after two."""
+    """The pairs of the pool after no change, after one, after two, and so on."""
     pairs: Pairs = []
     number = 0
     while True:
@@ -67,7 +67,7 @@ def states() -> Iterator[Pairs]:
 
 
 def acknowledged(disk: str) -> int:
-    """How many changes the host had been told of when the disk was as it is."""
+    """The number of changes that had been acknowledged when the disk was in this state."""
     with open(disk, "rb") as file:
         file.seek(COUNT_AT)
         return int.from_bytes(file.read(8), "little")
@@ -90,7 +90,7 @@ class Changes:
         wait_for("registration", lambda: "driver version" in self._daemon.stderr)
         self._host = Host(watch=self._daemon.must_run)
         assert self._host.negotiate() == S_OK
-        # The buffer of a write past the caches begins at a page.
+        # Direct I/O needs a buffer that begins at a page.
         self._block = mmap.mmap(-1, BLOCK)
         self._disk = os.open(DISK, os.O_WRONLY | os.O_DIRECT)
         self.number = 0
@@ -113,7 +113,7 @@ def serve_until_killed() -> None:
         changes.make_one()
 
 
-def check_what_the_host_was_told_is_on_the_disk_at_once() -> None:
+def check_an_acknowledged_change_is_on_the_disk_at_once() -> None:
     if os.environ.get("UNTIL_KILLED"):
         serve_until_killed()
     changes = Changes()
@@ -128,7 +128,7 @@ def check_what_the_host_was_told_is_on_the_disk_at_once() -> None:
 
 
 def on_disk() -> Pairs:
-    """The pool in a copy of the disk as it is now, its file system's journal replayed."""
+    """The pool in a copy of the disk, after its file system's journal was replayed."""
     copy, pool = "/tmp/copy", "/tmp/copied_pool"
     direct = ["dd", f"if={DISK}", f"of={copy}", "iflag=direct", "bs=1M", "status=none"]
     subprocess.run(direct, check=True)

@@ -1,6 +1,6 @@
-"""The unit, the udev rule and tmpfiles.d under a booted systemd: the sandbox shows here.
+"""The unit with its sandbox, the udev rule and tmpfiles.d under a booted systemd.
 
-The first checks need the driver not to be loaded yet, the last look back at the journal.
+The first checks need a driver that is not loaded yet; the last ones examine the journal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LINK = guest.C_POOL_DIR  # /var/lib/hyperv, which tmpfiles.d links
 POOLS = [f".kvp_pool_{number}" for number in range(5)]
 FQDN = "kvp-guest.example.com"
 CAP_NET_ADMIN = 1 << 12
-# What a forbidden act leaves in the journal: the kernel's words, systemd's, Python's.
+# Traces of a forbidden operation in the journal: messages of the kernel, systemd and Python.
 BLOCKED = re.compile(
     r"type=1326|SECCOMP auid|SIGSYS|avc:|denied|not permitted|Read-only file system|Traceback|"
     r"Failed at step|Failed to set up|ordering cycle|Unknown (key|section)|timed out"
@@ -47,7 +47,7 @@ LOGGED = "code=0x7ffc0000"  # SECCOMP_RET_LOG
 
 
 def setup() -> None:
-    """Install as a distribution's package does; nothing starts yet."""
+    """Install the files as a distribution's package does; nothing starts yet."""
     subprocess.run(["python3", "-m", "compileall", "-q", "/payload/src"], check=True)
     os.symlink("/payload/bin/hv-kvp-daemon", "/usr/bin/hv-kvp-daemon")
     for name, path in INSTALLED.items():
@@ -88,7 +88,7 @@ def active() -> bool:
 
 
 def fresh(drop_in: str = "") -> None:
-    """Start the unit anew, with a drop-in of this text or none, and wait for its driver."""
+    """Restart the unit, with or without a drop-in, and wait for its registration."""
     if not os.path.exists("/dev/hvlab"):
         guest.load_driver()
     if os.path.exists(DROP_IN):
@@ -120,7 +120,7 @@ def journal(*matches: str) -> list[dict[str, Any]]:
 
 
 def own_lines() -> list[tuple[int, str]]:
-    """(priority, text) of what the daemon itself wrote."""
+    """(priority, text) of each message of the daemon itself."""
     entries = journal("--unit", UNIT, "SYSLOG_IDENTIFIER=hv-kvp-daemon")
     return [(int(entry["PRIORITY"]), entry["MESSAGE"]) for entry in entries]
 
@@ -188,7 +188,7 @@ class NameServer:
                 query, client = self._socket.recvfrom(512)
                 if not query:
                     return
-                # The question ends behind the name's empty label, the type and the class;
+                # The question ends after the name's empty label, the type and the class;
                 # the answer points back to its name.
                 question = query[12 : query.index(b"\0", 12) + 5]
                 answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + self._address
@@ -228,7 +228,7 @@ def check_a_late_driver_starts_it_by_way_of_udev() -> None:
 # The sandbox.
 
 
-def check_the_sandbox_is_as_tight_as_the_unit_says() -> None:
+def check_the_sandbox_is_that_of_the_unit() -> None:
     fresh()
     pid = main_pid()
     assert capabilities(pid) == CAP_NET_ADMIN
@@ -277,7 +277,7 @@ def check_the_resolver_works_and_a_new_host_name_is_seen() -> None:
         wait_for("the first name again", functools.partial(knows_its_name, host))
 
 
-def check_the_pools_may_stand_behind_a_link() -> None:
+def check_the_pool_directory_may_be_a_symbolic_link() -> None:
     fresh()
     systemctl("stop", UNIT)
     shutil.rmtree(guest.POOL_DIR)
@@ -367,7 +367,7 @@ def check_a_wrong_option_is_not_tried_again() -> None:
     assert [show(name) for name in ("ActiveState", "ExecMainStatus")] == ["failed", "2"]
 
 
-# The driver comes and goes, and so do other daemons.
+# Reloads of the driver, and other daemons.
 
 
 def check_a_reloaded_driver_is_served_by_the_same_process() -> None:
@@ -401,7 +401,7 @@ def check_the_drop_in_takes_the_char_device() -> None:
     assert main_pid() == pid
 
 
-def check_it_takes_the_driver_from_a_distributions_daemon() -> None:
+def check_it_replaces_a_distributions_daemon() -> None:
     fresh()
     theirs = "hypervkvpd.service"
     rule = "/etc/udev/rules.d/70-hypervkvp.rules"
@@ -426,7 +426,7 @@ def check_it_takes_the_driver_from_a_distributions_daemon() -> None:
     run("udevadm", "control", "--reload")
 
 
-def check_who_holds_the_device_is_named() -> None:
+def check_the_holder_of_the_device_is_named() -> None:
     fresh()
     systemctl("stop", UNIT)
     # As Debian's unit does; one with more capabilities than ours is hidden by the kernel.
@@ -460,7 +460,7 @@ def check_messages_have_their_priorities() -> None:
     assert [text for number, text in lines if number <= 4 and path not in text] == []
 
 
-def check_nothing_in_the_journal_speaks_of_a_sandbox() -> None:
+def check_the_journal_has_no_violation_of_the_sandbox() -> None:
     texts = [str(entry["MESSAGE"]) for entry in journal()]
     assert any("serves /var/opt" in text for text in texts)
     # What was logged and let through comes from the check of system calls.

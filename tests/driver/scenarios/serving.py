@@ -1,7 +1,7 @@
-"""What a host sees of a daemon that serves, over each transport.
+"""The requests of a host to a daemon, over each transport.
 
-VARIANTS run the same checks; the pools are compared on disk as well, since the
-host's view and the file are two promises.
+All VARIANTS run the same checks.  The pools are compared on disk, too, since the host's
+view and the file are two promises.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_the_ten_auto_keys_have_the_c_daemons_values() -> None:
         theirs = list(host.items(AUTO))
     c_daemon.stop()
     daemon, host = fresh()
-    # Until the look-up of the name has ended the host name stands for it.
+    # Until the look-up of the full name has ended, the host name is served.
     wait_for("the full name", lambda: host.enumerate(AUTO, 0)[2] == "kvp-guest.example.com")
     ours = list(host.items(AUTO))
     assert [key for key, _ in ours] == AUTO_KEYS
@@ -68,7 +68,7 @@ def check_the_ten_auto_keys_have_the_c_daemons_values() -> None:
     assert daemon.stop() == 0
 
 
-def check_every_kind_of_value_arrives_and_comes_back() -> None:
+def check_every_kind_of_value_is_stored_and_returned() -> None:
     daemon, host = fresh()
     longest_key, longest_value = "k" * 254, "v" * 1022
     pairs = [
@@ -92,7 +92,7 @@ def check_every_kind_of_value_arrives_and_comes_back() -> None:
     assert host.delete(EXTERNAL, "empty") == S_OK
     assert host.delete(EXTERNAL, "empty") == S_CONT
     assert list(host.items(EXTERNAL)) == [("text", "x"), *pairs[2:]]
-    # P3: no byte of the longer value is left behind the shorter.
+    # P3: no byte of the longer value is left after the shorter one.
     with open(pool(EXTERNAL), "rb") as file:
         first = file.read(2560)
     assert first == b"text".ljust(512, b"\0") + b"x".ljust(2048, b"\0")
@@ -113,7 +113,7 @@ def check_120_records_are_enumerated_to_the_end() -> None:
     assert daemon.stop() == 0
 
 
-def check_a_killed_daemon_keeps_everything_and_learns_the_version_again() -> None:
+def check_a_kill_loses_no_record_and_the_version_is_learned_again() -> None:
     daemon, host = fresh()
     assert host.set(EXTERNAL, "kept", "through kill -9") == S_OK
     for _ in range(3):
@@ -127,7 +127,7 @@ def check_a_killed_daemon_keeps_everything_and_learns_the_version_again() -> Non
     assert daemon.stop() == 0
 
 
-def check_what_a_hostile_host_asks_ends_nothing_and_changes_nothing() -> None:
+def check_a_hostile_hosts_requests_end_nothing_and_change_nothing() -> None:
     """T12, T13, T14: unknown operations, pools above 4, indexes above 2^31."""
     daemon, host = fresh()
     assert host.set(GUEST, "kept", "value") == S_OK
@@ -156,10 +156,11 @@ def check_what_a_hostile_host_asks_ends_nothing_and_changes_nothing() -> None:
     assert daemon.stop() == 0
 
 
-def check_what_a_neighbour_writes_is_told_at_once() -> None:
-    """Within one tick of this kernel's clock, too: nearly all rewrites in one leave one mtime.
+def check_what_another_program_writes_is_served_at_once() -> None:
+    """Also within one tick of the kernel's clock, when most writes leave the same mtime.
 
-    So right behind the daemon's own change, and right behind reads that it could keep.
+    So the other program writes right after the daemon's own change, and right after reads
+    that the daemon could cache.
     """
     daemon, host = fresh()
     assert host.set(GUEST, "first", "of the host") == S_OK
@@ -192,8 +193,8 @@ def check_what_a_neighbour_writes_is_told_at_once() -> None:
     assert daemon.stop() == 0
 
 
-def check_a_record_of_rubbish_hides_none_behind_it() -> None:
-    """P24, and a field without a NUL, which through the C daemon is a kernel BUG."""
+def check_an_invalid_record_hides_no_later_one() -> None:
+    """P24, and a field without a NUL, which is a kernel BUG with the C daemon."""
     daemon, host = fresh()
     with open(pool(GUEST), "ab") as file:
         file.write(b"k" * 512 + b"v" * 2048)

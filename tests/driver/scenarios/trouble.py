@@ -1,4 +1,4 @@
-"""What must not end the daemon, nor lose what a host was told is there."""
+"""Faults that must neither end the daemon nor lose a change that was acknowledged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_an_expired_request_is_not_applied_and_answers_no_other() -> None:
     with open(pool(EXTERNAL), "rb") as file:
         before = file.read()
 
-    # One request waits until the driver gives it up, and another one behind it.
+    # One request waits until the driver gives it up; a second one is queued after it.
     daemon.freeze()
     expired = host.post(SET, EXTERNAL, value_body(wide("late"), wide("never")))
     assert host.receive(expired)[0] == E_FAIL
@@ -90,7 +90,7 @@ def check_a_stall_of_35_seconds_is_followed_by_service() -> None:
     assert daemon.stop() == 0
 
 
-def check_a_driver_that_goes_and_comes_is_served_again() -> None:
+def check_a_driver_that_is_unbound_and_bound_is_served_again() -> None:
     """T10: the daemon never registered again."""
     daemon, host = fresh()
     for _ in range(3):
@@ -122,7 +122,7 @@ def check_a_hibernation_is_survived() -> None:
 
 
 def check_foreign_messages_end_nothing_and_change_nothing() -> None:
-    """T1, T2, T3: process events and any local user's messages were carried out."""
+    """T1, T2, T3: process events and messages of other processes were carried out."""
     daemon, host = fresh()
     assert host.set(GUEST, "kept", "value") == S_OK
     if NETLINK:
@@ -137,7 +137,8 @@ def check_foreign_messages_end_nothing_and_change_nothing() -> None:
                 foreign.sendto(data, (port, 0))
                 foreign.sendto(data, (0, 1 << 8))
         foreign.close()
-        # Process events: group 1 of the same protocol, told to send by a listener.
+        # Process events are sent to group 1 of the same protocol once a listener asks for
+        # them.
         events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
         events.bind((0, 1))
         events.send(struct.pack("=IHHIIIIIIHHI", 40, 3, 0, 0, 0, 1, 1, 0, 0, 4, 0, 1))
@@ -151,8 +152,8 @@ def check_foreign_messages_end_nothing_and_change_nothing() -> None:
     assert daemon.stop() == 0
 
 
-def check_pool_files_in_trouble_are_answered_and_mended() -> None:
-    """P22: the C daemon ends at each of these."""
+def check_pool_files_that_are_removed_or_replaced_end_nothing() -> None:
+    """P22: the C daemon exits at each of these."""
     daemon, host = fresh()
     path = pool(EXTERNAL)
     assert host.set(EXTERNAL, "a", "1") == S_OK
@@ -182,8 +183,8 @@ def check_a_full_disk_fails_the_request_and_keeps_the_rest() -> None:
     """P11: the pool was emptied before it was written."""
     shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
     os.makedirs(guest.POOL_DIR)
-    # The journal keeps 347 KiB for itself, so that a full disk keeps nobody from
-    # changing or deleting.
+    # The journal reserves 323 KiB, so that records can be changed and deleted on a full
+    # disk.
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", guest.POOL_DIR], check=True
     )
@@ -202,12 +203,12 @@ def check_a_full_disk_fails_the_request_and_keeps_the_rest() -> None:
             assert host.set(EXTERNAL, "fits again", "y") == S_OK
         assert daemon.stop() == 0
     finally:
-        # Lazily: after a failure the daemon still has its files open.
+        # Lazily, since after a failure the daemon still has its files open.
         subprocess.run(["umount", "-l", guest.POOL_DIR], check=True)
 
 
-def check_a_lock_held_by_somebody_else_delays_by_seconds_only() -> None:
-    """P15, P16: F_SETLKW waited for ever."""
+def check_a_lock_of_another_process_delays_by_seconds_only() -> None:
+    """P15, P16: F_SETLKW waited forever."""
     daemon, host = fresh()
     assert host.set(GUEST, "key", "before") == S_OK
     holder = subprocess.Popen(
@@ -231,7 +232,7 @@ def check_a_lock_held_by_somebody_else_delays_by_seconds_only() -> None:
 
 
 def check_interfaces_that_come_and_go_do_not_wake_an_idle_daemon() -> None:
-    """Each is a uevent, and an address is an rtnetlink event; the host's next request asks."""
+    """Each causes a uevent, and an address an rtnetlink event; the next request sees them."""
     daemon, host = fresh()
     addresses = host.enumerate(AUTO, 2)
     before = voluntary_switches(daemon.pid)
@@ -252,7 +253,7 @@ def check_interfaces_that_come_and_go_do_not_wake_an_idle_daemon() -> None:
 
 
 def voluntary_switches(pid: int) -> int:
-    """How often a process has gone to sleep by itself, once it has done so again."""
+    """Wait until a process sleeps, and return the number of its voluntary switches."""
     wait_for("rest", lambda: process_status(pid)["State"].startswith("S"))
     return int(process_status(pid)["voluntary_ctxt_switches"])
 

@@ -6,11 +6,11 @@ import os
 
 from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.fileio import read_at
-from hv_kvp_daemon.pools.journal import Journal
+from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.pools.pool import PoolFile
-from hv_kvp_daemon.pools.shared_file import SharedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ def read(directory: str, number: int) -> bytes:
 
     :raises PoolError: it cannot be read.
     """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
+    file = _unchanged(directory, number)
     try:
-        with file.hold() as size:
-            return read_at(file.fd, size, 0) if size else b""
+        with file.reading:
+            # All of it: the context's length leaves out appends that were not finished.
+            return b"" if file.fd < 0 else read_at(file.fd, os.fstat(file.fd).st_size, 0)
     finally:
         file.close()
 
@@ -76,12 +77,17 @@ def interrupted_change(directory: str, number: int) -> str:
 
     :raises PoolError: the pool or the journal cannot be read.
     """
-    file = SharedFile(number, pool_path(directory, number), report=terminal.say, writable=False)
-    journal = Journal(number, file.path, sync=False)
+    file = _unchanged(directory, number)
+    journal = file.writer.journal
     try:
         # Without the lock, a change that another process is making would look unfinished.
-        with file.hold():
+        with file.reading:
             return journal.path if journal.pending() is not None else ""
     finally:
-        journal.close()
         file.close()
+
+
+def _unchanged(directory: str, number: int) -> LockedPool:
+    """Return a pool file that is neither created nor recovered."""
+    path = pool_path(directory, number)
+    return LockedPool(PoolConfig(number, path, report=terminal.say, writable=False))

@@ -1,7 +1,7 @@
-"""Another program that does anything at all to a pool's file, one thing after the other.
+"""Another program that does anything at all to a pool file, one thing after the other.
 
-`Neighbour` is a process; `do` returns when the thing is done, so whoever reads then must
-see what the file has.  Some of what it does takes the lock first, some does not.
+`ConcurrentWriter` is a process.  `do` returns when the thing is done, so a reader must see
+what the file has then.  Some things are done under a lock, some under none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hv_kvp_daemon
-from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
+from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,12 +104,12 @@ THINGS: dict[str, Callable[[str, random.Random], object]] = {
 _NAMES = tuple(THINGS)
 
 
-class Neighbour:
+class ConcurrentWriter:
     """A process that does them; leaving the context ends it."""
 
     def __init__(self, path: str, seed: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.pools.beside", path, str(seed)],
+            [sys.executable, "-m", "tests.pools.concurrent_writer", path, str(seed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -145,13 +145,18 @@ def obey(path: str, seed: int) -> None:
 
 
 def content(path: str) -> list[tuple[bytes, bytes]]:
-    """The pairs that the file has, read by nobody's code but the record's."""
+    """The pairs that the file has, read by no code of the project but the record's.
+
+    A record at the end whose key field is NULs is an append that was not finished.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         return []
     whole = len(data) // RECORD_SIZE * RECORD_SIZE
+    while whole and not any(data[whole - RECORD_SIZE :][:KEY_SIZE]):
+        whole -= RECORD_SIZE
     records = [decode(data[at : at + RECORD_SIZE]) for at in range(0, whole, RECORD_SIZE)]
     return [(record.key, record.value) for record in records]
 

@@ -1,7 +1,6 @@
-"""Changes of a pool, neighbours that come after a kill, and what must be found then.
+"""Changes of a pool, other programs that come after a kill, and what must be found then.
 
-In: the records before.  Out: the states that a restart may find.  Shared by the
-tests here, which only act as if they died, and by those of ``tests/soak``.
+Shared by the tests here, which only simulate a kill, and by those of ``tests/soak``.
 """
 
 from __future__ import annotations

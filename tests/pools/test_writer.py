@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.fileio import read_at, read_into, write_at, write_pieces
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from hv_kvp_daemon.pools.pool import PoolFile
@@ -80,9 +79,24 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
 REFUSALS = (errno.ENOSPC, errno.EIO, errno.EROFS)
 FAULTS = [
     # The journal by pwritev, and then the file: by pwritev what moves.
-    *(("pwritev", number, name, 1) for number in REFUSALS for name in CHANGES),
+    *(
+        ("pwritev", number, name, 1)
+        for number in REFUSALS
+        for name in ("modify", "delete", "delete last")
+    ),
     *(("pwritev", number, "delete", 2) for number in REFUSALS),
-    *(("pwrite", n, name, 1) for n in REFUSALS for name in ("append", "add", "modify")),
+    *(("pwrite", number, "modify", 1) for number in REFUSALS),
+    # Of an append: the journal, the value, the key.
+    *(
+        ("pwrite", number, name, nth)
+        for number in REFUSALS
+        for name in ("append", "add")
+        for nth in (1, 2, 3)
+    ),
+    *(("ftruncate", errno.EFBIG, name, 1) for name in ("append", "add")),
+    *(("fdatasync", errno.EIO, name, 2) for name in CHANGES),
+    ("fdatasync", errno.EIO, "delete", 3),
+    *(("utime", errno.EROFS, name, 1) for name in ("modify", "delete", "delete last")),
     ("ftruncate", errno.EIO, "delete", 1),
     ("ftruncate", errno.EIO, "delete last", 1),
     *(("fdatasync", errno.EIO, name, 1) for name in CHANGES),
@@ -135,6 +149,29 @@ def test_a_disk_that_is_nearly_full_takes_no_part_of_a_record(
         assert filled.delete(b"c")
         CHANGES[name](filled)
     assert [record.key for record in filled.records()] == [b"a", b"b", b"n"]
+
+
+@pytest.mark.parametrize("name", ["append", "add"])
+def test_a_disk_without_room_for_another_page_leaves_the_file_as_it_was(
+    filled: PoolFile, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """P11: nothing more can be written there, whatever is tried to take it back."""
+    before = content(filled)
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}") == filled.path and offset + len(data) > len(
+            before
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(PoolError, match=r"^[^,]*No space left[^,]*$"):
+        CHANGES[name](filled)
+    assert content(filled) == before
+    filled.store(b"a", b"modified")
+    assert filled.find(b"a") == b"modified"
 
 
 def test_a_file_that_cannot_be_made_is_an_error_and_the_directory_as_before(
@@ -208,14 +245,17 @@ def test_a_change_is_on_the_disk_before_the_request_ends_and_a_new_name_as_well(
     pool = make_pool(f"{public}/new/.kvp_pool_1", sync=True)
     data, names = fail("fdatasync", 0, nth=0), fail("fsync", 0, nth=0)
     pool.store(b"a", b"1")
-    assert (len(data), len(names)) == (1, 2)  # the file's name, the directory's name
+    # The value, the key; the file's name, the directory's name.
+    assert (len(data), len(names)) == (2, 2)
     pool.store(b"a", b"2")
-    pool.append(b"b", b"1")  # and the journal, and its name
-    pool.delete(b"b")
-    assert (len(data), len(names)) == (6, 3)
+    assert (len(data), len(names)) == (3, 2)
+    pool.append(b"b", b"1")
+    assert (len(data), len(names)) == (5, 2)
+    pool.delete(b"b")  # and the journal, and its name
+    assert (len(data), len(names)) == (7, 3)
     pool.delete(b"b")
     pool.records()
-    assert (len(data), len(names)) == (6, 3)
+    assert (len(data), len(names)) == (7, 3)
 
 
 def test_without_sync_nothing_is_waited_for(
@@ -226,37 +266,3 @@ def test_without_sync_nothing_is_waited_for(
     for change in CHANGES.values():
         change(pool)
     assert calls == [[], []]
-
-
-# What reads and writes.
-
-
-@pytest.fixture
-def fd(public: str) -> Iterator[int]:
-    fd = os.open(f"{public}/file", os.O_RDWR | os.O_CREAT)
-    yield fd
-    os.close(fd)
-
-
-def test_short_reads_and_writes_are_continued(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11."""
-    pwrite, pread = os.pwrite, os.pread
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
-    monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 4), at))
-    pwritev, preadv = os.pwritev, os.preadv
-    monkeypatch.setattr(
-        os, "pwritev", lambda fd, pieces, at: pwritev(fd, [pieces[0], pieces[1][:2]], at)
-    )
-    monkeypatch.setattr(os, "preadv", lambda fd, buffers, at: preadv(fd, [buffers[0][:5]], at))
-    write_at(fd, b"XXX3456789", 2)
-    write_pieces(fd, [b"0", b"12"], 2)
-    assert read_at(fd, 20, 0) == b"\0\0" + b"0123456789"
-    write_pieces(fd, [b"01", b"", memoryview(b"23456789")], 2)
-    assert read_at(fd, 20, 0) == b"\0\0" + b"0123456789"
-    buffer = memoryview(bytearray(20))
-    assert read_into(fd, buffer, 0) == 12
-    assert bytes(buffer) == b"\0\0" + b"0123456789" + bytes(8)
-    assert read_into(fd, buffer[:7], 3) == 7
-    assert bytes(buffer[:7]) == b"1234567"
-    assert read_at(fd, 5, 3) == b"12345"
-    assert read_at(fd, 5, 50) == b""

@@ -29,9 +29,9 @@ def write(path: str, *records: Record) -> None:
 def known(pool: PoolFile) -> PoolFile:
     """A pool that was read under its locks, so that they are not needed any more."""
     write(pool.path, *RECORDS)
-    assert pool.glance(0) is None
+    assert pool.read_unlocked(0) is None
     assert pool.records() == RECORDS
-    assert pool.glance(1) == encode(b"key 1", b"value 1")
+    assert pool.read_unlocked(1) == encode(b"key 1", b"value 1")
     return pool
 
 
@@ -75,7 +75,7 @@ def test_what_others_do_to_the_file_is_seen_by_the_next_read(
     known: PoolFile, neighbour: Callable[[str], object], record: Record | None
 ) -> None:
     neighbour(known.path)
-    assert known.glance(1) is None
+    assert known.read_unlocked(1) is None
     assert known.read(1) == record
 
 
@@ -92,22 +92,22 @@ def test_what_others_do_to_the_file_is_seen_while_it_is_read(
         return data
 
     monkeypatch.setattr(os, "pread", read_and_meanwhile)
-    assert known.glance(1) is None
+    assert known.read_unlocked(1) is None
     monkeypatch.undo()
     assert known.read(1) == Record(b"key 1", b"another")
 
 
 def test_behind_the_last_record_there_is_none(known: PoolFile) -> None:
-    assert known.glance(3) == b""
+    assert known.read_unlocked(3) == b""
     with open(known.path, "ab") as file:
         file.write(b"odd bytes")
     wait_until_settled(known.path)
     assert known.records() == RECORDS
-    assert known.glance(3) == b"odd bytes"
+    assert known.read_unlocked(3) == b"odd bytes"
     assert known.read(3) is None
 
 
 def test_a_file_that_was_closed_is_not_known(known: PoolFile) -> None:
     known.close()
-    assert known.glance(1) is None
+    assert known.read_unlocked(1) is None
     assert known.read(1) == RECORDS[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools import opening, shared_file
+from hv_kvp_daemon.pools import locked_pool, opening
 from hv_kvp_daemon.pools.errors import NotAPoolError, PoolError
 from hv_kvp_daemon.wire.record import Record, encode
 
@@ -115,7 +115,8 @@ def test_a_directory_that_was_removed_is_made_again(public: str, make_pool: Make
     """P22."""
     pool = make_pool(f"{public}/a/b/.kvp_pool_1")
     pool.store(b"old", b"1")
-    os.unlink(pool.path)
+    for name in os.listdir(f"{public}/a/b"):
+        os.unlink(f"{public}/a/b/{name}")
     os.removedirs(f"{public}/a/b")
     assert pool.count() == 0
     pool.store(b"new", b"2")
@@ -171,7 +172,7 @@ def test_a_file_that_is_replaced_for_ever_is_an_error(
 
     pool.open()
     pool.close()
-    monkeypatch.setattr(shared_file, "open_pool", open_and_replace)
+    monkeypatch.setattr(locked_pool, "open_pool", open_and_replace)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PoolError, match="replaced 8 times"):
         pool.count()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.trial import NEIGHBOURS, Trial, key_of, killed_then_powerless, records
+from tests.pools.crash_cases import NEIGHBOURS, Trial, key_of, killed_then_powerless, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,5 +38,5 @@ def test_at_every_call_of_both(
             trial, records(size), name, neighbour, chance
         ):
             good = found in allowed
-            count("kills, and power cuts in mending", points=1, broken=not good)
+            count("kills, and power cuts in the recovery", points=1, broken=not good)
             assert good, (name, calls, [key_of(record) for record in found])

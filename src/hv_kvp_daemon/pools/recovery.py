@@ -1,0 +1,261 @@
+"""Completes the change that a kill, a power cut or a failing disk has cut short.
+
+Theory of operation.  docs/pools.md has each step of each change, and a kill worked through
+with its bytes.
+
+The journal has one entry at most, whose state says what the pool may look like:
+
+- **none**: whole, but for an append that was not finished at its end: a record whose key
+  field is NULs or a tombstone's, which no reader counts.  It is cut off.
+- **SWEEP**: as before, and it may have tombstones, or records of nothing but NULs, with
+  records of other programs after them.  They are removed.  An append writes this before
+  it makes the file longer, a delete before it ends the file.
+- **FORWARD** with a change: the change may have been made in part.  It is completed; then
+  as SWEEP.
+- **BACKWARD** with a change: it failed, and what was there before may have been restored
+  in part.  It is restored; then as SWEEP.
+
+An entry with a wrong seal counts as SWEEP: it was being written, so its change had not
+begun, and if it was to replace another entry, that one's change was complete.
+
+Other programs do not know about the journal, and may have changed the pool since.  So the
+file is judged by its content.  A record or block that is as it was before the change, or as
+it is after it, is left alone.  One of which each sector is of either side is torn, and is
+completed in the direction of the entry.  One with any other sector was written by another
+program, and is left alone.  If records were removed before it, it is found further to the
+front; if records within a block were, `_bury_torn` finds what is left over.
+
+One case cannot be decided: a copy of a record that another program put right after it
+between a kill and now looks like a record that is there twice because it was to move.
+
+The entry is cleared when all is done, and each move of the sweep has an entry of its own,
+so recovery can be cut short and repeated.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
+
+from .change import MOVE, PAGE, SECTOR, TOMBSTONE
+from .fileio import read_at, write_at
+from .journal import BACKWARD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from .change import Change
+    from .journal import Entry
+    from .locked_pool import LockedPool
+
+_NO_KEY: Final = bytes(KEY_SIZE)
+_NO_RECORD: Final = bytes(RECORD_SIZE)
+
+
+def end_of_records(fd: int, size: int) -> int:
+    """Return the length of a file of ``size`` bytes without unfinished appends at its end.
+
+    Those are records whose key field is a tombstone's, or NULs.
+
+    :raises OSError: the file cannot be read.
+    """
+    end = size - size % RECORD_SIZE
+    while end and read_at(fd, KEY_SIZE, end - RECORD_SIZE) in {_NO_KEY, TOMBSTONE}:
+        end -= RECORD_SIZE
+    return end if end + RECORD_SIZE <= size else size
+
+
+def recover(file: LockedPool) -> bool:
+    """Complete an interrupted change, under the locks for writing; False if there is none.
+
+    :raises OSError, PoolError: it cannot be done now; the next hold tries again.
+    """
+    writer = file.writer
+    entry = writer.journal.pending()
+    changed = entry is not None and _Recovery(file, entry).run()
+    size = os.fstat(file.fd).st_size
+    end = end_of_records(file.fd, size)
+    if end < size:
+        writer.cut(end)
+        changed = True
+    if entry is not None:
+        writer.journal.clear()
+    return changed
+
+
+class _Recovery:
+    """The recovery of a file by one journal entry."""
+
+    __slots__ = ("_entry", "_fd", "_file")
+
+    def __init__(self, file: LockedPool, entry: Entry) -> None:
+        self._file = file
+        self._fd = file.fd
+        self._entry = entry
+
+    def run(self) -> bool:
+        """Complete the change and remove tombstones; return whether there was need."""
+        change = self._entry.change
+        changed = change is not None and self._complete(change)
+        return self._sweep(change) or changed
+
+    def _complete(self, change: Change) -> bool:
+        """Write the whole of a change that is found in part."""
+        found = read_at(self._fd, len(change.old), change.offset)
+        if self._is_whole(change, found):
+            return False
+        place = self._torn_place(change)
+        if place is None:
+            return change.kind == MOVE and self._bury_torn(change)
+        if self._entry.state == BACKWARD:
+            data = bytes(change.old)
+        else:
+            # No further than the file goes: another program may have cut it.
+            data = change.new[: os.fstat(self._fd).st_size - place]
+        write_at(self._fd, data, place)
+        self._file.flush()
+        return True
+
+    def _is_whole(self, change: Change, found: bytes) -> bool:
+        """Whether all is as before the change, or all as after it."""
+        old, new = bytes(change.old), change.new
+        size = os.fstat(self._fd).st_size
+        if self._entry.state == BACKWARD and size >= change.offset + change.kept:
+            # It may have been cut; to take that back, the file becomes longer again.
+            return found in {old, new}
+        if found == new or (found and old.startswith(found)):
+            return True
+        records = _records(old)
+        if self._entry.same_boot or change.kind != MOVE or len({*records}) == len(records):
+            return False
+        # After a power cut, what is cut off may be NULs.  This is only asked among equal
+        # records, where what is whole would be found torn at some other place.
+        parts = classify_sectors(found, old, new, change.kept)
+        return parts is not None and not parts[0] and len(found) >= change.kept
+
+    def _torn_place(self, change: Change) -> int | None:
+        """Return where the change is torn: at its offset, or before it.
+
+        Another program may have removed records before it.
+        """
+        size = os.fstat(self._fd).st_size
+        first = bytes(change.old[:RECORD_SIZE]), change.new[:RECORD_SIZE]
+        for at in range(change.offset, -1, -RECORD_SIZE):
+            if at > size or classify_sectors(self._record(at), *first, change.kept) is None:
+                continue
+            if self._is_torn(change, read_at(self._fd, len(change.old), at), at):
+                return at
+        return None
+
+    def _is_torn(self, change: Change, found: bytes, at: int) -> bool:
+        """Whether these are bytes of before and of after the change, and no others."""
+        parts = classify_sectors(found, bytes(change.old), change.new, change.kept)
+        if parts is None:
+            return False
+        has_old, has_new, in_order = parts
+        if change.kind != MOVE:
+            return has_old and has_new
+        if self._entry.state == BACKWARD:
+            was_cut = at == change.offset and len(found) < len(change.old)
+            return len(found) >= change.kept and (has_new or was_cut)
+        # A kill leaves a beginning.  Other combinations of whole sectors can be the work of
+        # another program: a record that it set to what would have moved there, or one
+        # that it removed, after which those that follow look as if they had moved.
+        any_order = not self._entry.same_boot and len(found) == len(change.old)
+        return has_old and has_new and (in_order or any_order)
+
+    def _bury_torn(self, change: Change) -> bool:
+        """Bury what is superfluous where another program removed records of a torn block.
+
+        A kill leaves the records of the block in their order, but for those where the
+        writing ended: the one that straddles that page is of two records, and those
+        that would have been overwritten next are there twice.
+        """
+        before, after = _records(bytes(change.old)), _records(change.new)
+        parts = set()
+        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+            cut = -(change.offset + number * RECORD_SIZE) % PAGE
+            if cut < RECORD_SIZE:
+                parts.add(new[:cut] + old[cut:])
+        parts -= {*before, *after}
+        kept = after[: change.kept // RECORD_SIZE]
+        found = [
+            self._record(at) for at in self._offsets() if at < change.offset + len(change.old)
+        ]
+        torn = [
+            at
+            for at, record in enumerate(found)
+            if record in parts
+            or (record in kept and found[:at].count(record) >= kept.count(record))
+        ]
+        if torn:
+            # Those that were to go, where the block was not overwritten yet.
+            doomed = {*before} - {*after}
+            torn += [at for at, record in enumerate(found) if record in doomed]
+        for at in sorted({*torn}, reverse=True):
+            self._file.writer.bury(at * RECORD_SIZE)
+        return bool(torn)
+
+    def _sweep(self, change: Change | None) -> bool:
+        """Remove the tombstones, and records of nothing but NULs."""
+        tombstones = []
+        for at in self._offsets():
+            record = self._record(at)
+            if record == _NO_RECORD:
+                self._file.writer.bury(at)
+            elif not record.startswith(TOMBSTONE):
+                continue
+            tombstones.append(at)
+        if not tombstones:
+            return False
+        first = tombstones[0]
+        if change is not None and change.kind == MOVE and not change.hole:
+            # The last of several records of a key are buried: now the others, which
+            # stand before those.  One after them is of another program, since the kill.
+            old = bytes(change.old[:KEY_SIZE])
+            key = old[: old.index(0) + 1]
+            others = [
+                at for at in range(0, first, RECORD_SIZE) if self._record(at).startswith(key)
+            ]
+            for at in reversed(others):
+                self._file.writer.bury(at)
+                first = at
+        self._file.writer.compact(first, RECORD_SIZE)
+        return True
+
+    def _offsets(self) -> range:
+        return range(0, os.fstat(self._fd).st_size // RECORD_SIZE * RECORD_SIZE, RECORD_SIZE)
+
+    def _record(self, at: int) -> bytes:
+        return read_at(self._fd, RECORD_SIZE, at)
+
+
+def classify_sectors(
+    found: bytes, old: bytes, new: bytes, kept: int
+) -> tuple[bool, bool, bool] | None:
+    """Compare the sectors of a place with those of before and after a change.
+
+    Return whether some are only as before, whether some are only as after, and whether
+    those of after come first.  None if a sector is neither.  ``found`` ends early where
+    the file does.  After ``kept``, NULs count as after: a power cut may leave them of
+    what was cut off.
+    """
+    has_old = has_new = False
+    in_order = True
+    for at in range(0, len(found), SECTOR):
+        sector = found[at : at + SECTOR]
+        size = len(sector)
+        is_old = sector == old[at : at + size]
+        is_new = sector == new[at : at + size] or (at >= kept and not any(sector))
+        if not (is_old or is_new):
+            return None
+        in_order = in_order and (is_old or not has_old)
+        has_old = has_old or not is_new
+        has_new = has_new or not is_old
+    return has_old, has_new, in_order
+
+
+def _records(region: bytes) -> list[bytes]:
+    return [region[at : at + RECORD_SIZE] for at in range(0, len(region), RECORD_SIZE)]
