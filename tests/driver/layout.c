@@ -17,6 +17,7 @@
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 
 #define WHOLE(type) printf("%s\t0\t%zu\n", #type, sizeof(struct type))
@@ -263,6 +264,15 @@ static void rtnetlink(void)
 	FIELD(rtvia, rtvia_family);
 	OPEN(rtvia, rtvia_addr);
 
+	WHOLE(nhmsg);
+	FIELD(nhmsg, nh_family);
+	FIELD(nhmsg, nh_scope);
+	FIELD(nhmsg, nh_protocol);
+	FIELD(nhmsg, resvd);
+	FIELD(nhmsg, nh_flags);
+	WHOLE(nexthop_grp);
+	FIELD(nexthop_grp, id);
+
 	VALUE(RTM_NEWLINK);
 	VALUE(RTM_GETLINK);
 	VALUE(RTM_NEWADDR);
@@ -270,6 +280,8 @@ static void rtnetlink(void)
 	VALUE(RTM_GETADDR);
 	VALUE(RTM_NEWROUTE);
 	VALUE(RTM_GETROUTE);
+	VALUE(RTM_NEWNEXTHOP);
+	VALUE(RTM_GETNEXTHOP);
 	VALUE(RTMGRP_LINK);
 	VALUE(RTMGRP_IPV4_IFADDR);
 	VALUE(RTMGRP_IPV4_ROUTE);
@@ -302,6 +314,15 @@ static void rtnetlink(void)
 	VALUE(IFLA_PERM_ADDRESS);
 	VALUE(IFLA_PARENT_DEV_NAME);
 	VALUE(IFLA_INFO_KIND);
+	VALUE(IFLA_INFO_DATA);
+	VALUE(IFLA_INFO_SLAVE_KIND);
+	VALUE(IFLA_INFO_SLAVE_DATA);
+	VALUE(IFLA_VRF_TABLE);
+	VALUE(IFLA_BOND_SLAVE_PERM_HWADDR);
+	VALUE(NHA_ID);
+	VALUE(NHA_GROUP);
+	VALUE(NHA_OIF);
+	VALUE(NHA_GATEWAY);
 
 	VALUE(IFA_ADDRESS);
 	VALUE(IFA_LOCAL);
@@ -363,8 +384,10 @@ static void rtnetlink(void)
 	VALUE(RTNH_F_ONLINK);
 	VALUE(RTNH_F_LINKDOWN);
 	VALUE(RTM_F_CLONED);
+	VALUE(RTM_F_FIB_MATCH);
 
 	VALUE(IFNAMSIZ);
+	VALUE(ALTIFNAMSIZ);
 	VALUE(IFF_UP);
 	VALUE(IFF_LOOPBACK);
 	VALUE(IFF_POINTOPOINT);

@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.guest import routes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _any_time_for_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need more than the daemon allows."""
+    monkeypatch.setattr(routes, "PATIENCE", 60.0)
 
 
 @pytest.fixture

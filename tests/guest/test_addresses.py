@@ -23,8 +23,8 @@ from hv_kvp_daemon.guest.addresses import (
     AddressSource,
     address_source,
     cut,
-    default_interfaces,
 )
+from hv_kvp_daemon.guest.routes import default_interfaces
 from hv_kvp_daemon.wire.rtnetlink import Link
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE
 from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK
@@ -154,6 +154,31 @@ def test_eth1_does_not_get_what_is_eth10s() -> None:
 
 
 @in_own_network
+def test_excluded_interfaces_are_left_out_of_both_values() -> None:
+    """O11: container bridges and tunnels crowd the list."""
+    with IPRoute() as ip:
+        for number, name in enumerate(("eth0", "docker0", "veth1a", "br-4711"), 1):
+            index = link(ip, name, f"p{number}")
+            add(ip, index, f"192.0.2.{number}")
+            add(ip, index, f"fd00::{number}")
+        for exclude, shown in (
+            ((), "1 2 3 4"),
+            (("docker*", "veth*", "br-*"), "1"),
+            (("eth?",), "2 3 4"),
+            (("eth",), "1 2 3 4"),
+            (("*",), ""),
+        ):
+            for name in SOURCES:
+                source = address_source(name, exclude)
+                expected = shown.split()
+                assert values(source) == (
+                    ";".join(f"192.0.2.{number}" for number in expected),
+                    ";".join(f"fd00::{number}" for number in expected),
+                )
+                source.close()
+
+
+@in_own_network
 def test_an_alias_is_an_address_like_any_other() -> None:
     with IPRoute() as ip:
         first, second = link(ip, "a0", "b0"), link(ip, "a1", "b1")
@@ -269,17 +294,17 @@ def test_default_interfaces_are_those_of_the_main_table_with_all_next_hops() -> 
         for number, index in enumerate(a):
             add(ip, index, f"10.0.{number}.1")
             add(ip, index, f"fd0{number}::1")
-        assert default_interfaces() == set()
+        assert default_interfaces(a) == set()
         default_route(ip, "add", oif=a[0], table=100)
         ip.route("add", dst="10.9.0.0/16", oif=a[0])
         default_route(ip, "add", type="unreachable", priority=900)
-        assert default_interfaces() == set()
+        assert default_interfaces(a) == set()
         hops = [{"gateway": f"10.0.{n}.2", "oif": a[n]} for n in (1, 2)]
         default_route(ip, "add", multipath=hops)
         default_route(ip, "add", gateway="10.0.3.2", priority=50)
-        assert default_interfaces() == {a[1], a[2], a[3]}
+        assert default_interfaces(a) == {a[1], a[2], a[3]}
         default_route(ip, "add", family=socket.AF_INET6, gateway="fd04::2")
-        assert default_interfaces() == {a[1], a[2], a[3], a[4]}
+        assert default_interfaces(a) == {a[1], a[2], a[3], a[4]}
 
 
 @in_own_network
@@ -414,7 +439,7 @@ LONG = [(1, "fd00:1111:2222:3333:4444:5555:6666:7777")] * 25
 def test_1022_characters_fit_and_stay_in_their_order(
     monkeypatch: pytest.MonkeyPatch, last: str, *, fits: bool
 ) -> None:
-    monkeypatch.setattr(addresses, "default_interfaces", lambda: {2})
+    monkeypatch.setattr(addresses, "default_interfaces", lambda _: {2})
     source = AddressSource(
         lambda: {socket.AF_INET: [(1, "192.0.2.1")], socket.AF_INET6: [*LONG, (2, last)]}
     )
@@ -422,6 +447,29 @@ def test_1022_characters_fit_and_stay_in_their_order(
     expected = [*texts, last] if fits else [last, *texts][:-1]
     assert values(source) == ("192.0.2.1", ";".join(expected))
     assert cut([*LONG, (2, last)], {1}).count(";") == (25 if fits else 24)
+    source.close()
+
+
+@pytest.mark.parametrize("error", [TimeoutError("routes"), OSError(errno.EPERM, "routes")])
+def test_without_the_routes_the_kernels_order_stays_and_the_other_family_is_whole(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """O23: one long family, and routes that could not be read, emptied both values."""
+
+    def unreadable(_: object) -> set[int]:
+        raise error
+
+    monkeypatch.setattr(addresses, "default_interfaces", unreadable)
+    found: dict[int, list[tuple[int, str]]] = {
+        socket.AF_INET: [(1, "192.0.2.1"), (2, "198.51.100.1")],
+        socket.AF_INET6: [*LONG, (2, "fd00::1"), *LONG],
+    }
+    source = AddressSource(lambda: found)
+    texts = [text for _, text in LONG]
+    expected = ("192.0.2.1;198.51.100.1", ";".join([*texts, "fd00::1"]))
+    assert values(source) == expected
+    # It is not tried again for the next request.
+    assert source.values() is source.values()
     source.close()
 
 

@@ -714,21 +714,50 @@ mount --bind /mnt/hosts /etc/hosts
         ("192.0.2.7 vm.example.org vm\\n", "vm", "vm.example.org True"),
         ("2001:db8::7 vm.example.org vm\\n", "vm", "vm.example.org True"),
         (
-            "2001:db8::7 six.example vm\\n192.0.2.7 four.example vm\\n",
+            "2001:db8::7 vm.six.example vm\\n192.0.2.7 vm.four.example vm\\n",
             "vm",
-            "four.example True",
+            "vm.four.example True",
         ),
-        ("127.0.0.1 localhost vm\\n", "vm", "localhost True"),
+        ("127.0.0.1 localhost vm\\n", "vm", "vm False"),
+        ("127.0.0.1 localhost.localdomain localhost vm\\n", "vm", "vm False"),
+        ("127.0.0.1 localhost vm.example.org\\n", "vm.example.org", "vm.example.org False"),
+        ("192.0.2.7 vm2.example.org vm\\n", "vm", "vm False"),
+        (
+            "127.0.0.1 localhost vm\\n2001:db8::7 vm.example.org vm\\n",
+            "vm",
+            "vm.example.org True",
+        ),
+        ("127.0.1.1 vm vm.example.org\\n", "vm.example.org", "vm.example.org True"),
+        ("127.0.1.1 VM.example.org vm\\n", "vm", "VM.example.org True"),
+        ("127.0.0.1 localhost\\n", "localhost", "localhost True"),
         ("127.0.0.1 localhost\\n", "vm", "vm False"),
         ("192.0.2.7 b\\303\\274ro.example b\\303\\274ro\\n", "büro", "büro.example True"),
         ("192.0.2.7 vm.example.org vm\\n", "vm\x7f", "vm False"),
     ],
-    ids=["IPv4", "IPv6 only", "IPv4 first", "localhost", "unknown", "not ASCII", "control"],
+    ids=[
+        "IPv4",
+        "IPv6 only",
+        "IPv4 first",
+        "localhost",
+        "localhost.localdomain",
+        "localhost of a full name",
+        "another host",
+        "localhost over IPv4 alone",
+        "the host name is fuller",
+        "another case",
+        "a host called localhost",
+        "unknown",
+        "not ASCII",
+        "control",
+    ],
 )
 def test_the_canonical_name_is_that_of_getaddrinfo(
     hosts: str, name: str, expected: str
 ) -> None:
-    """O2: a guest with IPv6 alone has a full name.  O3: no text of an error."""
+    """O2: a guest with IPv6 alone has a full name.  O3: no text of an error.
+
+    O14: a name with another first label belongs to another host.
+    """
     assert in_namespaces(REAL_LOOKUP, name, setup=resolver(hosts)) == [expected]
 
 

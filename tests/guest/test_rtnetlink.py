@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import functools
 import os
 import re
 import select
@@ -20,14 +21,12 @@ from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.rtnetlink import ChangeNotice
 from hv_kvp_daemon.wire import netlink, rtattr, uapi
 from hv_kvp_daemon.wire.netlink import Dump, pack
-from hv_kvp_daemon.wire.route import decode_route, routes_request
+from hv_kvp_daemon.wire.route import routes_request
 from hv_kvp_daemon.wire.rtnetlink import IFADDRMSG, addresses_request, links_request
 from tests.support.network import IFA_F_NODAD, in_own_network, link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from hv_kvp_daemon.wire.route import Route
 
 PATIENCE = 60.0
 
@@ -101,59 +100,6 @@ def test_addresses_are_those_of_another_implementation_in_their_order() -> None:
             assert (found.flags ^ other.get("flags")) & ~uapi.IFA_F_TENTATIVE == 0
 
 
-def shape(route: Route) -> tuple[int, int, int, list[tuple[int, str]]]:
-    def text(gateway: bytes) -> str:
-        family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
-        return socket.inet_ntop(family, gateway) if gateway else ""
-
-    hops = sorted((hop.index, text(hop.gateway)) for hop in route.hops)
-    return route.family, route.table, route.metric, hops
-
-
-@in_own_network
-def test_default_routes_of_every_kind_are_read() -> None:
-    v4, v6 = socket.AF_INET, socket.AF_INET6
-    with IPRoute() as ip:
-        a, b = link(ip, "a0", "b0"), link(ip, "a1", "b1")
-        for index, net in ((a, 1), (b, 2)):
-            ip.addr("add", index=index, address=f"10.0.{net}.1", prefixlen=24)
-            ip.addr("add", index=index, address=f"fd0{net}::1", prefixlen=64, flags=IFA_F_NODAD)
-        hops = [{"gateway": "10.0.1.2", "oif": a}, {"gateway": "10.0.2.2", "oif": b}]
-        ip.route("add", family=v4, dst="default", multipath=hops)
-        ip.route("add", family=v4, dst="default", oif=a, priority=50)
-        ip.route("add", family=v4, dst="default", gateway="10.0.1.3", priority=4294967295)
-        ip.route("add", family=v4, dst="default", gateway="10.0.1.4", table=1000)
-        via = {"family": v6, "addr": "fd02::2"}
-        ip.route("add", family=v4, dst="default", oif=b, via=via, priority=60)
-        hops = [{"gateway": "fd01::2", "oif": a}, {"gateway": "fd02::2", "oif": b}]
-        ip.route("add", family=v6, dst="default", multipath=hops, priority=70)
-        ip.route("add", family=v6, dst="default", gateway="fd01::3", priority=80)
-
-        routes = rtnetlink._dump(routes_request, uapi.RTM_NEWROUTE, decode_route)
-        found = [shape(each) for each in routes if each.dst_len == 0]
-        assert sorted(found) == sorted(
-            [
-                (v4, 254, 0, [(a, "10.0.1.2"), (b, "10.0.2.2")]),
-                (v4, 254, 50, [(a, "")]),
-                (v4, 254, 4294967295, [(a, "10.0.1.3")]),
-                (v4, 1000, 0, [(a, "10.0.1.4")]),
-                (v4, 254, 60, [(b, "fd02::2")]),
-                (v6, 254, 70, [(a, "fd01::2"), (b, "fd02::2")]),
-                (v6, 254, 80, [(a, "fd01::3")]),
-            ]
-        )
-        filtered = rtnetlink._dump(
-            routes_request, uapi.RTM_NEWROUTE, decode_route, filtered=True
-        )
-        assert {each.table for each in routes} > {254}
-        assert {(each.table, each.type) for each in filtered} == {(254, uapi.RTN_UNICAST)}
-        assert [shape(each) for each in filtered if each.dst_len == 0] == [
-            each for each in found if each[1] == 254
-        ]
-        (near,) = (each for each in routes if each.dst == b"\x0a\0\1\0")
-        assert (near.dst_len, near.table, near.default) == (24, 254, False)
-
-
 @in_own_network
 def test_a_dump_of_many_datagrams_is_whole() -> None:
     with IPRoute() as ip:
@@ -165,7 +111,15 @@ def test_a_dump_of_many_datagrams_is_whole() -> None:
         assert set(names) == expected
 
 
-@pytest.mark.parametrize("make", [links_request, addresses_request, routes_request])
+@pytest.mark.parametrize(
+    "make",
+    [
+        links_request,
+        addresses_request,
+        functools.partial(routes_request, uapi.AF_UNSPEC, uapi.RT_TABLE_MAIN),
+        functools.partial(routes_request, uapi.AF_INET6, uapi.RT_TABLE_MAIN),
+    ],
+)
 def test_a_kernel_that_checks_strictly_takes_each_request(
     make: Callable[[int, int], bytes],
 ) -> None:
@@ -265,6 +219,19 @@ def test_an_answer_that_is_not_the_kernels_is_not_taken() -> None:
         forged = rtattr.pack(uapi.IFA_LOCAL, b"\x0a\6\6\6")
         patch.setattr(rtnetlink, "_open", open_)
         assert [each.address for each in rtnetlink.addresses()] == [b"\x0a\0\0\1"]
+
+
+@in_own_network
+def test_a_link_is_found_by_either_kind_of_name() -> None:
+    with IPRoute() as ip:
+        index = link(ip, "eth0", "peer0")
+        ip.link("property_add", index=index, altname="enP30832p0s0-of-the-second-port")
+        for name in ("eth0", "enP30832p0s0-of-the-second-port"):
+            found = rtnetlink.link_named(name)
+            assert found is not None
+            assert (found.index, found.name) == (index, "eth0")
+        for name in ("eth1", "", "x" * 200):
+            assert rtnetlink.link_named(name) is None
 
 
 # Answers that no kernel can be made to send: a fake socket gives them.
@@ -412,11 +379,3 @@ def test_noise_from_others_does_not_prolong_the_time_limit(
     monkeypatch.setattr(rtnetlink, "TIMEOUT", 0.05)
     with pytest.raises(TimeoutError, match="no end within"):
         ask(monkeypatch, Answering(Endless(), sender=99))
-
-
-def test_a_kernel_that_cannot_filter_is_queried_without_a_filter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Linux before 4.20 does not have the option."""
-    monkeypatch.setattr(uapi, "NETLINK_GET_STRICT_CHK", 9999)
-    assert isinstance(rtnetlink.default_routes(), list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,13 @@ class Machine:
 
     def write(self, path: str, *lines: str) -> None:
         write(self.root, path, "\n".join(lines))
+
+    def running(self, *programs: str) -> None:
+        """Give these programs a process each, and nothing else one."""
+        shutil.rmtree(self.root / "proc", ignore_errors=True)
+        for pid, program in enumerate(programs, 417):
+            write(self.root, f"/proc/{pid}/comm", f"{program[:15]}\n")
+        write(self.root, "/proc/self/comm", "NetworkManager\n")
 
     def script(self, path: str, text: str) -> None:
         """An executable file; without ``#!`` in it the shell's."""

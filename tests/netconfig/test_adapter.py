@@ -12,9 +12,20 @@ MAC = bytes.fromhex("00155d000001")
 OTHER = bytes.fromhex("00155d000002")
 
 
-def link(index: int, *, mac: bytes = MAC, master: int = 0, flags: int = 0) -> Link:
+BOND = bytes.fromhex("00155d0000bb")
+
+
+def link(
+    index: int, *, mac: bytes = MAC, master: int = 0, flags: int = 0, permanent: bytes = b""
+) -> Link:
     return Link(
-        index=index, flags=flags, name=f"eth{index}", address=mac, master=master, operstate=6
+        index=index,
+        flags=flags,
+        name=f"eth{index}",
+        address=mac,
+        master=master,
+        operstate=6,
+        permanent=permanent,
     )
 
 
@@ -30,8 +41,8 @@ def address(index: int, scope: int = 0) -> Address:
     )
 
 
-def found(links: list[Link], *addresses: Address) -> int | None:
-    link = find_interface(MAC, links, addresses)
+def found(links: list[Link], *addresses: Address, mac: bytes = MAC, vrf: int = 0) -> int | None:
+    link = find_interface(mac, links, addresses, {vrf})
     return None if link is None else link.index
 
 
@@ -91,3 +102,54 @@ def test_a_link_local_address_is_weaker_than_another() -> None:
     parent, vlan = link(2), link(3)
     assert found([parent, vlan], address(2, RT_SCOPE_LINK), address(3)) == 3
     assert found([parent, vlan], address(2, RT_SCOPE_LINK)) == 2
+
+
+def test_each_port_of_a_bond_means_the_bond() -> None:
+    """O26: all ports have the first one's address, so the second one's was unknown."""
+    ports = [
+        link(2, master=9, permanent=MAC),
+        link(3, master=9, permanent=OTHER),
+    ]
+    bond = link(9)
+    for mac in (MAC, OTHER):
+        assert found([*ports, bond], address(9), mac=mac) == 9
+        # While the bond has no address there is nothing better than itself.
+        assert found([*ports, bond], mac=mac) == 9
+
+
+def test_a_bond_with_an_address_of_its_own_is_meant_by_its_ports() -> None:
+    """O26."""
+    ports = [
+        link(2, mac=BOND, master=9, permanent=MAC),
+        link(3, mac=BOND, master=9, permanent=OTHER),
+    ]
+    bond = link(9, mac=BOND)
+    for mac in (MAC, OTHER):
+        assert found([*ports, bond], address(9), mac=mac) == 9
+        # The addresses are those of a VLAN above the bond, or of a bridge that it is in.
+        assert found([*ports, bond, link(10, mac=BOND)], address(10), mac=mac) == 10
+        bridged = [*ports, link(9, mac=BOND, master=11), link(11, mac=bytes(5) + b"\1")]
+        assert found(bridged, address(11), mac=mac) == 11
+
+
+def test_the_masters_of_other_ports_are_not_meant() -> None:
+    links = [link(2), link(3, mac=OTHER, master=9), link(9, mac=BOND)]
+    assert found(links, address(9)) == 2
+
+
+def test_masters_that_go_round_in_circles_end() -> None:
+    links = [link(2, master=3), link(3, mac=OTHER, master=4), link(4, mac=BOND, master=2)]
+    assert found(links, address(4)) == 4
+
+
+def test_a_vrf_is_not_meant_by_its_members() -> None:
+    """O25: a VRF has addresses for its own use."""
+    links = [link(2, master=9), link(3, master=9, mac=OTHER), link(9, mac=BOND)]
+    assert found(links, address(9), vrf=9) == 2
+    assert found([link(2, master=9), link(3)], vrf=9) == 2
+
+
+def test_an_address_that_was_changed_leads_there_and_from_where_it_was() -> None:
+    changed = link(2, mac=OTHER, permanent=MAC)
+    assert found([changed], address(2), mac=MAC) == 2
+    assert found([changed], address(2), mac=OTHER) == 2

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 import socket
+import struct
+from typing import NoReturn
 
+import pytest
 from pyroute2 import IPRoute
 
+from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.guest.routes import default_interfaces
+from hv_kvp_daemon.netconfig import config
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
+from hv_kvp_daemon.wire import rtattr, uapi
+from hv_kvp_daemon.wire.rtnetlink import Link
 from tests.support.network import in_own_network
 
 from .network import add, ask, veth
@@ -70,6 +78,46 @@ def test_one_mac_on_a_bridge_and_its_port() -> None:
 
 
 @in_own_network
+def test_a_bridge_with_an_address_of_its_own_answers_for_its_port() -> None:
+    """O26: a host knows the port's address only."""
+    with IPRoute() as ip:
+        port = veth(ip, "eth0", MAC)
+        ip.link("add", ifname="br0", kind="bridge")
+        bridge = socket.if_nametoindex("br0")
+        ip.link("set", index=bridge, address=OTHER, state="up")
+        ip.link("set", index=port, master=bridge)
+        assert texts() == []
+        add(ip, bridge, "192.0.2.1/24")
+    assert (ask(MAC).name, texts()) == ("br0", ["192.0.2.1"])
+
+
+@in_own_network
+def test_a_member_of_a_vrf_has_the_gateways_of_the_vrfs_table() -> None:
+    """O25.  The kernel of a test may have no VRFs, so what it says of one is made up."""
+    with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
+        index = veth(ip, "eth0", MAC, "192.0.2.1/24", "2001:db8::1/64")
+        default = functools.partial(ip.route, "add", dst="default", oif=index)
+        default(family=socket.AF_INET, gateway="192.0.2.9", table=1000)
+        default(family=socket.AF_INET6, gateway="fe80::9", table=1000)
+        default(family=socket.AF_INET, gateway="192.0.2.8")
+        assert ask(MAC).gateways == ["192.0.2.8"]
+
+        data = rtattr.pack(uapi.IFLA_VRF_TABLE, struct.pack("=I", 1000))
+        info = rtattr.pack(uapi.IFLA_INFO_KIND, b"vrf\0")
+        info += rtattr.pack(uapi.IFLA_INFO_DATA, data)
+        vrf = Link(
+            index=4711, flags=0, name="vrf0", address=bytes(6), master=0, operstate=6,
+            linkinfo=info,
+        )  # fmt: skip
+        links = [*rtnetlink.links(), vrf]
+        (port,) = (link for link in links if link.index == index)
+        port.master = vrf.index
+        patch.setattr(rtnetlink, "links", lambda: links)
+        assert ask(MAC).gateways == ["192.0.2.9", "fe80::9"]
+        assert default_interfaces([]) == {index}
+
+
+@in_own_network
 def test_one_mac_on_two_free_interfaces() -> None:
     with IPRoute() as ip:
         first = veth(ip, "eth0", MAC)
@@ -116,6 +164,23 @@ def test_gateways_by_family_and_metric_from_the_main_table_alone() -> None:
         default(family=v6, gateway="fe80::9", priority=9)
         default(family=v4, gateway="192.0.2.8", priority=400)
     assert ask(MAC).gateways == ["192.0.2.8", "192.0.2.9", "fe80::9"]
+
+
+@in_own_network
+def test_without_the_routes_the_rest_is_answered() -> None:
+    """O23."""
+
+    def unreadable(table: int, index: int) -> NoReturn:
+        raise TimeoutError(f"table {table}, interface {index}")
+
+    reports: list[str] = []
+    with IPRoute() as ip, pytest.MonkeyPatch.context() as patch:
+        index = veth(ip, "eth0", MAC, "192.0.2.1/24")
+        patch.setattr(config, "default_routes", unreadable)
+        found = adapter_config(MAC.encode(), wait_readable, reports.append, "/nowhere")
+    assert found is not None
+    assert (found.addresses, found.gateways) == ([(socket.AF_INET, "192.0.2.1", 24)], [])
+    assert reports == [f"the gateways are left out: table 254, interface {index}"]
 
 
 @in_own_network

@@ -14,7 +14,8 @@ from .network import Machine, config
 UUID = "4bbb8f32-95c6-45af-9ac0-eb6092c1423a"
 DEVICE = f"[device]\nmanaged=true\nconnection-uuid={UUID}\nnm-owned=false\n"
 LINK = "# This is private data. Do not parse.\nADMIN_STATE={}\nNETWORK_FILE={}\nDNS=\n"
-NETWORK = "/run/systemd/network/10-netplan-eth0.network"
+NAME = "10-netplan-eth0.network"
+NETWORK = f"/run/systemd/network/{NAME}"
 NMCLI = ("-g", "ipv4.method", "connection", "show", "uuid", UUID)
 
 
@@ -29,7 +30,26 @@ class Guest(Machine):
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Guest:
-    return Guest(tmp_path)
+    machine = Guest(tmp_path)
+    machine.running("systemd-networkd", "NetworkManager")
+    return machine
+
+
+def networkd(
+    machine: Guest, state: str = "configured", dhcp: str = "no", more: str = ""
+) -> None:
+    """networkd's state of the interface, and the .network file that it names."""
+    machine.write("/run/systemd/netif/links/2", LINK.format(state, NETWORK) + more)
+    machine.write(NETWORK, f"[Network]\nDHCP={dhcp}\n")
+
+
+def networkmanager(machine: Guest, method4: str, method6: str = "auto") -> None:
+    """NetworkManager's state of the interface, and its profile."""
+    machine.write("/run/NetworkManager/devices/2", DEVICE)
+    machine.write(
+        "/etc/NetworkManager/system-connections/eth0.nmconnection",
+        f"[connection]\nuuid={UUID}\n[ipv4]\nmethod={method4}\n[ipv6]\nmethod={method6}\n",
+    )
 
 
 def test_where_nobody_knows_a_limited_lifetime_decides(machine: Guest) -> None:
@@ -70,7 +90,7 @@ def test_nmcli_is_asked_for_a_profile_that_is_no_keyfile(machine: Guest) -> None
 
 @pytest.mark.parametrize(
     "device",
-    ["[device]\nmanaged=false\n", "[device]\nmanaged=true\nnm-owned=false\n", "", "\0\xff["],
+    ["[device]\nmanaged=false\n", "[device]\nmanaged=unknown\n", "", "\0\xff["],
 )
 def test_networkmanager_does_not_answer_for_what_is_not_its_own(
     machine: Guest, device: str
@@ -78,6 +98,68 @@ def test_networkmanager_does_not_answer_for_what_is_not_its_own(
     machine.write("/run/NetworkManager/devices/2", device)
     assert machine.dhcp(leased=True)
     assert machine.asked == []
+
+
+CON_UUID = ("-g", "GENERAL.CON-UUID", "device", "show", "eth0")
+
+
+@pytest.mark.parametrize("method", ["auto", "manual"])
+def test_the_profile_counts_while_networkmanager_is_still_connecting(
+    machine: Guest, method: str
+) -> None:
+    """O17: until then its state of the interface names no profile."""
+    networkmanager(machine, method)
+    machine.write("/run/NetworkManager/devices/2", "[device]\nmanaged=true\n")
+    assert machine.dhcp(f"{UUID}\n", leased=method != "auto") is (method == "auto")
+    assert machine.asked == [("/usr/bin/nmcli", *CON_UUID)]
+    # Neither a profile nor an answer is there.
+    assert machine.dhcp("\n", leased=True)
+    assert machine.dhcp(None, leased=True)
+
+
+@pytest.mark.parametrize(
+    ("running", "dhcp"),
+    [
+        (["systemd-networkd", "NetworkManager"], False),
+        (["systemd-networkd"], False),
+        (["NetworkManager"], True),
+        ([], False),
+    ],
+)
+def test_a_manager_answers_only_while_it_runs_and_networkd_first(
+    machine: Guest, running: list[str], *, dhcp: bool
+) -> None:
+    """O16: the files of a stopped manager remain."""
+    networkd(machine, dhcp="no")
+    networkmanager(machine, "auto")
+    machine.running(*running)
+    assert machine.dhcp() is dhcp
+
+
+def test_a_unit_of_systemd_tells_that_its_program_runs(machine: Guest) -> None:
+    """O16."""
+    networkmanager(machine, "auto")
+    machine.running()
+    assert not machine.dhcp()
+    units = machine.root / "run/systemd/units"
+    units.mkdir(parents=True)
+    (units / "invocation:NetworkManager.service").symlink_to("4f0b1c")
+    assert machine.dhcp()
+
+
+SCRIPT = "/usr/libexec/hypervkvpd/hv_get_dhcp_info"
+
+
+def test_the_script_is_asked_only_where_no_manager_knows(machine: Guest) -> None:
+    """O15: RHEL 10's says Enabled if IPv4 or IPv6 is automatic."""
+    machine.script(SCRIPT, "echo Enabled")
+    networkmanager(machine, "manual", "auto")
+    assert not machine.dhcp()
+    machine.running()
+    assert machine.dhcp()
+    assert machine.asked == [(SCRIPT, "eth0")]
+    machine.write("/etc/sysconfig/network-scripts/ifcfg-eth0", "BOOTPROTO=none")
+    assert not machine.dhcp()
 
 
 def test_a_profile_that_mirrors_anothers_settings_does_not_count(machine: Guest) -> None:
@@ -129,6 +211,30 @@ def test_a_drop_in_of_networkds_settings_wins(machine: Guest) -> None:
     assert machine.dhcp()
 
 
+def test_drop_ins_are_found_where_networkds_state_does_not_name_them(machine: Guest) -> None:
+    """O18: systemd names them since 253."""
+    networkd(machine)
+    assert not machine.dhcp()
+    machine.write(f"/usr/lib/systemd/network/{NAME}.d/50-a.conf", "[Network]\nDHCP=ipv4\n")
+    assert machine.dhcp()
+    # The same name nearer to the administrator counts, and the last name of all.
+    machine.write(f"/etc/systemd/network/{NAME}.d/50-a.conf", "[Network]\nDHCP=ipv6\n")
+    machine.write(f"/etc/systemd/network/{NAME}.d/90-b.conf.bak", "[Network]\nDHCP=ipv4\n")
+    assert not machine.dhcp()
+    machine.write(f"/run/systemd/network/{NAME}.d/60-c.conf", "[Network]\nDHCP=yes\n")
+    assert machine.dhcp()
+
+
+def test_a_drop_in_that_is_linked_to_dev_null_hides_another(machine: Guest) -> None:
+    """O18."""
+    networkd(machine)
+    machine.write(f"/usr/lib/systemd/network/{NAME}.d/a.conf", "[Network]\nDHCP=ipv4\n")
+    mask = machine.root / f"etc/systemd/network/{NAME}.d/a.conf"
+    mask.parent.mkdir(parents=True)
+    mask.symlink_to("/dev/null")
+    assert not machine.dhcp()
+
+
 @pytest.mark.parametrize("state", ["unmanaged", "pending", "initialized", "linger"])
 def test_networkd_does_not_answer_for_what_it_leaves_to_others(
     machine: Guest, state: str
@@ -167,6 +273,55 @@ def test_ifupdowns_names_directories_and_circles(machine: Guest) -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "dhcp"),
+    [("eth0=eth0\n", True), ("lo=lo 1\neth0=eth0 1 explicit\n", True), ("lo=lo 1\n", False)],
+)
+def test_the_state_of_alpines_ifupdown(machine: Guest, state: str, *, dhcp: bool) -> None:
+    """O19: BusyBox and ifupdown-ng keep it elsewhere; udhcpc gives no lifetime."""
+    machine.write("/etc/network/interfaces", "auto eth0", "iface eth0 inet dhcp")
+    machine.write("/run/ifstate", state)
+    assert machine.dhcp() is dhcp
+
+
+@pytest.mark.parametrize(
+    ("lines", "dhcp"),
+    [
+        (["iface eth0", " use dhcp"], True),
+        (["iface eth0", " address 192.0.2.1/24"], False),
+        (["iface eth0 inet static", "iface eth1", " use dhcp"], False),
+        (["iface eth0 inet static", "iface eth0 inet6 auto", " use dhcp"], False),
+    ],
+)
+def test_ifupdown_ng_needs_no_method(machine: Guest, lines: list[str], *, dhcp: bool) -> None:
+    """O19."""
+    machine.write("/run/ifstate", "eth0=eth0 1\n")
+    machine.write("/etc/network/interfaces", *lines)
+    assert machine.dhcp(leased=not dhcp) is dhcp
+
+
+@pytest.mark.parametrize(
+    ("pattern", "followed"),
+    [
+        ("/etc/network/interfaces.d/[!.]*", True),
+        ("interfaces.d/e?h[0-9]", True),
+        ("/etc/net*/interfaces.d/*", True),
+        ("/nowhere/* interfaces.d/eth0", True),
+        ("interfaces.d/[!e]*", False),
+        ("interfaces.d/.[!.]*", False),
+    ],
+)
+def test_any_pattern_of_files_is_followed(
+    machine: Guest, pattern: str, *, followed: bool
+) -> None:
+    """O21: ifupdown expands it as a shell does."""
+    machine.write("/run/network/ifstate", "eth0=eth0\n")
+    machine.write("/etc/network/interfaces", f"source {pattern}")
+    machine.write("/etc/network/interfaces.d/eth0", "iface eth0 inet dhcp")
+    machine.write("/etc/network/interfaces.d/.eth0", "iface eth0 inet static")
+    assert machine.dhcp() is followed
+
+
+@pytest.mark.parametrize(
     ("path", "line", "dhcp"),
     [
         ("network-scripts", "BOOTPROTO=dhcp", True),
@@ -175,8 +330,14 @@ def test_ifupdowns_names_directories_and_circles(machine: Guest) -> None:
         ("network", "BOOTPROTO='dhcp4'", True),
         ("network", "BOOTPROTO='dhcp6'", False),
         ("network", "STARTMODE=auto", False),
+        ("network-scripts", "BOOTPROTO=dhcp # by DHCP", True),
+        ("network-scripts", 'BOOTPROTO="dhcp"\t# not "none"', True),
+        ("network", "BOOTPROTO='static' # 'dhcp'", False),
+        ("network", "BOOTPROTO=dhcp; STARTMODE=auto", True),
+        ("network", "BOOTPROTO= # dhcp", False),
     ],
 )
 def test_sysconfig_settings_count(machine: Guest, path: str, line: str, dhcp: bool) -> None:
+    """O20: a shell reads them, so a comment may follow a value."""
     machine.write(f"/etc/sysconfig/{path}/ifcfg-eth0", f"# by hand\nDEVICE=eth0\n{line}\n")
     assert machine.dhcp(leased=not dhcp) is dhcp

@@ -105,6 +105,7 @@ def test_whatever_hangs_the_answer_is_there_within_the_limit(
     monkeypatch.setattr(networkmanager, "SECONDS", 0.4)
     machine.both("sleep 1000")
     machine.script("/usr/bin/nmcli", "sleep 1000")
+    machine.running("NetworkManager")
     machine.write(
         "/run/NetworkManager/devices/2", "[device]\nmanaged=true\nconnection-uuid=1-2\n"
     )

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2 import IPRoute
 
 from hv_kvp_daemon.netconfig.servers import is_local, literal, literals, nameservers
+from tests.support.network import in_own_network, link
 
 from .network import write
 
@@ -23,6 +26,11 @@ from .network import write
         ("[fe80::1]:53%eth0#name", "fe80::1"),
         ("fe80::1%eth0", "fe80::1"),
         ("fe80::1%eth1", None),
+        ("fe80::1%2", "fe80::1"),
+        ("[fe80::1]:53%2", "fe80::1"),
+        ("fe80::1%3", None),
+        ("fe80::1%", "fe80::1"),
+        ("fe80::1%eth\0", None),
         ("dns.example", None),
         ("192.0.2", None),
         ("192.0.2.1.", None),
@@ -35,7 +43,19 @@ from .network import write
 def test_a_server_is_a_literal_address_of_this_interface(
     word: str, address: str | None
 ) -> None:
-    assert literal(word, "eth0") == address
+    """O27: a scope may be an index."""
+    assert literal(word, ("eth0", 2)) == address
+
+
+@in_own_network
+def test_a_scope_may_be_another_name_of_the_interface() -> None:
+    """O27."""
+    with IPRoute() as ip:
+        index = link(ip, "eth0", "peer0")
+        ip.link("property_add", index=index, altname="enp1s0")
+        other = socket.if_nametoindex("peer0")
+    assert literal("fe80::1%enp1s0", ("eth0", index)) == "fe80::1"
+    assert literal("fe80::1%enp1s0", ("peer0", other)) is None
 
 
 @given(st.text(max_size=60))
@@ -56,7 +76,7 @@ def test_resolv_conf_is_read_as_the_resolver_does(tmp_path: Path) -> None:
         "nameserver fe80::1%eth1\nnameserver fe80::2%eth0\nnameserver\noptions edns0\n",
     )
     root = str(tmp_path)
-    assert nameservers(root, "/etc/resolv.conf", "eth0") == ["192.0.2.1", "fe80::2"]
+    assert nameservers(root, "/etc/resolv.conf", ("eth0", 2)) == ["192.0.2.1", "fe80::2"]
     assert nameservers(root, "/etc/none") == []
     (tmp_path / "directory").mkdir()
     assert nameservers(root, "/directory") == []

@@ -33,6 +33,11 @@ def test_no_arguments_give_the_defaults() -> None:
         ("--transport loopback:/a:b=c", {"transport": "loopback:/a:b=c"}),
         ("--pool-dir /x --no-sync", {"pool_dir": "/x", "no_sync": True}),
         ("--addresses=getifaddrs", {"addresses": "getifaddrs"}),
+        ("--exclude-interface docker*", {"exclude_interface": ("docker*",)}),
+        (
+            "--exclude-interface veth* --exclude-interface=br-[0-9]*",
+            {"exclude_interface": ("veth*", "br-[0-9]*")},
+        ),
         ("--log-level debug --log-level error", {"log_level": "error"}),
     ],
 )
@@ -50,6 +55,8 @@ def test_arguments_set_their_options(words: str, changed: dict[str, object]) -> 
         ("--pool-dir", "--pool-dir needs a value: DIR"),
         ("--pool-dir=", "--pool-dir needs a value: DIR"),
         ("--log-level loud", "'loud' is none of error, warning, notice, info, debug"),
+        ("--exclude-interface", "--exclude-interface needs a value: GLOB"),
+        ("--exclude-interface /dev/null", "no interface has a / in its name"),
         ("--transport tcp", "no transport 'tcp'"),
         ("--transport loopback:", "no transport 'loopback:'"),
         ("-n --foreground", "--foreground is not allowed with --no-daemon"),

@@ -22,7 +22,11 @@ from tests.support.process import RunningDaemon
 @pytest.fixture
 def page(tmp_path: Path) -> StatusPage:
     page = StatusPage(
-        f"{tmp_path}/status", pool_dir="/a b=c", addresses="getifaddrs", report=pytest.fail
+        f"{tmp_path}/status",
+        pool_dir="/a b=c",
+        addresses="getifaddrs",
+        exclude=("docker*", "caf\udcff"),
+        report=pytest.fail,
     )
     page.publish()
     return page
@@ -69,6 +73,7 @@ def test_what_is_stored_is_read(page: StatusPage, path: Path) -> None:
     assert (status.transport, status.state) == ("netlink", "serving")
     assert (status.driver_version, status.addresses) == ("3.1", "getifaddrs")
     assert status.pool_dir == "/a b=c"
+    assert status.exclude == ("docker*", "caf\udcff")
     assert status.requests == {KVP_OP_ENUMERATE: 12, 77: 1}
     assert status.failures == {KVP_OP_SET: 1}
     assert status.dropped == 2

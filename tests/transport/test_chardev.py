@@ -58,7 +58,7 @@ def test_a_refused_write_loses_the_device(tmp_path: Path) -> None:
 
 
 def test_a_reply_for_which_the_driver_no_longer_waits_is_dropped(tmp_path: Path) -> None:
-    """EINVAL: closing the device would fail the request that has arrived since."""
+    """T21: EINVAL: closing the device would fail the request that has arrived since."""
     path = tmp_path / "odd"
     path.touch()
     opened = CharDevice(str(path))

@@ -48,6 +48,7 @@ def test_without_a_device_there_is_no_driver(tmp_path: Path) -> None:
 
 
 def test_a_new_node_is_ready_after_a_second(tmp_path: Path, clock: Clock) -> None:
+    """T18."""
     driver = make_root(tmp_path)
     assert driver.delay() == pytest.approx(SETTLE, abs=0.2)
     clock.go_on(SETTLE / 2)

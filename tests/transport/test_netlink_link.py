@@ -318,6 +318,7 @@ def test_a_device_that_cannot_be_opened_does_not_keep_it_from_registering(
 
 
 def test_an_open_of_the_device_ends_netlink_and_it_registers_again(setup: Setup) -> None:
+    """T19."""
     setup.registered()
     setup.open_device()
     assert setup.turn() is None
@@ -386,6 +387,7 @@ def test_another_sender_of_driver_messages_is_named_and_ends_netlink_under_auto(
 def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
 ) -> None:
+    """T20."""
     setup = Setup(tmp_path, insist=insist)
     setup.registered()
     setup.connector.arrives = [REQUEST]

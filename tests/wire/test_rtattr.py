@@ -15,12 +15,12 @@ from hv_kvp_daemon.wire.uapi import NLA_F_NESTED, NLA_F_NET_BYTEORDER
 NAME, ADDRESS, FLAGS, STATE = 1, 2, 3, 4
 POLICY: rtattr.Policy = {
     NAME: ("NAME", rtattr.text, 1, 16, True),
-    ADDRESS: ("ADDRESS", rtattr.raw, 4, 16, False),
+    ADDRESS: ("ADDRESS", bytes, 4, 16, False),
     FLAGS: ("FLAGS", rtattr.u32, 4, 4, False),
     STATE: ("STATE", rtattr.u8, 1, 1, False),
 }
 EVERYTHING: rtattr.Policy = {
-    number: (f"attribute {number}", rtattr.raw, 0, 0xFFFF, False) for number in range(0x4000)
+    number: (f"attribute {number}", bytes, 0, 0xFFFF, False) for number in range(0x4000)
 }
 ETH0 = rtattr.pack(NAME, b"eth0\0")
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hv_kvp_daemon.wire import netlink, rtattr, rtnetlink, uapi
 from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.nexthop import NHMSG
 from hv_kvp_daemon.wire.route import (
     RTMSG,
     RTNEXTHOP,
@@ -70,6 +71,8 @@ def encode_link(link: Link) -> bytes:
         + rtattr.pack(uapi.IFLA_OPERSTATE, bytes([link.operstate]))
         + rtattr.pack(uapi.IFLA_ADDRESS, link.address)
         + rtattr.pack(uapi.IFLA_MASTER, u32(link.master))
+        + rtattr.pack(uapi.IFLA_PERM_ADDRESS, link.permanent)
+        + rtattr.pack(uapi.IFLA_LINKINFO, link.linkinfo)
     )
 
 
@@ -102,6 +105,7 @@ def encode_route(route: Route) -> bytes:
     payload = RTMSG.pack(route.family, route.dst_len, 0, 0, 252, 3, 0, route.type, 0)
     payload += rtattr.pack(uapi.RTA_TABLE, u32(route.table))
     payload += rtattr.pack(uapi.RTA_PRIORITY, u32(route.metric))
+    payload += rtattr.pack(uapi.RTA_NH_ID, u32(route.nexthop))
     if route.dst:
         payload += rtattr.pack(uapi.RTA_DST, route.dst)
     if len(route.hops) == 1:
@@ -119,6 +123,8 @@ LINKS = st.builds(
     address=st.binary(max_size=32),
     master=U32,
     operstate=U8,
+    permanent=st.binary(min_size=1, max_size=32),
+    linkinfo=st.binary(max_size=32),
 )
 
 
@@ -148,6 +154,7 @@ def routes(draw: st.DrawFn) -> Route:
         dst_len=draw(U8),
         metric=draw(U32),
         hops=draw(st.lists(hops, max_size=4)),
+        nexthop=draw(U32),
     )
 
 
@@ -285,12 +292,12 @@ def route(
     [
         (254, 1, 0, True),
         (254, 1, 24, False),
-        (100, 1, 0, False),
+        (100, 1, 0, True),
         (255, 2, 0, False),
         (254, 7, 0, False),
     ],
 )
-def test_a_default_route_is_a_unicast_one_of_the_main_table(
+def test_a_default_route_is_a_unicast_one(
     table: int, type_: int, dst_len: int, *, default: bool
 ) -> None:
     assert route(table, type_, dst_len).default is default
@@ -299,7 +306,6 @@ def test_a_default_route_is_a_unicast_one_of_the_main_table(
 def test_a_table_above_255_is_in_its_attribute() -> None:
     found = route(252, 1, 0, (uapi.RTA_TABLE, u32(1000)))
     assert found.table == 1000
-    assert not found.default
 
 
 def test_a_default_route_without_a_gateway_leads_to_its_interface() -> None:
@@ -333,16 +339,20 @@ def test_a_via_that_is_no_address_is_refused(size: int) -> None:
         route(254, 1, 0, (uapi.RTA_VIA, via))
 
 
+def v6_routes_request(seq: int, pid: int) -> bytes:
+    return routes_request(uapi.AF_INET6, 1000, seq, pid)
+
+
 @pytest.mark.parametrize(
     ("request_", "type_", "size", "start"),
     [
         (rtnetlink.links_request, uapi.RTM_GETLINK, 24, bytes(8)),
         (rtnetlink.addresses_request, uapi.RTM_GETADDR, 8, bytes(8)),
-        # Of the main table, and unicast.
-        (routes_request, uapi.RTM_GETROUTE, 12, b"\0\0\0\0\xfe\0\0\1"),
+        # Of IPv6, and unicast; the table is in an attribute.
+        (v6_routes_request, uapi.RTM_GETROUTE, 20, b"\x0a\0\0\0\0\0\0\1"),
     ],
 )
-def test_a_request_asks_for_a_dump_of_all_families(
+def test_a_request_asks_for_a_dump(
     request_: Callable[[int, int], bytes], type_: int, size: int, start: bytes
 ) -> None:
     (message,) = netlink.split(request_(5, 4711))
@@ -374,6 +384,7 @@ def layout() -> dict[str, list[tuple[int, int]]]:
         ("ifaddrmsg", IFADDRMSG),
         ("rtmsg", RTMSG),
         ("rtnexthop", RTNEXTHOP),
+        ("nhmsg", NHMSG),
     ],
 )
 def test_each_field_lies_where_the_c_compiler_sees_it(name: str, codec: struct.Struct) -> None:

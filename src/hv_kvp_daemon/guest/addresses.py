@@ -1,10 +1,12 @@
 """The values of NetworkAddressIPv4 and NetworkAddressIPv6.
 
-A value is the addresses of all interfaces except the loopback, joined by ``;``
+A value is the addresses of all interfaces except the loopback and those that the
+administrator excludes, joined by ``;``
 without one at the end, without scope ids, in the kernel's order, which is that of
 getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
 the host's field can hold.  If some do not fit, interfaces with a default route come
-first, because the host can reach their addresses.
+first, because the host can reach their addresses; if the routes cannot be read, the order
+stays.
 
 The addresses are read again only if the kernel has sent a notification since the
 last time, which is looked up when they are asked for.
@@ -17,11 +19,15 @@ import _socket
 from hv_kvp_daemon.wire.text import HOST_MAX_VALUE, fitting
 
 from . import rtnetlink
+from .pattern import matches
+from .routes import default_interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Sequence
     from typing import Any, TypeAlias
+
+    from hv_kvp_daemon.wire.rtnetlink import Link
 
     #: Interface index and text of each address, by family, in the kernel's order.
     Found: TypeAlias = dict[int, list[tuple[int, str]]]
@@ -68,28 +74,39 @@ class AddressSource:
         values = {family: ";".join(text for _, text in found[family]) for family in found}
         long = [family for family, value in values.items() if len(value) > HOST_MAX_VALUE]
         if long:
-            # The routes decide from now on, so a change of a route may change the values.
-            self._notice.watch_routes()
-            first = default_interfaces()
+            candidates = {index for family in long for index, _ in found[family]}
+            try:
+                # From now on a change of a route may change the values.
+                self._notice.watch_routes()
+                first = default_interfaces(candidates)
+            except OSError:
+                first = set()  # the kernel's order is no worse than no address
             values.update((family, cut(found[family], first)) for family in long)
         return values[_socket.AF_INET].encode("ascii"), values[_socket.AF_INET6].encode("ascii")
 
 
-def address_source(name: str) -> AddressSource:
+def address_source(name: str, exclude: Sequence[str] = ()) -> AddressSource:
     """Return the source that ``--addresses`` names: ``rtnetlink`` or ``getifaddrs``.
+
+    The addresses of interfaces whose name fits one of the patterns in ``exclude`` are left
+    out, see `guest.pattern`.
 
     :raises ImportError: getifaddrs is meant, and netifaces is not installed.
     :raises OSError: there is no socket for notifications.
     """
     if name != "getifaddrs":
-        return AddressSource(read_rtnetlink)
+        return AddressSource(lambda: read_rtnetlink(exclude))
     # Not at the first request; and the default source does without the module.
     from netifaces import ifaddresses  # noqa: PLC0415
 
-    return AddressSource(lambda: read_getifaddrs(ifaddresses))
+    return AddressSource(lambda: read_getifaddrs(ifaddresses, exclude))
 
 
-def read_rtnetlink() -> Found:
+def _is_shown(link: Link, exclude: Sequence[str]) -> bool:
+    return not link.loopback and not any(matches(pattern, link.name) for pattern in exclude)
+
+
+def read_rtnetlink(exclude: Sequence[str] = ()) -> Found:
     """Return the addresses in two rtnetlink dumps.
 
     Addresses whose duplicate address detection is not finished (tentative) or has
@@ -97,16 +114,16 @@ def read_rtnetlink() -> Found:
 
     :raises OSError: a dump fails.
     """
-    loopbacks = {link.index for link in rtnetlink.links() if link.loopback}
+    shown = {link.index for link in rtnetlink.links() if _is_shown(link, exclude)}
     found: Found = {_socket.AF_INET: [], _socket.AF_INET6: []}
     for address in rtnetlink.addresses():
-        if address.usable and address.index not in loopbacks:
+        if address.usable and address.index in shown:
             text = _socket.inet_ntop(address.family, address.address)
             found[address.family].append((address.index, text))
     return found
 
 
-def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
+def read_getifaddrs(ifaddresses: Callable[[str], Any], exclude: Sequence[str] = ()) -> Found:
     """Return the addresses that getifaddrs gives, as in the C daemon, by way of netifaces.
 
     They include tentative and failed addresses, because getifaddrs has no flags for
@@ -124,7 +141,7 @@ def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
         aliases = [
             label for label in labels.get(link.index, ()) if label not in ("", link.name)
         ]
-        for name in () if link.loopback else (link.name, *aliases):
+        for name in (link.name, *aliases) if _is_shown(link, exclude) else ():
             try:
                 rows = ifaddresses(name)
             except ValueError:
@@ -133,16 +150,6 @@ def read_getifaddrs(ifaddresses: Callable[[str], Any]) -> Found:
                 for row in rows.get(family, ()):
                     pairs.append((link.index, row["addr"].partition("%")[0]))
     return found
-
-
-def default_interfaces() -> set[int]:
-    """Return the indexes of the interfaces that default routes of the main table use.
-
-    Both families count, and each next hop of a multipath route.
-
-    :raises OSError: the routes cannot be read.
-    """
-    return {hop.index for route in rtnetlink.default_routes() for hop in route.hops}
 
 
 def cut(pairs: Iterable[tuple[int, str]], first: Container[int]) -> str:

@@ -63,19 +63,31 @@ _CHILD_NAME = "hv_kvp_fqdn"
 
 
 def canonical_name(host: bytes) -> bytes:
-    """Return the resolver's canonical name of a host, IPv4 first as in the C daemon.
+    """Return the resolver's full name of a host; empty if it knows none of this host.
+
+    The first label of such a name is the host's own.  An address may belong to several
+    names, and the canonical one may be another's: ``127.0.0.1 localhost vm`` in
+    /etc/hosts makes it ``localhost``, a CNAME in the DNS that of a server.  IPv4 is asked
+    first, as in the C daemon.
 
     This blocks.  The name is passed as bytes: Python applies IDNA to a str, and so
     refuses names that the resolver knows.
 
-    :raises OSError: the host has neither an IPv4 nor an IPv6 address.
     :raises UnicodeError: the answer is not UTF-8.
     """
-    try:
-        found = _address_info(host, _socket.AF_INET)
-    except _socket.gaierror:
-        found = _address_info(host, _socket.AF_INET6)
-    return found.encode()
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            found = _address_info(host, family).encode()
+        except _socket.gaierror:
+            continue
+        if _first_label(found) == _first_label(host):
+            # ``127.0.1.1 vm vm.example.org``: the host name is the fuller one.
+            return host if host.lower().startswith(found.lower() + b".") else found
+    return b""
+
+
+def _first_label(name: bytes) -> bytes:
+    return name.partition(b".")[0].lower()
 
 
 def _address_info(host: bytes, family: int) -> str:

@@ -1,8 +1,9 @@
-"""Links, addresses and routes from the kernel, and notice that they have changed.
+"""Links and addresses from the kernel, and notice that they have changed.
 
-A dump is complete and consistent, or an OSError is raised: the kernel's own errno;
+An answer is complete and consistent, or an OSError is raised: the kernel's own errno;
 EAGAIN if its tables changed during each of `TRIES` dumps; EMSGSIZE or EPROTO for an
-answer that cannot be decoded; TimeoutError after `TIMEOUT` seconds.  No privilege is
+answer that cannot be decoded; TimeoutError after `TIMEOUT` seconds, or fewer where the
+caller has no more.  No privilege is
 needed.
 
 Each request has a socket of its own (6 us), so what an interrupted one left unread
@@ -21,14 +22,15 @@ import os
 import select
 import time
 
-from hv_kvp_daemon.wire import route, uapi
 from hv_kvp_daemon.wire import rtnetlink as wire
+from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.errors import WireError
+from hv_kvp_daemon.wire.linkinfo import vrf_table
 from hv_kvp_daemon.wire.netlink import Dump, RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Final, TypeVar
 
     Value = TypeVar("Value")
@@ -40,6 +42,8 @@ TRIES: Final = 8
 # The kernel fills at most 32 KiB at a time, unless one message needs more: a link
 # with many virtual functions, which the request leaves out.
 _BUFFER_SIZE = 64 * 1024
+# Less than a datagram that the kernel has filled.
+_SMALL = 4 * 1024
 # Each request has its own socket, so one sequence number is enough.
 _SEQ = 1
 # More notifications than this are left for the next look.  The queue holds one or
@@ -52,7 +56,7 @@ def links() -> list[wire.Link]:
 
     :raises OSError: see above.
     """
-    return _dump(wire.links_request, uapi.RTM_NEWLINK, wire.decode_link)
+    return ask(wire.links_request, uapi.RTM_NEWLINK, wire.decode_link)
 
 
 def addresses() -> list[wire.Address]:
@@ -60,17 +64,40 @@ def addresses() -> list[wire.Address]:
 
     :raises OSError: see above.
     """
-    return _dump(wire.addresses_request, uapi.RTM_NEWADDR, wire.decode_address)
+    return ask(wire.addresses_request, uapi.RTM_NEWADDR, wire.decode_address)
 
 
-def default_routes() -> list[route.Route]:
-    """Return the default routes of the main table, see `Route.default`.
+def vrf_tables(among: Iterable[wire.Link]) -> dict[int, int]:
+    """Return the routing table of each VRF among links, by the VRF's index.
+
+    :raises OSError: EPROTO, see above.
+    """
+    try:
+        tables = {link.index: vrf_table(link.linkinfo) for link in among if link.linkinfo}
+    except WireError as error:
+        raise OSError(errno.EPROTO, f"rtnetlink: {error}") from error
+    return {index: table for index, table in tables.items() if table is not None}
+
+
+def link_named(name: str) -> wire.Link | None:
+    """Return the interface with a name, which may be an alternative one.
 
     :raises OSError: see above.
     """
-    return _dump(
-        route.routes_request, uapi.RTM_NEWROUTE, route.decode_default_route, filtered=True
-    )
+    raw = os.fsencode(name)
+    if not 0 < len(raw) < uapi.ALTIFNAMSIZ:
+        return None
+
+    def request(seq: int, pid: int) -> bytes:
+        return wire.link_request(raw, seq, pid)
+
+    try:
+        (link,) = ask(request, uapi.RTM_NEWLINK, wire.decode_link)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    return link
 
 
 class ChangeNotice:
@@ -145,33 +172,43 @@ def _open(flags: int = 0) -> _socket.socket:
     return sock
 
 
-def _filter_dumps(sock: _socket.socket) -> None:
+def _filter_dumps(sock: _socket.socket) -> bool:
     try:
         sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_GET_STRICT_CHK, 1)
     except OSError as error:
         # Linux before 4.20, which sends everything.
         if error.errno != errno.ENOPROTOOPT:
             raise
+        return False
+    return True
 
 
-def _dump(
+def ask(
     make_request: Callable[[int, int], bytes],
     type_: int,
     decode: Callable[[bytes | memoryview], Value | None],
     *,
-    filtered: bool = False,
+    seconds: float | None = None,
+    reduce: Callable[[memoryview], bytes] | None = None,
+    is_past: Callable[[memoryview], bool] | None = None,
 ) -> list[Value]:
     """Repeat a request until its answer is consistent; decode the messages of one type.
 
-    With ``filtered`` the kernel sends only what the request's fixed part names, if it can.
+    All tries take ``seconds`` at most, by default `TIMEOUT`.
+
+    ``reduce`` returns a datagram without the messages that do not matter.  With it the
+    kernel sends only what the request's fixed part and attributes name, if it can; then the
+    answer is left unread from where ``is_past`` says that none follows that matters.
+
+    :raises OSError: see above.
     """
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + (TIMEOUT if seconds is None else seconds)
     for _ in range(TRIES):
         sock = _open()
-        if filtered:
-            _filter_dumps(sock)
         try:
-            found = _try_dump(sock, make_request, type_, decode, deadline)
+            if reduce is not None and not _filter_dumps(sock):
+                is_past = None
+            found = _try_dump(sock, make_request, type_, decode, deadline, reduce, is_past)
         except RefusedError as error:
             raise OSError(error.errno, os.strerror(error.errno), "rtnetlink") from error
         except WireError as error:
@@ -189,6 +226,8 @@ def _try_dump(
     type_: int,
     decode: Callable[[bytes | memoryview], Value | None],
     deadline: float,
+    reduce: Callable[[memoryview], bytes] | None,
+    is_past: Callable[[memoryview], bool] | None,
 ) -> list[Value] | None:
     """Make a request once; None if parts of the answer are lost or inconsistent."""
     buffer = memoryview(bytearray(_BUFFER_SIZE))
@@ -196,10 +235,14 @@ def _try_dump(
     port = sock.getsockname()[0]
     dump = Dump(_SEQ, port)
     sock.sendto(make_request(_SEQ, port), (0, 0))
+    size = 0
     while not dump.done:
+        # What follows a small datagram is the end of the answer.
+        if is_past is not None and size > _SMALL and is_past(buffer[:size]):
+            break
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, f"rtnetlink: no end within {TIMEOUT} s")
+            raise TimeoutError(errno.ETIMEDOUT, "rtnetlink: no end within the time limit")
         sock.settimeout(left)
         try:
             size, _, flags, sender = sock.recvmsg_into([buffer])
@@ -212,7 +255,8 @@ def _try_dump(
             continue
         if flags & _socket.MSG_TRUNC:
             raise OSError(errno.EMSGSIZE, f"rtnetlink: more than {_BUFFER_SIZE} bytes")
-        for part in dump.feed(buffer[:size]):
+        datagram = buffer[:size]
+        for part in dump.feed(reduce(datagram) if reduce else datagram):
             value = decode(part.payload) if part.type == type_ else None
             if value is not None:
                 found.append(value)

@@ -12,7 +12,14 @@ from __future__ import annotations
 from _socket import inet_ntop
 
 from hv_kvp_daemon.guest import rtnetlink
-from hv_kvp_daemon.wire.uapi import AF_INET, AF_INET6, IFA_F_PERMANENT, RT_SCOPE_LINK
+from hv_kvp_daemon.guest.routes import default_routes
+from hv_kvp_daemon.wire.uapi import (
+    AF_INET,
+    AF_INET6,
+    IFA_F_PERMANENT,
+    RT_SCOPE_LINK,
+    RT_TABLE_MAIN,
+)
 
 from . import resolver
 from .adapter import find_interface, parse_mac
@@ -54,10 +61,10 @@ def adapter_config(
 ) -> AdapterConfig | None:
     """Return the configuration of the adapter with this MAC; None if no interface has it.
 
-    ``report`` gets a line for the log for each program that fails.  Programs and files
-    are those below ``root``.
+    ``report`` gets a line for the log for each program that fails, and if the routes
+    cannot be read.  Programs and files are those below ``root``.
 
-    :raises OSError: the kernel's links, addresses or routes cannot be read.
+    :raises OSError: the kernel's links or addresses cannot be read.
     :raises InterruptedError: ``wait`` says that this process is to end.
     """
     mac = parse_mac(adapter_id)
@@ -65,10 +72,18 @@ def adapter_config(
         return None
     links = rtnetlink.links()
     addresses = [address for address in rtnetlink.addresses() if address.usable]
-    link = find_interface(mac, links, addresses)
+    # Most guests have neither a bridge nor a bond nor a VRF.
+    vrfs = rtnetlink.vrf_tables(links) if any(link.master for link in links) else {}
+    link = find_interface(mac, links, addresses, vrfs)
     if link is None:
         return None
-    config = _of_kernel(link, links, addresses, rtnetlink.default_routes())
+    table = vrfs.get(link.master, RT_TABLE_MAIN)
+    try:
+        routes = default_routes(table, link.index)
+    except OSError as error:
+        report(f"the gateways are left out: {error}")
+        routes = []
+    config = _of_kernel(link, links, addresses, routes)
     programs = Programs(wait, report, root)
     config.dhcp = uses_dhcp(programs, config)
     config.dns = resolver.servers(programs, config)

@@ -8,14 +8,16 @@ RHEL's network scripts and of SUSE's wicked.
 from __future__ import annotations
 
 from hv_kvp_daemon.guest.files import list_names, read_text
+from hv_kvp_daemon.guest.pattern import matches
 
-from .keyfile import read_sections
+from .keyfile import read_sections, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IFSTATE = "/run/network/ifstate"
+#: ifupdown's state, and that of BusyBox and ifupdown-ng (Alpine).
+IFSTATES = ("/run/network/ifstate", "/run/ifstate")
 INTERFACES = "/etc/network/interfaces"
 IFCFG = (
     "/etc/sysconfig/network-scripts/ifcfg-",
@@ -37,23 +39,37 @@ def configured_dhcp(root: str, interface: str) -> bool | None:
 
 def _ifcfg(root: str, interface: str) -> bool | None:
     for prefix in IFCFG:
-        settings = read_sections(root, prefix + interface)[""]
+        settings = read_sections(root, prefix + interface, shell_word)[""]
         if settings:
             return settings.get("BOOTPROTO", "").lower() in _BOOTPROTO
     return None
 
 
 def _ifupdown(root: str, interface: str) -> bool | None:
-    state = read_sections(root, IFSTATE)[""]
-    if interface not in state:
+    settings = _settings_in_use(root, interface)
+    if settings is None:
         return None
-    # ifup can bring up an interface with the settings of another name.
-    methods = [
-        words[3]
-        for words in _stanzas(root, INTERFACES, _DEPTH)
-        if words[:3] == ["iface", state[interface], "inet"] and len(words) > 3
-    ]
+    methods = []
+    inside = False
+    for words in _stanzas(root, INTERFACES, _DEPTH):
+        if words[:1] == ["iface"]:
+            # ifupdown-ng needs neither a family nor a method.
+            inside = words[1:2] == [settings] and words[2:3] in (["inet"], [])
+            if inside:
+                methods.append("".join(words[3:4]))
+        elif inside and words[:1] == ["use"]:
+            methods += words[1:]  # ifupdown-ng: ``use dhcp``
     return "dhcp" in methods if methods else None
+
+
+def _settings_in_use(root: str, interface: str) -> str | None:
+    """Return the name of the settings with which ifup has brought an interface up."""
+    for path in IFSTATES:
+        # After the name ifupdown-ng writes a count.
+        words = read_sections(root, path)[""].get(interface, "").split()
+        if words:
+            return words[0]
+    return None
 
 
 def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
@@ -68,22 +84,30 @@ def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
 
 
 def _included(root: str, path: str, words: list[str]) -> Iterator[str]:
-    """Yield the files that ``source PATTERN`` and ``source-directory DIRECTORY`` name.
+    """Yield the files that ``source PATTERN...`` and ``source-directory`` name."""
+    for word in words[1:]:
+        pattern = word if word.startswith("/") else f"{path.rpartition('/')[0]}/{word}"
+        for target in _expand(root, pattern):
+            if words[0] == "source":
+                yield target
+                continue
+            for name in list_names(root, target):
+                # As run-parts(8), without the files of editors and package managers.
+                if name.replace("-", "").replace("_", "").isalnum():
+                    yield f"{target}/{name}"
 
-    One ``*`` in the last part of a pattern is supported, as distributions write it.
-    """
-    target = words[1] if words[1].startswith("/") else f"{path.rpartition('/')[0]}/{words[1]}"
-    if words[0] == "source-directory":
-        for name in list_names(root, target):
-            # As run-parts(8), without the files of editors and package managers.
-            if name.replace("-", "").replace("_", "").isalnum():
-                yield f"{target}/{name}"
-        return
-    directory, _, pattern = target.rpartition("/")
-    before, star, after = pattern.partition("*")
-    if not star:
-        yield target
-        return
-    for name in list_names(root, directory):
-        if name.startswith(before) and name.endswith(after) and not name.startswith("."):
-            yield f"{directory}/{name}"
+
+def _expand(root: str, pattern: str) -> list[str]:
+    """Return the paths that fit a pattern, sorted, as wordexp(3) does it for ifupdown."""
+    paths = [""]
+    for part in pattern.strip("/").split("/"):
+        if any(each in part for each in "*?["):
+            paths = [
+                f"{path}/{name}"
+                for path in paths
+                for name in list_names(root, path)
+                if matches(part, name) and (name[0] != "." or part[0] == ".")
+            ]
+        else:
+            paths = [f"{path}/{part}" for path in paths]
+    return paths

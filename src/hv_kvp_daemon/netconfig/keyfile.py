@@ -1,7 +1,7 @@
 """Files of ``[section]`` headings and ``key=value`` lines.
 
 systemd's units and NetworkManager's keyfiles have this form; systemd's state files
-and sysconfig's ifcfg files have it without headings.
+and sysconfig's ifcfg files, which a shell reads, have it without headings.
 """
 
 from __future__ import annotations
@@ -10,16 +10,36 @@ from hv_kvp_daemon.guest.files import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
     #: Keys and values by section; the section before the first heading is "".
     Sections: TypeAlias = dict[str, dict[str, str]]
 
 
-def read_sections(root: str, path: str) -> Sections:
+def unquoted(value: str) -> str:
+    """Return a value without the quotes around it."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def shell_word(value: str) -> str:
+    """Return the word that a shell assigns; what follows it may be a comment.
+
+    Backslashes, and quotes around a part of the word, are not supported.
+    """
+    if value[:1] in ('"', "'"):
+        return value[1:].partition(value[0])[0]
+    words = value.partition(";")[0].split()
+    return words[0] if words else ""
+
+
+def read_sections(root: str, path: str, value_of: Callable[[str], str] = unquoted) -> Sections:
     """Read such a file below ``root``; empty if there is none.
 
-    The last value of a key counts.  Quotes around a value are removed.
+    The last value of a key counts.  ``value_of`` makes the value of what follows the
+    ``=``, without white space at either end.
     """
     section: dict[str, str] = {}
     sections: Sections = {"": section}
@@ -30,11 +50,5 @@ def read_sections(root: str, path: str) -> Sections:
         elif text and text[0] not in "#;":
             key, separator, value = text.partition("=")
             if separator:
-                section[key.rstrip()] = _unquoted(value.strip())
+                section[key.rstrip()] = value_of(value.strip())
     return sections
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value

@@ -8,10 +8,21 @@ process.
 
 from __future__ import annotations
 
+from hv_kvp_daemon.guest.files import list_names
+
 from .keyfile import read_sections
 from .servers import literals
 
 LINKS = "/run/systemd/netif/links"
+
+# systemd.network(5); the last is used where /lib is not /usr/lib.
+_DIRECTORIES = (
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/usr/local/lib/systemd/network",
+    "/usr/lib/systemd/network",
+    "/lib/systemd/network",
+)
 
 # The values of sd_network_link_get_setup_state(3) for an interface that networkd does
 # not manage.
@@ -34,14 +45,28 @@ def read_link(root: str, index: int) -> tuple[bool | None, list[str]] | None:
 
 
 def _configured(root: str, state: dict[str, str]) -> bool | None:
-    """Return whether the .network file and its drop-ins ask for DHCP.
-
-    networkd names the drop-ins in its state file since systemd 253.
-    """
+    """Return whether the .network file and its drop-ins ask for DHCP."""
     path = state.get("NETWORK_FILE", "")
     if not path:
         return None
+    # networkd names the drop-ins in its state file since systemd 253.
+    named = state.get("NETWORK_FILE_DROPINS", "")
     value = "no"
-    for each in (path, *state.get("NETWORK_FILE_DROPINS", "").split(":")):
+    for each in (path, *(named.split(":") if named else _drop_ins(root, path))):
         value = read_sections(root, each).get("Network", {}).get("DHCP", value)
     return value.lower() in _DHCP4
+
+
+def _drop_ins(root: str, path: str) -> list[str]:
+    """Return a .network file's drop-ins in the order in which networkd reads them.
+
+    That is by name in all directories together; of one name the file of the first
+    directory counts.
+    """
+    found: dict[str, str] = {}
+    for directory in reversed(_DIRECTORIES):
+        drop_ins = f"{directory}/{path.rpartition('/')[2]}.d"
+        for name in list_names(root, drop_ins):
+            if name.endswith(".conf"):
+                found[name] = f"{drop_ins}/{name}"
+    return [found[name] for name in sorted(found)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from hv_kvp_daemon.guest.files import list_names, read_text
 
 from .keyfile import read_sections
+from .running import is_running
 from .servers import literals
 
 TYPE_CHECKING = False
@@ -29,29 +30,43 @@ PROFILES = (
 
 NMCLI = "/usr/bin/nmcli"
 
-# nmcli answers in 0.02 s.  Twice this and twice scripts.SECONDS are less than
-# program.LIMIT.
+# nmcli answers in 0.02 s.  If it hangs, the later programs of a request share what is left
+# of program.LIMIT.
 SECONDS = 2.5
 
 
-def read_device(root: str, index: int) -> tuple[str, bool | None] | None:
-    """Return the UUID of the interface's active connection profile, and its use of DHCP.
+def read_device(root: str, index: int) -> Sections | None:
+    """Return NetworkManager's state of an interface; None if it does not manage it.
 
-    Whether the profile uses DHCP for IPv4 is None if only nmcli knows.  The whole is
-    None if NetworkManager does not manage the interface; a profile that is ``external``
-    only mirrors what another program has configured.
+    None, too, while NetworkManager is stopped: its files remain.
     """
     state = read_sections(root, f"{DEVICES}/{index}")
-    device = state.get("device", {})
-    uuid = device.get("connection-uuid", "")
-    if device.get("managed") != "true" or not uuid:
-        return None
-    profile = _profile(root, uuid)
-    if profile is not None and profile.get(".nmmeta", {}).get("external") == "true":
+    managed = state.get("device", {}).get("managed") == "true"
+    return state if managed and is_running(root, "NetworkManager") else None
+
+
+def dhcp(programs: Programs, interface: str, index: int) -> bool | None:
+    """Return whether an interface's active profile uses DHCP for IPv4.
+
+    None if NetworkManager does not manage the interface.  A profile that is ``external``
+    only mirrors what another program has configured.
+    """
+    root = programs.root
+    state = read_device(root, index)
+    if state is None:
         return None
     if state.get("dhcp4"):
-        return uuid, True  # a lease, as NetworkManager 1.42 notes it
-    return uuid, None if profile is None else profile.get("ipv4", {}).get("method") == "auto"
+        return True  # a lease, as NetworkManager 1.42 notes it
+    # The file does not name the profile before the interface is connected.
+    uuid = state["device"].get("connection-uuid") or _ask_uuid(programs, interface)
+    if not uuid:
+        return None
+    profile = _profile(root, uuid)
+    if profile is None:
+        return _ask_dhcp(programs, uuid)
+    if profile.get(".nmmeta", {}).get("external") == "true":
+        return None
+    return profile.get("ipv4", {}).get("method") == "auto"
 
 
 def _profile(root: str, uuid: str) -> Sections | None:
@@ -65,7 +80,14 @@ def _profile(root: str, uuid: str) -> Sections | None:
     return None
 
 
-def ask_dhcp(programs: Programs, uuid: str) -> bool | None:
+def _ask_uuid(programs: Programs, interface: str) -> str | None:
+    """Ask nmcli for the profile by which an interface is being connected."""
+    words = ("-g", "GENERAL.CON-UUID", "device", "show", interface)
+    output = programs.run(NMCLI, *words, seconds=SECONDS)
+    return None if output is None else output.strip()
+
+
+def _ask_dhcp(programs: Programs, uuid: str) -> bool | None:
     """Ask nmcli whether a profile uses DHCP for IPv4; None if there is no answer."""
     words = ("-g", "ipv4.method", "connection", "show", "uuid", uuid)
     output = programs.run(NMCLI, *words, seconds=SECONDS)

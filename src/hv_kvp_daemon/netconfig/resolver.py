@@ -44,7 +44,7 @@ SECONDS = 2.5
 def servers(programs: Programs, config: AdapterConfig) -> list[str]:
     """Return the DNS servers of the interface of a configuration."""
     root = programs.root
-    found = scripts.dns(programs, config.name)
+    found = scripts.dns(programs, config.name, config.index)
     # Distributions ship a sample that prints resolv.conf, which may contain only a stub.
     if found is not None and (not found or not STUBS.issuperset(found)):
         return found
@@ -52,22 +52,22 @@ def servers(programs: Programs, config: AdapterConfig) -> list[str]:
         by_resolved = _resolved_servers(programs, config)
         if by_resolved is not None:
             return by_resolved
-    general = nameservers(root, RESOLV_CONF, config.name)
+    general = nameservers(root, RESOLV_CONF, (config.name, config.index))
     if not config.is_sole_interface and networkmanager.read_device(root, config.index):
         by_device = networkmanager.ask_servers(programs, config.name)
         if by_device is not None:
             return _used_by_resolver(root, by_device, general)
-    return _upstream(root, config.name, general)
+    return _upstream(root, config, general)
 
 
 def _all_local(found: list[str]) -> bool:
     return bool(found) and all(map(is_local, found))
 
 
-def _upstream(root: str, interface: str, general: list[str]) -> list[str]:
+def _upstream(root: str, config: AdapterConfig, general: list[str]) -> list[str]:
     if _all_local(general):
         for path in UPSTREAM:
-            found = nameservers(root, path, interface)
+            found = nameservers(root, path, (config.name, config.index))
             if found and not _all_local(found):
                 return found
     return general

@@ -1,9 +1,9 @@
 """The two scripts by which administrators and distributions inform the C daemon.
 
 ``hv_get_dhcp_info`` and ``hv_get_dns_info`` get the name of an interface as their one
-argument.  An installed script takes precedence over every other source.  As in the C
-daemon, its output counts whatever its exit status is; but output that is not an answer
-is ignored.
+argument.  The second takes precedence over every other source, the first is asked where no
+network manager knows (see `dhcp`).  As in the C daemon, the output counts whatever the
+exit status is; but output that is not an answer is ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def dhcp(programs: Programs, interface: str) -> bool | None:
     return None
 
 
-def dns(programs: Programs, interface: str) -> list[str] | None:
+def dns(programs: Programs, interface: str, index: int) -> list[str] | None:
     """Return the servers that ``hv_get_dns_info`` prints, one a line; None: no answer.
 
     Empty output means that there are none.
@@ -53,7 +53,7 @@ def dns(programs: Programs, interface: str) -> list[str] | None:
     if output is None:
         return None
     words = output.split()
-    found = literals(words, interface)
+    found = literals(words, (interface, index))
     if words and not found:
         programs.report("hv_get_dns_info says nothing that is an address")
         return None

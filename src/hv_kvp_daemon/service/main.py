@@ -84,6 +84,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             _status_path(options),
             pool_dir=options.pool_dir,
             addresses=options.addresses,
+            exclude=options.exclude_interface,
             report=report,
         )
         log.on_drop = page.count_dropped
@@ -100,7 +101,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
 
             clear_stale(pools, logs.Reporter(log, logs.NOTICE))
         auto_pool = AutoPool(
-            address_source(options.addresses),
+            address_source(options.addresses, options.exclude_interface),
             FqdnLookup(signals.wait, report),
             report=report,
         )

@@ -36,6 +36,7 @@ class Options:
         "addresses",
         "clear_stale",
         "debug",
+        "exclude_interface",
         "foreground",
         "help",
         "log_level",
@@ -55,6 +56,7 @@ class Options:
         self.pool_dir = ""
         self.run_dir = RUN_DIRECTORY
         self.addresses = "rtnetlink"
+        self.exclude_interface: tuple[str, ...] = ()
         self.no_sync = False
         self.clear_stale = False
         self.debug = False
@@ -67,18 +69,25 @@ class Option:
     """One row of the table: the spellings of an option, its name, and its help text.
 
     ``metavar`` is empty for a flag.  ``choices`` are all allowed values, if they can be
-    listed.
+    listed.  A ``repeated`` option collects its values; of any other the last counts.
     """
 
-    __slots__ = ("choices", "metavar", "name", "spellings", "text")
+    __slots__ = ("choices", "metavar", "name", "repeated", "spellings", "text")
 
     def __init__(
-        self, spellings: str, text: str, metavar: str = "", choices: Sequence[str] = ()
+        self,
+        spellings: str,
+        text: str,
+        metavar: str = "",
+        choices: Sequence[str] = (),
+        *,
+        repeated: bool = False,
     ) -> None:
         self.spellings = spellings.split()
         self.name = self.spellings[-1].lstrip("-").replace("-", "_")
         self.metavar = metavar
         self.choices = choices
+        self.repeated = repeated
         self.text = text
 
 
@@ -107,6 +116,12 @@ OPTIONS: Final = (
         "source of the guest's addresses: rtnetlink (the default)\nor getifaddrs",
         "SOURCE",
         ("rtnetlink", "getifaddrs"),
+    ),
+    Option(
+        "--exclude-interface",
+        "leave the addresses of these interfaces out (docker*, veth*);\nmay be repeated",
+        "GLOB",
+        repeated=True,
     ),
     Option("--no-sync", "acknowledge a change before it is on the disk"),
     Option("--clear-stale", "empty the host's pools (0 and 3) if older than this boot"),
@@ -150,7 +165,8 @@ def parse(arguments: Sequence[str]) -> Options:
             raise UsageError(f"{spelling} needs a value: {option.metavar}")
         if option.choices and value not in option.choices:
             raise UsageError(f"{spelling}: {value!r} is none of {', '.join(option.choices)}")
-        setattr(options, option.name, value)
+        before = getattr(options, option.name)
+        setattr(options, option.name, (*before, value) if option.repeated else value)
     _check(options)
     return options
 
@@ -167,6 +183,9 @@ def _split(arguments: Sequence[str]) -> Iterator[str]:
 def _check(options: Options) -> None:
     if options.foreground and options.no_daemon:
         raise UsageError("--foreground is not allowed with --no-daemon")
+    for glob in options.exclude_interface:
+        if "/" in glob:
+            raise UsageError(f"--exclude-interface: {glob!r}: no interface has a / in its name")
     kind, colon, path = options.transport.partition(":")
     if options.transport not in _TRANSPORTS and not (kind == "loopback" and colon and path):
         raise UsageError(

@@ -21,6 +21,7 @@ from .status_page import (
     CHECKSUM,
     CHECKSUM_OFFSET,
     DROPPED,
+    EXCLUDED,
     FAILED,
     FAILURES,
     IDENTITY,
@@ -72,6 +73,7 @@ class DaemonStatus:
         "busy_since",
         "driver_version",
         "dropped",
+        "exclude",
         "failed",
         "failures",
         "last_failure",
@@ -95,6 +97,7 @@ class DaemonStatus:
         self.driver_version = ""
         self.pool_dir = ""
         self.addresses = ""
+        self.exclude: tuple[str, ...] = ()
         self.dropped = 0
         self.busy_since: float | None = None
         self.last_failure: Failure | None = None
@@ -174,6 +177,8 @@ def _decode(page: memoryview, pid: int) -> DaemonStatus:
     status.driver_version = _text(driver_version)
     status.addresses = _text(addresses)
     status.pool_dir = os.fsdecode(bytes(page[POOL_DIR]).partition(b"\0")[0])
+    excluded = os.fsdecode(bytes(page[EXCLUDED]).partition(b"\0")[0])
+    status.exclude = tuple(excluded.split("/")) if excluded else ()
     status.dropped = page[DROPPED].cast("Q")[0]
     epoch = time.time() - (now := time.monotonic())
     status.requests = _counts(page[REQUESTS])

@@ -21,6 +21,7 @@ offset  bytes
    256      4  CRC-32 of the state block
    260   1636  the state block: serving (1) or not (0), transport, driver version, state
                as text; operation, status, time (float64) and text of the last failure
+  2048   2048  patterns of interfaces that are left out (``--exclude-interface``), joined by /
   4096   4096  pool directory, the path's bytes (PATH_MAX counts its NUL)
   8192   2048  256 counters: requests, by operation number
  10240   2048  256 times (float64): the last request, by operation
@@ -60,7 +61,7 @@ from .instance import RUN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final
 
 #: The page of the daemon that serves the driver, unless it has another run directory.
@@ -81,6 +82,7 @@ CHECKSUM_OFFSET: Final = 256
 #: Serving, transport, driver version, state; operation, status, time, text of a failure.
 STATE: Final = Struct("=I16s64s512sIId1024s")
 STATE_BLOCK: Final = slice(260, 260 + STATE.size)
+EXCLUDED: Final = slice(2048, 4096)
 POOL_DIR: Final = slice(4096, 8192)
 REQUESTS: Final = slice(8192, 10240)
 ANSWERED: Final = slice(10240, 12288)
@@ -98,6 +100,11 @@ def page_path(run_directory: str) -> str:
 def loopback_path(socket_path: str) -> str:
     """The page of a daemon that serves a simulated host: a file beside its socket."""
     return f"{socket_path}.status"
+
+
+def _padded(text: str, place: slice) -> bytes:
+    size = place.stop - place.start
+    return os.fsencode(text)[: size - 1].ljust(size, b"\0")
 
 
 class StatusPage:
@@ -128,7 +135,13 @@ class StatusPage:
     )
 
     def __init__(
-        self, path: str, *, pool_dir: str, addresses: str, report: Callable[[str], object]
+        self,
+        path: str,
+        *,
+        pool_dir: str,
+        addresses: str,
+        report: Callable[[str], object],
+        exclude: Sequence[str] = (),
     ) -> None:
         self._path = path
         # The name that the file has now, if any.
@@ -140,10 +153,9 @@ class StatusPage:
         pid = os.getpid()
         IDENTITY.pack_into(initial, 0, MAGIC, LAYOUT, pid, start_ticks(pid))
         ABOUT.pack_into(initial, IDENTITY.size, _text(__version__, 32), _text(addresses, 16))
+        initial[EXCLUDED] = _padded("/".join(exclude), EXCLUDED)
         # The reader has another working directory.
-        directory = os.fsencode(os.path.abspath(pool_dir))
-        room = POOL_DIR.stop - POOL_DIR.start - 1
-        initial[POOL_DIR] = directory[:room].ljust(room + 1, b"\0")
+        initial[POOL_DIR] = _padded(os.path.abspath(pool_dir), POOL_DIR)
         self._memory = memoryview(initial)
         self._store_state()
         try:

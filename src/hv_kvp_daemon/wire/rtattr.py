@@ -47,11 +47,6 @@ def u32(value: memoryview) -> int:
     return number
 
 
-def raw(value: memoryview) -> bytes:
-    """Copy the bytes of a link-layer address."""
-    return bytes(value)
-
-
 def text(value: memoryview) -> str:
     """Decode a name up to its NUL, if it has one.
 

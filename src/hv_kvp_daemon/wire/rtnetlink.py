@@ -11,6 +11,7 @@ import struct
 
 from . import rtattr, uapi
 from .errors import WireError
+from .linkinfo import permanent_address
 from .netlink import pack
 
 TYPE_CHECKING = False
@@ -69,14 +70,34 @@ class Link:
     """A network interface.
 
     ``address`` is the hardware address (6 bytes on Ethernet, ``b""`` if there is
-    none), ``master`` the index of the bridge or bond that the link belongs to, or 0,
-    and ``operstate`` the state of RFC 2863 (IF_OPER_*: 0 unknown, 2 down, 6 up).
+    none), ``permanent`` the one that it was made with, where the kernel says so, ``master``
+    the index of the bridge, bond or VRF that the link belongs to, or 0, ``operstate`` the
+    state of RFC 2863 (IF_OPER_*: 0 unknown, 2 down, 6 up), and ``linkinfo`` the value of
+    IFLA_LINKINFO, see `wire.linkinfo`.
     """
 
-    __slots__ = ("address", "flags", "index", "master", "name", "operstate")
+    __slots__ = (
+        "address",
+        "flags",
+        "index",
+        "linkinfo",
+        "master",
+        "name",
+        "operstate",
+        "permanent",
+    )
 
     def __init__(
-        self, *, index: int, flags: int, name: str, address: bytes, master: int, operstate: int
+        self,
+        *,
+        index: int,
+        flags: int,
+        name: str,
+        address: bytes,
+        master: int,
+        operstate: int,
+        permanent: bytes = b"",
+        linkinfo: bytes = b"",
     ) -> None:
         self.index = index
         self.flags = flags
@@ -84,6 +105,8 @@ class Link:
         self.address = address
         self.master = master
         self.operstate = operstate
+        self.permanent = permanent
+        self.linkinfo = linkinfo
 
     @property
     def loopback(self) -> bool:
@@ -138,6 +161,17 @@ def addresses_request(seq: int, pid: int) -> bytes:
     return dump_request(uapi.RTM_GETADDR, seq, pid, IFADDRMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0))
 
 
+def link_request(name: bytes, seq: int, pid: int) -> bytes:
+    """Encode a request for the link with a name, which may be an alternative one.
+
+    At most 127 bytes (ALTIFNAMSIZ); an acknowledgment follows the answer.
+    """
+    payload = IFINFOMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0)
+    # The kernel looks for either kind of name (Linux 5.5), but this one may be longer.
+    payload += rtattr.pack(uapi.IFLA_ALT_IFNAME, name + b"\0")
+    return pack(uapi.RTM_GETLINK, uapi.NLM_F_REQUEST | uapi.NLM_F_ACK, seq, pid, payload)
+
+
 def decode_link(payload: bytes | memoryview) -> Link:
     """Decode the payload of an RTM_NEWLINK.
 
@@ -145,6 +179,10 @@ def decode_link(payload: bytes | memoryview) -> Link:
     """
     _, _, index, flags, _ = fixed(IFINFOMSG, payload)
     found = rtattr.parse(payload[IFINFOMSG.size :], _LINK)
+    info = found.get(uapi.IFLA_LINKINFO, b"")
+    permanent = found.get(uapi.IFLA_PERM_ADDRESS, b"")
+    if info and not permanent and uapi.IFLA_MASTER in found:
+        permanent = permanent_address(info)
     return Link(
         index=index,
         flags=flags,
@@ -152,6 +190,8 @@ def decode_link(payload: bytes | memoryview) -> Link:
         address=found.get(uapi.IFLA_ADDRESS, b""),
         master=found.get(uapi.IFLA_MASTER, 0),
         operstate=found.get(uapi.IFLA_OPERSTATE, 0),
+        permanent=permanent,
+        linkinfo=info,
     )
 
 
@@ -185,9 +225,11 @@ def decode_address(payload: bytes | memoryview) -> Address | None:
 
 _LINK: Final[rtattr.Policy] = {
     uapi.IFLA_IFNAME: ("IFLA_IFNAME", rtattr.text, 1, uapi.IFNAMSIZ, True),
-    uapi.IFLA_ADDRESS: ("IFLA_ADDRESS", rtattr.raw, 0, uapi.MAX_ADDR_LEN, False),
+    uapi.IFLA_ADDRESS: ("IFLA_ADDRESS", bytes, 0, uapi.MAX_ADDR_LEN, False),
     uapi.IFLA_MASTER: ("IFLA_MASTER", rtattr.u32, 4, 4, False),
     uapi.IFLA_OPERSTATE: ("IFLA_OPERSTATE", rtattr.u8, 1, 1, False),
+    uapi.IFLA_PERM_ADDRESS: ("IFLA_PERM_ADDRESS", bytes, 0, uapi.MAX_ADDR_LEN, False),
+    uapi.IFLA_LINKINFO: ("IFLA_LINKINFO", bytes, 0, 0xFFFF, False),
 }
 _ADDRESS: Final[rtattr.Policy] = {
     uapi.IFA_ADDRESS: ("IFA_ADDRESS", ip, 4, 16, False),

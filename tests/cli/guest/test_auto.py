@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 
+from pyroute2 import IPRoute
+
 from hv_kvp_daemon.service.status import find
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
 from tests.support.command import run
 from tests.support.daemon import RunningDaemon
+from tests.support.network import in_own_network, link
 from tests.support.process import wait_for
 
 
@@ -33,6 +36,26 @@ def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
     sources = {item["key"]: item["source"] for item in items}
     assert sources["IntegrationServicesVersion"] == f"driver (daemon pid {daemon.pid})"
     assert sources["OSBuildNumber"] == "uname"
+
+
+@in_own_network
+def test_auto_leaves_out_what_the_daemon_does() -> None:
+    with IPRoute() as ip:
+        for number, name in enumerate(("eth0", "docker0"), 1):
+            index = link(ip, name, f"p{number}")
+            ip.addr("add", index=index, address=f"192.0.2.{number}", prefixlen=24)
+
+    def addresses(*words: str) -> str:
+        items = json.loads(run("auto", "--json", *words).out)
+        (value,) = (each["value"] for each in items if each["key"] == "NetworkAddressIPv4")
+        return str(value)
+
+    with RunningDaemon("--exclude-interface=docker*") as daemon, daemon.host() as host:
+        transport = f"--transport=loopback:{daemon.path}"
+        assert dict(host.items(2))["NetworkAddressIPv4"] == "192.0.2.1"
+        assert addresses(transport) == "192.0.2.1"
+        assert addresses(transport, "--exclude-interface", "eth*") == "192.0.2.2"
+    assert addresses(transport) == "192.0.2.1;192.0.2.2"
 
 
 def test_the_auto_pool_can_be_listed_and_asked_without_a_pool_directory() -> None:

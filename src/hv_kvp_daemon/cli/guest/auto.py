@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, tables, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, Command
@@ -15,6 +16,9 @@ from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
 from hv_kvp_daemon.service.status_page import PATH
 from hv_kvp_daemon.wire.text import host_value
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # In the order in which `guest.os_release` looks for them.
 _RELEASE_FILES = (
@@ -31,12 +35,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("rtnetlink", "getifaddrs"),
         help="where the addresses come from (default: as the running daemon, else rtnetlink)",
     )
+    parser.add_argument(
+        "--exclude-interface",
+        metavar="GLOB",
+        action="append",
+        help="leave the addresses of these interfaces out (default: as the running daemon)",
+    )
     arguments.add_transport(parser)
     arguments.add_json(parser)
 
 
 def _auto(options: argparse.Namespace) -> int:
-    pool = AutoValues(arguments.status_page(options), options.addresses)
+    page = arguments.status_page(options)
+    pool = AutoValues(page, options.addresses, options.exclude_interface)
     return show(pool, as_json=options.json, sources=True)
 
 
@@ -65,7 +76,12 @@ class AutoValues:
     page is ``page``.  Waits for the resolver as long as the daemon would.
     """
 
-    def __init__(self, page: str = PATH, addresses: str | None = None) -> None:
+    def __init__(
+        self,
+        page: str = PATH,
+        addresses: str | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> None:
         self._daemon: DaemonStatus | None = None
         self._trouble = "no daemon is running"
         try:
@@ -77,7 +93,9 @@ class AutoValues:
         as_daemon = self._daemon.addresses if self._daemon else ""
         self._addresses = addresses or as_daemon or "rtnetlink"
         lookup = FqdnLookup(wait_readable, terminal.say, patience=LOOKUP_TIMEOUT)
-        source = address_source(self._addresses)
+        if exclude is None:
+            exclude = self._daemon.exclude if self._daemon else ()
+        source = address_source(self._addresses, exclude)
         auto_pool = AutoPool(source, lookup, report=terminal.say)
         try:
             if self._daemon is not None and self._daemon.driver_version:

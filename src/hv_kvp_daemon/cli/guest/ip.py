@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.wire.rtnetlink import Link
 
 
+_MAC_SIZE = 6
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("interface", nargs="?", metavar="IF", help="only this interface")
     arguments.add_json(parser)
 
 
 def _ip(options: argparse.Namespace) -> int:
-    # A host asks by MAC, so it cannot ask for an interface without one.
-    links = [link for link in rtnetlink.links() if link.address and not link.loopback]
+    links = [link for link in rtnetlink.links() if _has_mac(link)]
     if options.interface is not None:
-        links = [link for link in links if link.name == options.interface]
+        named = rtnetlink.link_named(options.interface)
+        links = [link for link in links if named is not None and link.index == named.index]
         if not links:
-            terminal.say(f"no interface {options.interface} with a MAC address")
+            terminal.say(f"no interface {_shown(options.interface)} with a MAC address")
             return EXIT_NOT_FOUND
     answers = [(link, _report(link)) for link in links]
     if options.json:
@@ -41,22 +45,38 @@ def _ip(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _has_mac(link: Link) -> bool:
+    """Return whether a host can ask for an interface; a tunnel has an IP address instead."""
+    return len(link.address) == _MAC_SIZE and not link.loopback
+
+
 def _mac(link: Link) -> str:
-    return link.address.hex(":").upper()
+    # A host knows the address that an adapter was made with.
+    address = link.permanent if len(link.permanent) == _MAC_SIZE else link.address
+    return address.hex(":").upper()
+
+
+def _shown(name: str) -> str:
+    return terminal.text(os.fsencode(name))
+
+
+def _name(member: str, name: str) -> dict[str, str]:
+    """Return the JSON member for the name of an interface, which may be no UTF-8."""
+    return jsontext.field(member, os.fsencode(name))
 
 
 def _report(link: Link) -> AdapterConfig | None:
     """Return the daemon's answer for a MAC; None where the interface is gone by now."""
-    with terminal.Progress(f"asking the network manager about {link.name}"):
+    with terminal.Progress(f"asking the network manager about {_shown(link.name)}"):
         return adapter_config(_mac(link).encode(), wait_readable, terminal.say)
 
 
 def _document(link: Link, report: AdapterConfig) -> dict[str, object]:
     info = ip_info(report, _mac(link).encode())
     return {
-        "interface": link.name,
+        **_name("interface", link.name),
         "mac": _mac(link),
-        "answered_by": report.name,
+        **_name("answered_by", report.name),
         "dhcp": bool(info.dhcp_enabled),
         **{
             name: raw.decode().split(";") if raw else []
@@ -71,13 +91,13 @@ def _document(link: Link, report: AdapterConfig) -> dict[str, object]:
 
 
 def _show(link: Link, report: AdapterConfig | None) -> None:
-    print(terminal.paint(f"{terminal.safe(link.name)}  {_mac(link)}", terminal.BOLD))
+    print(terminal.paint(f"{_shown(link.name)}  {_mac(link)}", terminal.BOLD))
     if report is None:
         print("  the host gets an error: no interface has this MAC address any more")
         return
     if report.name != link.name:
-        name = terminal.safe(report.name)
-        print(f"  the host gets the addresses of {name}, which has the same MAC address")
+        name = _shown(report.name)
+        print(f"  the host gets the addresses of {name}")
     info = ip_info(report, b"")
     subnets = info.sub_net.split(b";")
     pairs = zip(info.ip_addr.split(b";"), subnets, strict=True)
