@@ -51,7 +51,6 @@ from __future__ import annotations
 
 import os
 from binascii import crc32
-from mmap import mmap
 from struct import Struct
 
 from hv_kvp_daemon import __version__
@@ -159,7 +158,7 @@ class StatusPage:
         self._memory = memoryview(initial)
         self._store_state()
         try:
-            self._memory = memoryview(_create(f"{path}.new", initial))
+            self._memory = _create(f"{path}.new", initial)
             self._name = f"{path}.new"
         except OSError as error:
             self._say_missing(error)
@@ -224,7 +223,7 @@ class StatusPage:
         CHECKSUM.pack_into(self._memory, CHECKSUM_OFFSET, crc32(block))
 
 
-def _create(path: str, initial: bytearray) -> mmap:
+def _create(path: str, initial: bytearray) -> memoryview:
     """Map a new file that has these contents.
 
     :raises OSError: there is no directory, no right, or no space for it.
@@ -234,13 +233,16 @@ def _create(path: str, initial: bytearray) -> mmap:
         os.unlink(path)
     except FileNotFoundError:
         pass
+    # hv-kvp only reads pages, and starts sooner without it.
+    from mmap import mmap  # noqa: PLC0415
+
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, 0o644)
     try:
         # open(2) applied the umask.
         os.fchmod(fd, 0o644)
         os.posix_fallocate(fd, 0, SIZE)
-        page = mmap(fd, SIZE)
+        page = memoryview(mmap(fd, SIZE))
         page[:] = initial
     except OSError:
         os.unlink(path)
