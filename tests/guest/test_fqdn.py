@@ -85,7 +85,8 @@ class Clock:
     """time.monotonic() for a test that cannot wait for hours."""
 
     def __init__(self) -> None:
-        self.now = time.monotonic()
+        # Whole seconds: (now + 30.0) - now may be less than 30.0 otherwise.
+        self.now = float(int(time.monotonic()))
 
     def monotonic(self) -> float:
         return self.now
