@@ -65,15 +65,27 @@ def _clean(options: argparse.Namespace) -> int:
         places[RUN_DIRECTORY] = _RUN
         if options.pool_dir:
             places[options.pool_dir] = _OURS
+    # One directory may have several names: /var/lib/hyperv is a link to the other.
+    seen: set[tuple[int, int]] = set()
     done = [
-        _clean_directory(root, path, names, dry_run=options.dry_run)
+        _clean_directory(root, path, names, seen, dry_run=options.dry_run)
         for path, names in places.items()
     ]
     return EXIT_DONE if all(done) else EXIT_UNUSABLE
 
 
-def _clean_directory(root: str, path: str, names: re.Pattern[str], *, dry_run: bool) -> bool:
-    """Remove the files with these names, and return whether all are gone."""
+def _clean_directory(
+    root: str,
+    path: str,
+    names: re.Pattern[str],
+    seen: set[tuple[int, int]],
+    *,
+    dry_run: bool,
+) -> bool:
+    """Remove the files with these names, and return whether all are gone.
+
+    ``seen`` has the device and inode of the directories that are done.
+    """
     shown = resolve(root, path, follow=True)
     try:
         folder = open_directory(root, path)
@@ -83,6 +95,11 @@ def _clean_directory(root: str, path: str, names: re.Pattern[str], *, dry_run: b
         terminal.say(f"{shown}: {error.strerror}")
         return False
     try:
+        status = os.fstat(folder)
+        identity = status.st_dev, status.st_ino
+        if identity in seen:
+            return True
+        seen.add(identity)
         done = True
         # Pools first: what is being changed is written to a journal.
         for name in sorted(filter(names.fullmatch, os.listdir(folder)), reverse=True):
