@@ -31,13 +31,14 @@ $(VENV)/.lint: $(VENV)/.test pyproject.toml
 demo: $(VENV)/.run
 	@$(BIN)/python -m hv_kvp_daemon.simhost.demo
 
+# Three workers on two processors, since many tests wait for another process.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 # A process that was killed while it wrote its file leaves one that cannot be read.
 coverage: $(VENV)/.test
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage run -m pytest -n 3
 	@$(BIN)/coverage combine --quiet 2>build/coverage/unreadable || (cat build/coverage/unreadable; false)
 	@rm -f build/coverage/data.*
 	$(BIN)/coverage report
