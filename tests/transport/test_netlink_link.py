@@ -246,6 +246,18 @@ def test_a_driver_that_was_reloaded_between_two_registrations_is_waited_for(
     assert setup.connector.registrations == 1
 
 
+def test_a_driver_that_appears_while_it_is_looked_for_is_waited_for(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T18: missing at the first look, and there when the device was opened."""
+    delays = [None, SETTLE, SETTLE]
+    monkeypatch.setattr(setup.driver, "delay", lambda: delays.pop(0))
+    setup.link.start()
+    assert setup.connector.registrations == 0
+    assert setup.link.state() == "waiting until the driver is ready"
+    assert setup.link.deadline is not None
+
+
 def test_a_missing_driver_is_waited_for_without_waking_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,10 @@ class NetlinkLink(Link):
             while self._connector.receive() is not None:
                 self._connector.drop(SUPERSEDED, "the driver was reset")
             self._watch_device()
+        # If it did not exist a moment ago, it may have appeared just now.
+        if delay is None and self._driver.delay():
+            self._begin()
+            return
         self._connector.register()
         self.retry_later()
 
