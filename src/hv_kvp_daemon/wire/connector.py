@@ -23,10 +23,9 @@ HEADER_SIZE: Final = NLMSGHDR.size + CN_MSG.size
 #: Bytes of a whole datagram.
 FRAME_SIZE: Final = HEADER_SIZE + MESSAGE_SIZE
 
-#: The fields of both headers that have the EXPECTED values in each message of the
-#: driver: nlmsg_len, nlmsg_type; id.idx, id.val, len.
-FIXED: Final = struct.Struct("=IH10xII8xH2x")
-EXPECTED: Final = (FRAME_SIZE, NLMSG_DONE, CN_KVP_IDX, CN_KVP_VAL, MESSAGE_SIZE)
+# The fields of both headers that are the same in each message of the driver: nlmsg_len,
+# nlmsg_type; id.idx, id.val, len.
+_FIXED: Final = struct.Struct("=IH10xII8xH2x")
 
 
 class FrameError(WireError):
@@ -63,7 +62,7 @@ def unpack(datagram: memoryview) -> memoryview:
     size = len(datagram)
     if size < HEADER_SIZE:
         raise FrameError(SHORT, f"{size} bytes, at least {HEADER_SIZE} expected")
-    nlmsg_len, kind, idx, val, data_len = FIXED.unpack_from(datagram)
+    nlmsg_len, kind, idx, val, data_len = _FIXED.unpack_from(datagram)
     if kind != NLMSG_DONE:
         raise FrameError(TYPE, f"nlmsg_type {kind}")
     if idx != CN_KVP_IDX or val != CN_KVP_VAL:

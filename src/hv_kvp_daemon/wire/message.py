@@ -52,9 +52,7 @@ DELETE_KEY: Final = 8
 REGISTER_VERSION: Final = 4
 REGISTER_VERSION_SIZE: Final = 512
 
-#: A message's first eight bytes as one number: operation, pool and the index of ENUMERATE.
-START: Final = struct.Struct("=Q")
-#: The same as operation, pool and index.
+#: A message's first eight bytes: operation, pool and the index of ENUMERATE.
 ENUMERATE: Final = struct.Struct("=BBxxI")
 
 _U32 = struct.Struct("=I")
