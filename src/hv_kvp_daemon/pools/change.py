@@ -39,10 +39,11 @@ class Change:
     Made by `replace` and `move`.  ``pieces`` are the parts of ``new`` as they are
     written: for a move, views of the buffer that was read.  A move has a ``hole``, the
     number of bytes at the start of ``old`` that hold tombstones, and ``kept``, the number
-    of bytes at the start of ``new`` that are records; tombstones follow them.
+    of bytes at the start of ``new`` that are records; tombstones follow them.  A
+    replacement has ``others``, the number of later records of the same key that go.
     """
 
-    __slots__ = ("hole", "kept", "kind", "offset", "old", "pieces")
+    __slots__ = ("hole", "kept", "kind", "offset", "old", "others", "pieces")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Change:
         pieces: Sequence[Buffer],
         hole: int = 0,
         kept: int = 0,
+        others: int = 0,
     ) -> None:
         self.kind = kind
         self.offset = offset
@@ -59,6 +61,7 @@ class Change:
         self.pieces = pieces
         self.hole = hole
         self.kept = kept
+        self.others = others
 
     @property
     def new(self) -> bytes:
@@ -66,9 +69,9 @@ class Change:
         return b"".join(self.pieces)
 
 
-def replace(offset: int, old: bytes, new: bytes) -> Change:
-    """Return the change of a record to another."""
-    return Change(REPLACE, offset, old, (new,), kept=len(new))
+def replace(offset: int, old: bytes, new: bytes, others: int = 0) -> Change:
+    """Return the change of a record to another, and the removal of others of its key."""
+    return Change(REPLACE, offset, old, (new,), kept=len(new), others=others)
 
 
 def differing_sectors(old: bytes, new: bytes) -> tuple[int, int]:

@@ -121,8 +121,6 @@ def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     writer = file.writer
     writer.journal.mark(SWEEP, durable=True)
     for group in groups:
-        for index in group:
-            writer.bury(index * RECORD_SIZE, flush=False)
-        file.flush()
+        writer.bury(*(index * RECORD_SIZE for index in group))
     writer.compact(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
     writer.journal.clear()

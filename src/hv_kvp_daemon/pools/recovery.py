@@ -15,6 +15,9 @@ The journal has one entry at most, whose state says what the pool may look like:
 - **BACKWARD** with a change: it failed, and what was there before may have been restored
   in part.  It is restored; then as SWEEP.
 
+A SET may have to leave one record of a key.  If the first one is found with the new value,
+or has got it now, the others are buried before the sweep.
+
 An entry with a wrong seal counts as SWEEP: it was being written, so its change had not
 begun, and if it was to replace another entry, that one's change was complete.
 
@@ -99,6 +102,8 @@ class _Recovery:
         """Complete the change and remove tombstones; return whether there was need."""
         change = self._entry.change
         changed = change is not None and self._complete(change)
+        if change is not None and change.others:
+            self._bury_others(change)
         return self._sweep(change) or changed
 
     def _complete(self, change: Change) -> bool:
@@ -197,6 +202,18 @@ class _Recovery:
         for at in sorted({*torn}, reverse=True):
             self._file.writer.bury(at * RECORD_SIZE)
         return bool(torn)
+
+    def _bury_others(self, change: Change) -> None:
+        """Bury the other records of a key whose first record has its new value.
+
+        No more than there were: one more is of another program, since the kill.
+        """
+        key = change.new[: change.new.index(0) + 1]
+        found = [(at, self._record(at)) for at in self._offsets()]
+        same = [(at, record) for at, record in found if record.startswith(key)]
+        if same and same[0][1] == change.new:
+            left = change.others - sum(r.startswith(TOMBSTONE) for _, r in found)
+            self._file.writer.bury(*(at for at, _ in same[1 : 1 + max(left, 0)]))
 
     def _sweep(self, change: Change | None) -> bool:
         """Remove the tombstones, and records of nothing but NULs."""

@@ -48,14 +48,24 @@ class Writer:
         self.journal = Journal(file.config)
 
     def replace(
-        self, offset: int, old: bytes, new: bytes, tail: bytes = b"", end: int = 0
+        self,
+        offset: int,
+        old: bytes,
+        new: bytes,
+        others: Sequence[int] = (),
+        tail: bytes = b"",
+        end: int = 0,
     ) -> None:
-        """Replace the record at ``offset``; a ``tail`` begins at ``end``."""
+        """Replace the record at ``offset``, and remove those with its key at the ``others``.
+
+        A ``tail`` begins at ``end``.  An error after the first record has been replaced
+        leaves the rest to be completed before the next request.
+        """
         fd = self._file.fd
         first, last = differing_sectors(old, new)
-        needs_entry = last - first > SECTOR
+        needs_entry = last - first > SECTOR or bool(others)
         if needs_entry:
-            self._begin(replace(offset, old, new))
+            self._begin(replace(offset, old, new, len(others)))
         try:
             write_at(fd, new[first:last], offset + first)
             if tail:
@@ -65,6 +75,11 @@ class Writer:
             before = (old[first:last], offset + first), (tail, end)
             self._take_back(error, before, has_entry=needs_entry)
             raise
+        if others:
+            # From the first on, so that a program that takes the last without a lock
+            # finds the value of before until it finds the new one.
+            self.bury(*others)
+            self.compact(others[0], RECORD_SIZE)
         if needs_entry:
             self._clear()
 
@@ -98,6 +113,8 @@ class Writer:
         self._begin(change)
         later = [at for at in others if at >= first + len(change.old)]
         try:
+            # The last goes first, and is waited for: a record with the key of a tombstone
+            # before it would be taken for a later one of another program.
             for at in reversed(later):
                 self.bury(at)
             if change.kept or end is None:
@@ -133,15 +150,11 @@ class Writer:
             hole = len(change.old) - change.kept
         self._end_at(end)
 
-    def bury(self, offset: int, *, flush: bool = True) -> None:
-        """Make a record a tombstone.
-
-        Of several, the last goes first, and is waited for: a record with the key of a
-        tombstone before it would be taken for a later one of another program.
-        """
-        write_at(self._file.fd, TOMBSTONE, offset)
-        if flush:
-            self._file.flush()
+    def bury(self, *offsets: int) -> None:
+        """Make records tombstones, in this order."""
+        for offset in offsets:
+            write_at(self._file.fd, TOMBSTONE, offset)
+        self._file.flush()
 
     def cut(self, length: int) -> None:
         """End the file there, by one call that is done or not."""
