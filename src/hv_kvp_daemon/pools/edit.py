@@ -103,12 +103,16 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
         writer.cut(end)
     try:
         for number, record in enumerate(edit.added):
+            if file.lock.is_shared:
+                file.exclude_readers()
             writer.append(end + number * RECORD_SIZE, record)
     except BaseException:
         writer.take_off(end, end)
         writer.journal.clear()
         raise
     for index, record in edit.changed.items():
+        if file.lock.is_shared:
+            file.exclude_readers()
         at = index * RECORD_SIZE
         writer.replace(at, read_at(file.fd, RECORD_SIZE, at), record)
     groups = [group for group in edit.removed if group]
@@ -119,6 +123,8 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
 def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     # Not Writer.remove: that is for all records of a key, and here the first may stay.
     writer = file.writer
+    if file.lock.is_shared:
+        file.exclude_readers()
     writer.journal.mark(SWEEP, durable=True)
     for group in groups:
         writer.bury(*(index * RECORD_SIZE for index in group))

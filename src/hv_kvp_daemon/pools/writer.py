@@ -7,6 +7,10 @@ Nothing is undone without a journal entry.  A change that fails is taken back wi
 entry, turned BACKWARD, and the request fails with the file as it was.  If that fails too,
 or ends with a kill, the entry stays, and whoever takes the locks next completes it.  A
 delete is only taken back within its first block; after that it is completed later.
+
+While the disk is waited for readers are let in where they find nothing half done, or an
+append's tombstone.  After that `exclude_readers` may find that another program has written:
+the change is given up, and nothing may be taken back.
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ class Writer:
             write_at(fd, new[first:last], offset + first)
             if tail:
                 os.ftruncate(fd, end)
-            self._file.flush()
+            self._file.flush(last=not others)
         except BaseException as error:
             before = (old[first:last], offset + first), (tail, end)
             self._take_back(error, before, has_entry=needs_entry)
@@ -93,9 +97,17 @@ class Writer:
                 write_at(fd, bytes(len(tail)), offset)
             os.ftruncate(fd, offset + RECORD_SIZE)
             write_at(fd, TOMBSTONE + record[KEY_SIZE:], offset)
+            if self._file.config.sync:
+                self._file.admit_readers()
             self._file.flush()
+        except BaseException as error:
+            self._take_back(error, ((tail, offset),), is_append=True)
+            raise
+        if self._file.lock.is_shared:
+            self._file.exclude_readers()
+        try:
             write_at(fd, record[:KEY_SIZE], offset)
-            self._file.flush()
+            self._file.flush(last=True)
         except BaseException as error:
             self._take_back(error, ((tail, offset),), is_append=True)
             raise
@@ -120,11 +132,11 @@ class Writer:
             if change.kept or end is None:
                 self._move(change)
                 if end is not None:
-                    self._end_at(end)
+                    self._end_at(end, last=True)
             else:
                 # Nothing has to move.  What a power cut leaves of the cut, NULs in a part
                 # of the record, is recognized by its entry.
-                self.cut(end)
+                self.cut(end, last=True)
         except BaseException as error:
             # With others buried the key fields of those would have to be put back, too.
             if not later:
@@ -156,10 +168,10 @@ class Writer:
             write_at(self._file.fd, TOMBSTONE, offset)
         self._file.flush()
 
-    def cut(self, length: int) -> None:
-        """End the file there, by one call that is done or not."""
+    def cut(self, length: int, *, last: bool = False) -> None:
+        """End the file there, by one call that is done or not; ``last`` of a change."""
         os.ftruncate(self._file.fd, length)
-        self._file.flush()
+        self._file.flush(last=last)
 
     def take_off(self, first: int, end: int) -> None:
         """Remove the records from ``first`` on, the last one first, and none in part."""
@@ -185,18 +197,24 @@ class Writer:
         The file gets another version first: a program that knows the present one looks at
         the journal when it changes, and a kill may come before the change's first byte.
         """
-        os.utime(self._file.fd)
+        file = self._file
+        os.utime(file.fd)
+        if file.config.sync:
+            file.admit_readers()
         self.journal.write(change)
+        if file.lock.is_shared and not file.exclude_readers():
+            # A program that was here meanwhile has cleared the entry.
+            self.journal.write(change)
 
     def _move(self, change: Change) -> None:
         write_pieces(self._file.fd, change.pieces, change.offset)
         self._file.flush()
 
-    def _end_at(self, length: int) -> None:
+    def _end_at(self, length: int, *, last: bool = False) -> None:
         # Now only tombstones are left to remove.  After a kill, what another program
         # appends in their place is not compared with the block that was moved.
         self.journal.mark(SWEEP)
-        self.cut(length)
+        self.cut(length, last=last)
 
     def _take_back(
         self,
