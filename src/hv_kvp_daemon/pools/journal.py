@@ -40,7 +40,7 @@ from binascii import crc32
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import MOVE, REPLACE, Change, move, replace
+from .change import APPEND, MOVE, REPLACE, Change, append, move, replace
 from .fileio import read_at, write_at, write_pieces
 from .opening import open_pool, sync_directory
 
@@ -202,10 +202,13 @@ class Journal:
         else:
             end = data[before + after :]
             is_whole = boot == self._boot != 0 and end == _SEAL.pack(seal)
-        if not is_whole or kind not in {REPLACE, MOVE} or (kind == MOVE and extra > before):
+        if not is_whole:
             return None, 0
-        made = move(offset, old, extra) if kind == MOVE else replace(offset, old, new, extra)
-        return made, boot
+        if kind == MOVE and extra <= before:
+            return move(offset, old, extra), boot
+        if kind == REPLACE:
+            return replace(offset, old, new, extra), boot
+        return (append(offset, new), boot) if kind == APPEND else (None, 0)
 
     def _flush(self) -> None:
         if not self._config.sync:

@@ -56,19 +56,22 @@ class LockedPool:
     is no file the length is 0 and ``fd`` -1; ``creating`` makes it.  An ``OSError``
     within a context leaves it as a `PoolError`.
 
+    Without ``admits`` readers are kept out for as long as the file is locked to write.
+
     ``version`` is that of the file when it was locked, None where there is none;
     ``was_trusted`` is whether it was trusted then.  Who changes the file first sets
     ``trusted`` to None, in case the change fails.
     """
 
     __slots__ = (
-        *("_can_write", "_identity", "_name_on_disk", "_reported", "_shared_at"),
+        *("_admits", "_can_write", "_identity", "_name_on_disk", "_reported", "_shared_at"),
         *("config", "creating", "fd", "lock", "reading", "trusted", "version", "was_trusted"),
         *("writer", "writing"),
     )
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, *, admits: bool = True) -> None:
         self.config = config
+        self._admits = admits
         self.fd = -1
         self.version: FileVersion | None = None
         self.trusted: FileVersion | None = None
@@ -112,7 +115,7 @@ class LockedPool:
         """
         if not self.config.sync:
             return
-        if last:
+        if last and self._admits:
             self.lock.downgrade(self.fd)
         os.fdatasync(self.fd)
         if not self._name_on_disk:
@@ -124,6 +127,8 @@ class LockedPool:
 
         Only if the file can be given a time that no other write leaves.
         """
+        if not self._admits:
+            return
         now = time.time_ns()
         try:
             os.utime(self.fd, ns=(now, now))

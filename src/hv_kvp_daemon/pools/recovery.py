@@ -41,7 +41,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import MOVE, PAGE, SECTOR, TOMBSTONE
+from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE
 from .fileio import read_at, write_at
 from .journal import BACKWARD
 
@@ -101,8 +101,10 @@ class _Recovery:
     def run(self) -> bool:
         """Complete the change and remove tombstones; return whether there was need."""
         change = self._entry.change
-        changed = change is not None and self._complete(change)
-        if change is not None and change.others:
+        if change is None:
+            return self._sweep(None)
+        changed = (self._fill if change.kind == APPEND else self._complete)(change)
+        if change.others:
             self._bury_others(change)
         return self._sweep(change) or changed
 
@@ -120,6 +122,23 @@ class _Recovery:
             # No further than the file goes: another program may have cut it.
             data = change.new[: os.fstat(self._fd).st_size - place]
         write_at(self._fd, data, place)
+        self._file.flush()
+        return True
+
+    def _fill(self, change: Change) -> bool:
+        """Write the whole of records that were appended, after a power cut.
+
+        A kill leaves the first of them, as the keys are written in order, and the others
+        are swept.  A record that another program has written there ends this.
+        """
+        found = read_at(self._fd, len(change.new), change.offset)
+        if self._entry.same_boot or len(found) < len(change.new) or found == change.new:
+            return False
+        for old, new in zip(_records(found), _records(change.new), strict=True):
+            rest = old.removeprefix(TOMBSTONE).rjust(RECORD_SIZE, b"\0")
+            if classify_sectors(rest, _NO_RECORD, new, RECORD_SIZE) is None:
+                return False
+        write_at(self._fd, change.new, change.offset)
         self._file.flush()
         return True
 

@@ -19,7 +19,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import SECTOR, TOMBSTONE, Change, differing_sectors, move, replace
+from .change import SECTOR, TOMBSTONE, Change, append, differing_sectors, move, replace
 from .errors import PoolError
 from .fileio import read_into, write_at, write_pieces
 from .journal import BACKWARD, MOST_MOVED, SWEEP, Journal
@@ -110,6 +110,28 @@ class Writer:
             self._file.flush(last=True)
         except BaseException as error:
             self._take_back(error, ((tail, offset),), is_append=True)
+            raise
+        self._clear()
+
+    def append_all(self, offset: int, records: Sequence[bytes]) -> None:
+        """Add records at ``offset``, the end of the file, with one entry for all of them.
+
+        A kill leaves the first of them, and a power cut all or none.
+        """
+        fd = self._file.fd
+        new = b"".join(records)
+        self._begin(append(offset, new))
+        try:
+            os.ftruncate(fd, offset + len(new))
+            write_at(fd, b"".join([TOMBSTONE + r[KEY_SIZE:] for r in records]), offset)
+            for number, record in enumerate(records):
+                write_at(fd, record[:KEY_SIZE], offset + number * RECORD_SIZE)
+            self._file.flush()
+            # Waited for: after a power cut, an entry that came back would have records
+            # with their first values, and one that is set to less since would look torn.
+            self.journal.mark(SWEEP, durable=True)
+        except BaseException as error:
+            self._take_back(error, ((b"", offset),), is_append=True)
             raise
         self._clear()
 
