@@ -97,6 +97,25 @@ def test_a_record_that_another_program_appends_after_the_kill_is_not_of_those_th
         assert found in allowed, (nth, [key_of(record) for record in found])
 
 
+def test_an_entry_that_a_power_cut_brings_back_removes_nothing_that_came_later(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P26: the others were the last records, so no later entry has replaced theirs."""
+    before = [*records(3), *[encode(b"twice", b"%d" % n) for n in range(3)]]
+    trial.prepare(before)
+    pool = trial.open(sync=True)
+    pool.count()
+    disk = Disk(trial.directory)
+    with disk:
+        pool.store(b"twice", b"new")
+    pool.close()
+    disk.unsync(f"{trial.directory}/.hv_kvp_journal_1")
+    theirs = encode(b"twice", b"theirs")
+    put(trial.path, content(trial.path) + theirs)
+    monkeypatch.setattr(journal, "boot", lambda: 2)
+    assert trial.found() == [*before[:3], encode(b"twice", b"new"), theirs]
+
+
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
 @pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
 def test_a_kill_while_a_change_is_put_in_order_does_no_harm(

@@ -47,7 +47,7 @@ WAITS = {
     "append": [True, True],
     "modify": [True],
     "modify long": [True, True],
-    "modify three": [True, False, False, False, False, False],
+    "modify three": [True, False, False, False, False, False, False],
     "delete": [True, False, True],
     "delete last": [True, True],
 }

@@ -83,6 +83,9 @@ class Writer:
             # From the first on, so that a program that takes the last without a lock
             # finds the value of before until it finds the new one.
             self.bury(*others)
+            # Waited for: an entry that came back after a power cut would remove records
+            # of this key that were appended since.
+            self.journal.mark(SWEEP, durable=True)
             self.compact(others[0], RECORD_SIZE)
         if needs_entry:
             self._clear()
