@@ -139,6 +139,11 @@ class Disk(Calls):
         end = min(-(-length // PAGE) * PAGE, len(raw))
         return raw[:length] + bytes(end - length) + raw[end:]
 
+    def unsync(self, path: str) -> None:
+        """Leave in one file what was synced, and nothing that was written since."""
+        with open(path, "wb") as file:
+            file.write(self._flushed[path])
+
     def lose_power(self, random: Random) -> None:
         """Leave in the files what the disk may have."""
         for path in {*self._since, *self._flushed}:

@@ -43,6 +43,14 @@ def key_of(record: bytes) -> bytes:
 
 
 def after_set(before: Records, key: bytes, value: bytes) -> Records:
+    """The first record with the key has the value, and there is no other."""
+    after = set_first(before, key, value)
+    at = [key_of(record) for record in after].index(key)
+    return [*after[: at + 1], *after_delete(after[at + 1 :], key)]
+
+
+def set_first(before: Records, key: bytes, value: bytes) -> Records:
+    """What another program leaves that sets a value."""
     for index, record in enumerate(before):
         if key_of(record) == key:
             return [
@@ -64,7 +72,9 @@ CHANGES: dict[str, tuple[str, bytes, bytes]] = {
     "modify": ("store", b"key 0", b"new"),
     "modify long": ("store", b"key 0", b"n" * 2047),
     "modify far": ("store", b"key 57", b"n" * 1800),
-    "modify one of three": ("store", b"thrice", b"n" * 1200),
+    "modify three": ("store", b"thrice", b"n" * 1200),
+    "modify three shortly": ("store", b"thrice", b"n" * 100),
+    "modify none of three": ("store", b"thrice", b"2" * 300),
     "delete first": ("delete", b"key 0", b""),
     "delete middle": ("delete", b"key 31", b""),
     "delete three": ("delete", b"thrice", b""),

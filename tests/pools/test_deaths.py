@@ -20,6 +20,7 @@ from tests.pools.crash_cases import (
     key_of,
     put,
     records,
+    set_first,
     whole,
 )
 
@@ -143,8 +144,8 @@ class Deaths(RuleBasedStateMachine):
     @precondition(lambda self: not self.torn)
     @rule(key=KEYS, value=VALUES)
     def neighbour_sets(self, key: bytes, value: bytes) -> None:
-        put(self.path, b"".join(after_set(whole(content(self.path)), key, value)))
-        self.allowed = [after_set(state, key, value) for state in self.allowed]
+        put(self.path, b"".join(set_first(whole(content(self.path)), key, value)))
+        self.allowed = [set_first(state, key, value) for state in self.allowed]
 
     @rule()
     def restart(self) -> None:

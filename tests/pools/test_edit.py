@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools import edit
+from hv_kvp_daemon.pools import edit, journal
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.locking import PoolLock
 from hv_kvp_daemon.wire.record import encode
-from tests.pools.crash import DeadError, content
-from tests.pools.crash_cases import Records, Trial, key_of, records, whole
+from tests.pools.crash import Calls, DeadError, content
+from tests.pools.crash import Disk as PowerDisk
+from tests.pools.crash_cases import NEIGHBOURS, Records, Trial, key_of, records, whole
 from tests.pools.failing_disk import Disk
 from tests.pools.test_undo_faults import SECOND, Twice
 
@@ -91,3 +95,114 @@ def test_all_of_it_is_one_hold(trial: Trial, free_locks: Callable[[str], set[str
     edit.change(1, trial.path, look, report=trial.reports.append)
     assert seen == [set()]
     assert whole(content(trial.path)) == steps(records(7))[-1]
+
+
+SAME = [encode(b"same %d" % number, b"value") for number in range(3)]
+
+
+@pytest.mark.parametrize("neighbour", ["nobody", "appends", "deletes before", "truncates"])
+@pytest.mark.parametrize("added", [ADDED, SAME], ids=["long", "the same value"])
+def test_a_kill_in_a_batch_and_a_power_cut_in_the_recovery_leave_the_first_of_it(
+    trial: Trial, added: Records, neighbour: str
+) -> None:
+    """And nothing of it twice, where another program has moved it meanwhile."""
+    before = records(4)
+    act, seen = NEIGHBOURS[neighbour]
+    allowed = [seen([*before, *added[:number]]) for number in range(4)]
+    chance = random.Random(neighbour)
+    made = edit.Edit()
+    made.added = list(added)
+
+    def die(calls: Calls) -> bool:
+        trial.prepare(before)
+        try:
+            with calls:
+                edit.change(1, trial.path, lambda *_: made, report=trial.reports.append)
+        except DeadError:
+            return False
+        return True
+
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        second, calls = 0, 1
+        while second < calls:
+            second += 1
+            survived = die(Calls(nth, torn=chance.random() < 0.7))
+            act(trial.path)
+            disk = PowerDisk(trial.directory, second)
+            trial.found(disk, sync=True)
+            calls = disk.made + 1 if disk.made == second else 0
+            disk.lose_power(chance)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(journal, "boot", lambda: 2)
+                found = trial.found()
+            assert found in allowed, (nth, second, [key_of(record) for record in found])
+    assert nth > 8
+
+
+def test_other_programs_have_the_locks_between_the_holds_of_a_large_edit(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P28: a host's SET comes between, and what it wrote is there at the end."""
+    trial.prepare(records(7))
+    monkeypatch.setattr(edit, "_BATCH", 2)
+    monkeypatch.setattr(edit, "_LONGEST_HOLD", 0)
+    monkeypatch.setattr(edit, "_PAUSE", 0)
+    host = trial.open()
+    new = [encode(b"added %d" % number, b"") for number in range(5)]
+    planned: list[int] = []
+
+    def rest(data: bytes, fd: int) -> edit.Edit:
+        planned.append(fd)
+        made = edit.Edit()
+        made.added = [record for record in new if record not in whole(data)]
+        return made
+
+    def between(lock: PoolLock, fd: int) -> None:
+        release(lock, fd)
+        if fd in planned and len(planned) < 4:
+            host.store(b"host %d" % len(planned), b"")
+
+    release = PoolLock.release
+    monkeypatch.setattr(PoolLock, "release", between)
+    edit.change(1, trial.path, rest, report=trial.reports.append)
+    host.close()
+    keys = [key_of(record) for record in whole(content(trial.path))[7:]]
+    expected = b"added 0,added 1,host 1,added 2,added 3,host 2,added 4,host 3"
+    assert b",".join(keys) == expected
+
+
+def test_a_batch_of_new_records_waits_for_the_disk_three_times(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P28."""
+    trial.prepare(records(1))
+    waits: list[str] = []
+    monkeypatch.setattr(
+        os, "fdatasync", lambda fd: waits.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
+    made = edit.Edit()
+    made.added = [encode(b"added %d" % number, b"") for number in range(450)]
+    edit.change(1, trial.path, lambda *_: made, report=trial.reports.append)
+    names = [os.path.basename(path) for path in waits]
+    assert names == [".hv_kvp_journal_1", ".kvp_pool_1", ".hv_kvp_journal_1"] * 3
+
+
+def test_a_power_cut_after_a_batch_brings_back_no_value_that_was_replaced_since(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P28: a shorter value is set without an entry, and that of the batch is cleared late."""
+    trial.prepare(records(1))
+    made = edit.Edit()
+    made.added = list(SAME)
+    pool = trial.open(sync=True)
+    disk = PowerDisk(trial.directory)
+    with disk:
+        edit.change(1, trial.path, lambda *_: made, report=trial.reports.append)
+        pool.store(b"key 0", b"")
+        pool.store(b"same 0", b"")
+    pool.close()
+    disk.unsync(f"{trial.directory}/.hv_kvp_journal_1")
+    monkeypatch.setattr(journal, "boot", lambda: 2)
+    assert trial.found() == [encode(b"key 0", b""), encode(b"same 0", b""), *SAME[1:]]

@@ -413,6 +413,7 @@ class Ticks(RuleBasedStateMachine):
         places = self.places(key)
         if places:
             self.model[places[0]] = (key, value)
+            self.model = [pair for at, pair in enumerate(self.model) if at not in places[1:]]
         else:
             self.model.append((key, value))
 

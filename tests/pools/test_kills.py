@@ -13,7 +13,7 @@ import pytest
 from hv_kvp_daemon.pools import journal
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.record import encode
-from tests.pools.crash import Calls, Disk
+from tests.pools.crash import Calls, Disk, content
 from tests.pools.crash_cases import (
     CHANGES,
     NEIGHBOURS,
@@ -21,8 +21,10 @@ from tests.pools.crash_cases import (
     Trial,
     key_of,
     killed_then_powerless,
+    put,
     records,
     states,
+    whole,
 )
 
 
@@ -59,6 +61,61 @@ def test_a_kill_at_any_call_leaves_the_change_done_or_not_begun_and_all_else_alo
     assert points or (torn and size == 0)
 
 
+@pytest.mark.parametrize("name", [name for name in CHANGES if name.startswith("modify ")])
+def test_a_kill_leaves_what_the_first_and_the_last_of_a_key_were_or_are_to_be(
+    trial: Trial, name: str
+) -> None:
+    """P26: also for programs that read while the change is made, without the locks."""
+    before = records(60)
+    _, key, value = CHANGES[name]
+    old = [record[512:] for record in before if key_of(record) == key]
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        survived = trial.die(before, name, Calls(nth))
+        found = [r[512:] for r in whole(content(trial.path)) if key_of(r) == key]
+        assert found[0] in {old[0], encode(key, value)[512:]}, nth
+        assert found[-1] in {old[-1], encode(key, value)[512:]}, nth
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
+@pytest.mark.parametrize("name", ["modify three", "modify three shortly"])
+def test_a_record_that_another_program_appends_after_the_kill_is_not_of_those_that_go(
+    trial: Trial, name: str, torn: bool
+) -> None:
+    """P26: its key is the one that was being set."""
+    before = records(60)
+    theirs = encode(b"thrice", b"theirs")
+    allowed = [[*state, theirs] for state in states(before, name)]
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        survived = trial.die(before, name, Calls(nth, torn=torn))
+        put(trial.path, content(trial.path) + theirs)
+        found = trial.found()
+        assert found in allowed, (nth, [key_of(record) for record in found])
+
+
+def test_an_entry_that_a_power_cut_brings_back_removes_nothing_that_came_later(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P26: the others were the last records, so no later entry has replaced theirs."""
+    before = [*records(3), *[encode(b"twice", b"%d" % n) for n in range(3)]]
+    trial.prepare(before)
+    pool = trial.open(sync=True)
+    pool.count()
+    disk = Disk(trial.directory)
+    with disk:
+        pool.store(b"twice", b"new")
+    pool.close()
+    disk.unsync(f"{trial.directory}/.hv_kvp_journal_1")
+    theirs = encode(b"twice", b"theirs")
+    put(trial.path, content(trial.path) + theirs)
+    monkeypatch.setattr(journal, "boot", lambda: 2)
+    assert trial.found() == [*before[:3], encode(b"twice", b"new"), theirs]
+
+
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
 @pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
 def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
@@ -66,7 +123,7 @@ def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
 ) -> None:
     before = records(60)
     act, seen = NEIGHBOURS[neighbour]
-    for name in ("new long", "modify long", "delete first", "delete three"):
+    for name in ("new long", "modify long", "modify three", "delete first", "delete three"):
         allowed = [seen(state) for state in states(before, name)]
         nth, survived = 0, False
         while not survived:
@@ -87,7 +144,7 @@ def test_a_power_cut_while_a_change_is_put_in_order_does_no_harm(
     trial: Trial, neighbour: str
 ) -> None:
     chance = random.Random(neighbour)
-    for name in ("new long", "modify long", "delete first", "delete three"):
+    for name in ("new long", "modify long", "modify three", "delete first", "delete three"):
         for calls, found, allowed in killed_then_powerless(
             trial, records(60), name, neighbour, chance
         ):

@@ -46,6 +46,7 @@ class Pools(RuleBasedStateMachine):
         found = self.where(key)
         if found:
             self.raw[found[0]] = self.raw[found[0]][:512] + encode(key, value)[512:]
+            self.raw = [raw for i, raw in enumerate(self.raw) if i not in found[1:]]
         else:
             self.raw.append(encode(key, value))
         self.tail = b""

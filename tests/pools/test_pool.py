@@ -180,17 +180,32 @@ def test_a_value_that_is_too_long_is_refused_and_nothing_changes(pool: PoolFile)
     assert pool.records() == [Record(b"k" * 511, b"v" * 2047)]
 
 
-def test_of_duplicates_the_first_is_read_and_set_and_all_are_deleted(pool: PoolFile) -> None:
+def test_of_duplicates_the_first_is_read_and_all_are_deleted(pool: PoolFile) -> None:
     """P10."""
     put(pool, encode(b"x", b""), encode(b"d", b"1"), dirty(b"d", b"2"), encode(b"y", b""))
     put(pool, *(encode(b"d", b"%d" % i) for i in range(3, 80)), encode(b"z", b""))
     assert pool.find(b"d") == b"1"
-    pool.store(b"d", b"new")
-    assert pool.find(b"d") == b"new"
-    assert pool.read(2) == Record(b"d", b"2")
     assert pool.delete(b"d")
     assert [record.key for record in pool.records()] == [b"x", b"y", b"z"]
     assert pool.find(b"d") is None
+
+
+@pytest.mark.parametrize("far", [0, 300])
+@pytest.mark.parametrize("value", [b"1", b"new", b"n" * 2000])
+def test_of_duplicates_the_first_is_set_and_the_others_are_removed(
+    pool: PoolFile, value: bytes, far: int
+) -> None:
+    """P26."""
+    between = [encode(b"other %d" % number, b"") for number in range(far)]
+    put(pool, encode(b"x", b""), dirty(b"d", b"1"), dirty(b"d", b"2"), encode(b"y", b""))
+    put(pool, *between, encode(b"d", b"3"), encode(b"z", b""), b"odd bytes")
+    for _ in range(2):
+        pool.store(b"d", value)
+        first = dirty(b"d", b"1")[:512] + encode(b"d", value)[512:]
+        kept = [encode(b"x", b""), first, encode(b"y", b""), *between, encode(b"z", b"")]
+        assert content(pool) == b"".join(kept)
+        assert pool.find(b"d") == value
+        assert pool.find(b"z") == b""
 
 
 def test_records_that_nobody_can_name_are_read_and_left_alone(pool: PoolFile) -> None:

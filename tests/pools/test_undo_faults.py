@@ -54,6 +54,7 @@ CHANGES: dict[str, tuple[int, bytes, bytes | None]] = {
     "delete the first of 140": (140, b"key 0", None),
     "delete three of 60": (60, b"thrice", None),
     "modify": (8, b"key 1", b"n" * 2000),
+    "modify three": (60, b"thrice", b"n" * 1200),
     "append": (6, b"new", b"v" * 2000),
     "clear": (8, b"", None),
 }

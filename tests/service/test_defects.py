@@ -104,6 +104,15 @@ def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:
     assert peer.ask(KVP_OP_DELETE, GUEST, "twice").status == HV_S_CONT
 
 
+def test_of_duplicates_one_is_left_when_the_host_sets_the_key(daemon: RunningDaemon) -> None:
+    """P26."""
+    peer = daemon.connect()
+    others = b"".join(encode(b"other %d" % number, b"") for number in range(300))
+    daemon.pool(GUEST).write_bytes((encode(b"twice", b"1") + others) * 3)
+    assert peer.ask(KVP_OP_SET, GUEST, "twice", "new").status == HV_S_OK
+    assert daemon.pool(GUEST).read_bytes() == encode(b"twice", b"new") + others * 3
+
+
 def test_children_inherit_no_descriptor_of_the_daemon(daemon: RunningDaemon) -> None:
     """P19: pools, sockets and pipes, from their flags in /proc."""
     peer = daemon.connect()

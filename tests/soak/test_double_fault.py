@@ -17,7 +17,10 @@ from tests.pools.crash_cases import NEIGHBOURS, Trial, key_of, killed_then_power
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CHANGED = ("new long", "modify long", "delete first", "delete three", "delete middle")
+CHANGED = (
+    *("new long", "modify long", "modify three", "modify three shortly"),
+    *("delete first", "delete three", "delete middle"),
+)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 SECTOR: Final = 512
 PAGE: Final = 4096
 
-#: The two kinds of change that a journal entry describes, by their numbers there.
+#: The kinds of change that a journal entry describes, by their numbers there.
 REPLACE: Final = 1
 MOVE: Final = 2
+APPEND: Final = 3
 
 #: The key field of a record that is to be removed.  Other readers see an empty key.
 TOMBSTONE: Final = b"\0hv-kvp-daemon: deleted\0".ljust(KEY_SIZE, b"\0")
@@ -34,15 +35,16 @@ _LAST_BYTE: Final = len(TOMBSTONE.rstrip(b"\0")) - 1
 
 
 class Change:
-    """The bytes ``old`` at ``offset`` become ``new``, which has the same length.
+    """The bytes ``old`` at ``offset`` become ``new``, of the same length but in an append.
 
-    Made by `replace` and `move`.  ``pieces`` are the parts of ``new`` as they are
+    Made by `replace`, `append` and `move`.  ``pieces`` are the parts of ``new`` as they are
     written: for a move, views of the buffer that was read.  A move has a ``hole``, the
     number of bytes at the start of ``old`` that hold tombstones, and ``kept``, the number
-    of bytes at the start of ``new`` that are records; tombstones follow them.
+    of bytes at the start of ``new`` that are records; tombstones follow them.  A
+    replacement has ``others``, the number of later records of the same key that go.
     """
 
-    __slots__ = ("hole", "kept", "kind", "offset", "old", "pieces")
+    __slots__ = ("hole", "kept", "kind", "offset", "old", "others", "pieces")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Change:
         pieces: Sequence[Buffer],
         hole: int = 0,
         kept: int = 0,
+        others: int = 0,
     ) -> None:
         self.kind = kind
         self.offset = offset
@@ -59,6 +62,7 @@ class Change:
         self.pieces = pieces
         self.hole = hole
         self.kept = kept
+        self.others = others
 
     @property
     def new(self) -> bytes:
@@ -66,9 +70,14 @@ class Change:
         return b"".join(self.pieces)
 
 
-def replace(offset: int, old: bytes, new: bytes) -> Change:
-    """Return the change of a record to another."""
-    return Change(REPLACE, offset, old, (new,), kept=len(new))
+def replace(offset: int, old: bytes, new: bytes, others: int = 0) -> Change:
+    """Return the change of a record to another, and the removal of others of its key."""
+    return Change(REPLACE, offset, old, (new,), kept=len(new), others=others)
+
+
+def append(offset: int, new: bytes) -> Change:
+    """Return the change that adds records at the end of the file."""
+    return Change(APPEND, offset, b"", (new,), kept=len(new))
 
 
 def differing_sectors(old: bytes, new: bytes) -> tuple[int, int]:

@@ -1,10 +1,14 @@
-"""Changes many records of a pool under one hold of its locks: an import, a repair, a split.
+"""Changes many records of a pool: an import, a repair, a split.
 
 Each single change is one that `Writer` makes, so after a kill or a power cut each record is
 found as it was or as it is to be, whole and in its place.  New records are appended first;
-if there is no room for them, the file is as it was.  Then records change in place, and
-those that go are removed last.  So there is no moment without a key that was there and
-stays.
+if there is no room for them, those of this hold are taken off again.  Then records change
+in place, and those that go are removed last.  So there is no moment without a key that was
+there and stays.
+
+A large edit is made in several holds, so that a host's request can come between: the driver
+waits 30 s, and a request of ours 5 s for the locks.  After each, the rest is planned anew
+from what the file has then.
 
 The resident daemon does not import this module.
 """
@@ -12,6 +16,7 @@ The resident daemon does not import this module.
 from __future__ import annotations
 
 import os
+import time
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
@@ -23,10 +28,20 @@ from .locked_pool import LockedPool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeAlias
+    from typing import Final, TypeAlias
 
     Plan: TypeAlias = Callable[[bytes, int], "Edit"]
     Make: TypeAlias = Callable[[bytes, int], bytes]
+
+
+# Records that are added by one change.  Its journal entry is half a mebibyte.
+_BATCH: Final = 200
+
+# Seconds after which the locks are released; what is being done then is completed first.
+_LONGEST_HOLD: Final = 0.4
+# Seconds until they are taken again: longer than programs like this one pause between two
+# attempts.
+_PAUSE: Final = 0.03
 
 
 class Edit:
@@ -51,21 +66,26 @@ def change(number: int, path: str, plan: Plan, *, report: Callable[[str], object
 
     ``plan`` also gets the descriptor that they were read from.  A file that is missing
     (descriptor -1) is created if there is something to add; ``plan`` is then called again.
-    Bytes after the last whole record are cut off.  The other arguments are those of
-    `PoolConfig`; each change waits for the disk.
+    It is also called again for the rest of a large edit, after other programs have had
+    the locks.  Bytes after the last whole record are cut off.  The other arguments are
+    those of `PoolConfig`; each change waits for the disk.
 
     :raises PoolError: the file cannot be used; or a change failed after others were made.
     """
-    file = LockedPool(PoolConfig(number, path, report=report))
+    file = LockedPool(PoolConfig(number, path, report=report), admits=False)
+    context, is_made = file.writing, False
     try:
-        for context in (file.writing, file.creating):
+        while not is_made:
             with context as size:
-                missing = file.fd < 0
-                edit = plan(b"" if missing else read_at(file.fd, size, 0), file.fd)
-                if not missing:
-                    _make(file, size, edit)
-                if not missing or not edit.added:
+                if file.fd >= 0:
+                    is_made = _make(file, size, plan(read_at(file.fd, size, 0), file.fd))
+                elif plan(b"", -1).added:
+                    context = file.creating
+                    continue
+                else:
                     return
+            if not is_made:
+                file.config.pause(_PAUSE)
     finally:
         file.close()
 
@@ -96,14 +116,20 @@ def overwrite(number: int, path: str, make: Make, *, report: Callable[[str], obj
         file.close()
 
 
-def _make(file: LockedPool, size: int, edit: Edit) -> None:
+def _make(file: LockedPool, size: int, edit: Edit) -> bool:
+    """Make the edit, or of a large one as much as one hold may take; False if more is left."""
     writer = file.writer
     end = size // RECORD_SIZE * RECORD_SIZE
     if end < size:
         writer.cut(end)
+    is_large = len(edit.added) + len(edit.changed) > _BATCH
+    ends = time.monotonic() + (_LONGEST_HOLD if is_large else float("inf"))
     try:
-        for number, record in enumerate(edit.added):
-            writer.append(end + number * RECORD_SIZE, record)
+        for first in range(0, len(edit.added), _BATCH):
+            batch = edit.added[first : first + _BATCH]
+            writer.append_all(end + first * RECORD_SIZE, batch)
+            if time.monotonic() > ends:
+                return False
     except BaseException:
         writer.take_off(end, end)
         writer.journal.clear()
@@ -111,9 +137,12 @@ def _make(file: LockedPool, size: int, edit: Edit) -> None:
     for index, record in edit.changed.items():
         at = index * RECORD_SIZE
         writer.replace(at, read_at(file.fd, RECORD_SIZE, at), record)
+        if time.monotonic() > ends:
+            return False
     groups = [group for group in edit.removed if group]
     if groups:
         _remove(file, groups)
+    return True
 
 
 def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
@@ -121,8 +150,6 @@ def _remove(file: LockedPool, groups: Sequence[Sequence[int]]) -> None:
     writer = file.writer
     writer.journal.mark(SWEEP, durable=True)
     for group in groups:
-        for index in group:
-            writer.bury(index * RECORD_SIZE, flush=False)
-        file.flush()
+        writer.bury(*(index * RECORD_SIZE for index in group))
     writer.compact(min(map(min, groups)) * RECORD_SIZE, RECORD_SIZE)
     writer.journal.clear()

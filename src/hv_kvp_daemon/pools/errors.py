@@ -46,6 +46,10 @@ class LockTimeoutError(PoolError):
         self.holders = holders
 
 
+class OutdatedError(PoolError):
+    """Another program has changed the file since it was read: the request begins anew."""
+
+
 class PoolFieldError(PoolError, ValueError):
     """A key or value that a record cannot hold.
 

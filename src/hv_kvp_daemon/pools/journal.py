@@ -16,9 +16,10 @@ BACKWARD    a change follows, to be taken back
 
 It is not sealed, so one write of 8 bytes turns an entry from one state to another.  After
 it come the length of the longest entry since the journal was clear (u64), the seal (u64),
-and the change: kind (u32), offset (u64), hole (u64), bytes before (u32), bytes after
-(u32), crc32 of the boot's id (u32), all in host byte order, and then those bytes.  The
-bytes after a move follow from those before, and are left out.
+and the change: kind (u32), offset (u64), hole of a move or number of other records of a
+replacement (u64), bytes before (u32), bytes after (u32), crc32 of the boot's id (u32), all
+in host byte order, and then those bytes.  The bytes after a move follow from those before,
+and are left out.
 
 An entry with a wrong seal was not completely written, so its change has not begun.  It
 counts as SWEEP, like the entry that it was to replace.  The seal is the crc32 of what
@@ -39,7 +40,7 @@ from binascii import crc32
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
-from .change import MOVE, REPLACE, Change, move, replace
+from .change import APPEND, MOVE, REPLACE, Change, append, move, replace
 from .fileio import read_at, write_at, write_pieces
 from .opening import open_pool, sync_directory
 
@@ -191,8 +192,8 @@ class Journal:
 
     def _decode(self, start: bytes, seal: int) -> tuple[Change | None, int]:
         """Return the change of the entry if it is whole, and the boot that wrote it."""
-        kind, offset, hole, before, after, boot = _BODY.unpack_from(start, _HEAD.size)
-        if before + after > _MOST_BYTES or offset > _MOST_OFFSET or hole > before:
+        kind, offset, extra, before, after, boot = _BODY.unpack_from(start, _HEAD.size)
+        if before + after > _MOST_BYTES or offset > _MOST_OFFSET:
             return None, 0
         data = read_at(self._fd, before + after + _SEAL.size, _START)
         old, new = data[:before], data[before : before + after]
@@ -201,9 +202,13 @@ class Journal:
         else:
             end = data[before + after :]
             is_whole = boot == self._boot != 0 and end == _SEAL.pack(seal)
-        if not is_whole or kind not in {REPLACE, MOVE}:
+        if not is_whole:
             return None, 0
-        return (move(offset, old, hole) if kind == MOVE else replace(offset, old, new)), boot
+        if kind == MOVE and extra <= before:
+            return move(offset, old, extra), boot
+        if kind == REPLACE:
+            return replace(offset, old, new, extra), boot
+        return (append(offset, new), boot) if kind == APPEND else (None, 0)
 
     def _flush(self) -> None:
         if not self._config.sync:
@@ -263,7 +268,8 @@ def _encode(change: Change, boot: int, *, by_crc: bool) -> Sequence[Buffer]:
     """Return the seal of an entry, and what it seals."""
     new = b"" if change.kind == MOVE else change.new
     sizes = len(change.old), len(new)
-    body = _BODY.pack(change.kind, change.offset, change.hole, *sizes, boot)
+    extra = change.hole or change.others
+    body = _BODY.pack(change.kind, change.offset, extra, *sizes, boot)
     if by_crc:
         seal = crc32(new, crc32(change.old, crc32(body)))
         return _SEAL.pack(seal), body, change.old, new

@@ -26,7 +26,7 @@ import errno
 import os
 import time
 
-from .errors import PoolError
+from .errors import OutdatedError, PoolError
 from .file_version import is_racy, version_of
 from .locking import PoolLock
 from .opening import create_pool, open_pool, sync_directory
@@ -56,19 +56,22 @@ class LockedPool:
     is no file the length is 0 and ``fd`` -1; ``creating`` makes it.  An ``OSError``
     within a context leaves it as a `PoolError`.
 
+    Without ``admits`` readers are kept out for as long as the file is locked to write.
+
     ``version`` is that of the file when it was locked, None where there is none;
     ``was_trusted`` is whether it was trusted then.  Who changes the file first sets
     ``trusted`` to None, in case the change fails.
     """
 
     __slots__ = (
-        *("_can_write", "_identity", "_name_on_disk", "_reported"),
+        *("_admits", "_can_write", "_identity", "_name_on_disk", "_reported", "_shared_at"),
         *("config", "creating", "fd", "lock", "reading", "trusted", "version", "was_trusted"),
         *("writer", "writing"),
     )
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, *, admits: bool = True) -> None:
         self.config = config
+        self._admits = admits
         self.fd = -1
         self.version: FileVersion | None = None
         self.trusted: FileVersion | None = None
@@ -81,6 +84,8 @@ class LockedPool:
         self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
+        # The version when readers were let in, which any write changes.
+        self._shared_at: FileVersion | None = None
         # Whether it was reported that a change cannot be completed.
         self._reported = False
 
@@ -100,19 +105,51 @@ class LockedPool:
         self._close()
         self.writer.journal.close()
 
-    def flush(self) -> None:
+    def flush(self, *, last: bool = False) -> None:
         """Wait until what was written is on the disk, if this pool is synced.
 
-        The name of the file as well, whichever program created it.
+        The name of the file as well, whichever program created it.  After the ``last``
+        write of a change readers are let in.
 
         :raises OSError: the kernel could not write it.
         """
         if not self.config.sync:
             return
+        if last and self._admits:
+            self.lock.downgrade(self.fd)
         os.fdatasync(self.fd)
         if not self._name_on_disk:
             sync_directory(os.path.dirname(self.config.path))
             self._name_on_disk = True
+
+    def admit_readers(self) -> None:
+        """Let readers in, but no other writers, until `exclude_readers`.
+
+        Only if the file can be given a time that no other write leaves.
+        """
+        if not self._admits:
+            return
+        now = time.time_ns()
+        try:
+            os.utime(self.fd, ns=(now, now))
+            self._shared_at = version_of(os.fstat(self.fd))
+        except OSError:
+            return
+        if self._shared_at[3] == now:
+            self.lock.downgrade(self.fd)
+
+    def exclude_readers(self) -> bool:
+        """Keep readers out again; False if writers were let in for a moment, and none came.
+
+        :raises OutdatedError: one came.
+        :raises PoolError, OSError: the locks are lost.
+        """
+        if self.lock.upgrade(self.fd):
+            return True
+        if version_of(os.lstat(self.config.path)) == self._shared_at:
+            return False
+        config = self.config
+        raise OutdatedError(config.number, config.path, "changed by another program")
 
     def is_unchanged(self) -> bool:
         """Whether all that was read until now is of the trusted version.

@@ -15,6 +15,8 @@ Facts that shape this module, each measured on Linux 6.18:
   So any user who can read a pool can hold flock exclusively, or an fcntl read
   lock, for as long as he likes.  Hence the bound; and readers take shared locks,
   which an fcntl read lock does not hold up.
+- .NET takes flock shared when it opens a file to read, and throws where it is refused.  So
+  while a change waits for the disk, flock is shared (`PoolLock.downgrade`).
 """
 
 from __future__ import annotations
@@ -59,13 +61,15 @@ class PoolLock:
     A line is reported when a wait ends with one lock, and one when both are free again.
     """
 
-    __slots__ = ("_config", "_failed", "_held", "_stuck", "is_complete")
+    __slots__ = ("_config", "_failed", "_held", "_stuck", "is_complete", "is_shared")
 
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
         self._held = 0
         #: Whether both are held.
         self.is_complete = False
+        #: Whether flock has been made shared by `downgrade`.
+        self.is_shared = False
         # The lock that the last attempt failed at.
         self._failed = 0
         # By `exclusive`: what was not to be had within one wait, or what the other kind
@@ -103,6 +107,36 @@ class PoolLock:
             if not self._wait_for_both(fd, exclusive):
                 self._be_impatient(fd, exclusive)
 
+    def downgrade(self, fd: int) -> None:
+        """Make the exclusive flock shared: readers are let in, and other writers are not.
+
+        Not without the OFD lock, which still keeps out programs like this one.
+        """
+        if not self.is_complete:
+            return
+        self.is_shared = True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Before Linux 4.0 another program can come between.
+            self.is_complete = False
+
+    def upgrade(self, fd: int) -> bool:
+        """Make the flock exclusive again; False if it was lost and both were taken anew.
+
+        :raises LockTimeoutError, OSError: as `acquire`, and nothing is held.
+        """
+        self.is_shared = False
+        try:
+            if self.is_complete:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+        except BlockingIOError:
+            pass  # a reader has it, and a conversion that fails loses the lock
+        self.release(fd)
+        self.acquire(fd, exclusive=True)
+        return False
+
     def release(self, fd: int) -> None:
         """Let go of what `acquire` took.
 
@@ -113,7 +147,7 @@ class PoolLock:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _OFD_NONE)
         if self._held & _FLOCK:
             fcntl.flock(fd, fcntl.LOCK_UN)
-        self._held, self.is_complete = 0, False
+        self._held, self.is_complete, self.is_shared = 0, False, False
 
     def _take(self, fd: int, exclusive: bool, *, one_will_do: bool = False) -> int:
         """Try each lock once and return those that are held now: both, none, or one.

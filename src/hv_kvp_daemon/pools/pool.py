@@ -27,7 +27,7 @@ from hv_kvp_daemon.wire.record import (
 
 from .config import LOCK_WAIT, PoolConfig
 from .damage import DamageReport
-from .errors import PoolFieldError
+from .errors import OutdatedError, PoolFieldError
 from .fileio import read_at
 from .locked_pool import LockedPool
 from .records import Records
@@ -140,28 +140,38 @@ class PoolFile:
         return None if found is None else self._served(*found).value
 
     def store(self, key: bytes, value: bytes) -> None:
-        """Set the value of the first record with this key, or append one.
+        """Set the value of the first record with this key and remove the others, or append.
 
-        Of a record that is there only the 2048 bytes of the value are written, padded with
-        NULs; its key stays as its writer left it.
+        Some programs take the last record of a key, so one has to be left.  Of the first
+        only the 2048 bytes of the value are written, padded with NULs; its key stays as
+        its writer left it.
 
         :raises PoolFieldError: the key is empty or has more than 511 bytes, the value
             has more than 2047, or either has a NUL.
         """
         record = self._encode(key, value)
-        with self._file.creating as size:
-            count = self._whole(size)
-            found = self._records.first(key + b"\0", count)
-            if found is None:
-                self._append(key, record, size, count)
-                return
-            number, old = found
-            tail = self._tail(size) if self._odd_bytes else b""
-            new = old[:KEY_SIZE] + record[KEY_SIZE:]
-            self._records.begin_change()
-            self._file.writer.replace(number * RECORD_SIZE, old, new, tail, size - len(tail))
-            self._odd_bytes = 0
-            self._records.end_change(count)
+        try:
+            with self._file.creating as size:
+                count = self._whole(size)
+                start = key + b"\0"
+                found = self._records.first(start, count)
+                if found is None:
+                    self._append(key, record, size, count)
+                    return
+                number, old = found
+                others = self._records.others(start, number, count)
+                tail = self._tail(size) if self._odd_bytes else b""
+                new = old[:KEY_SIZE] + record[KEY_SIZE:]
+                self._records.begin_change()
+                self._file.writer.replace(
+                    number * RECORD_SIZE, old, new, others, tail, size - len(tail)
+                )
+                self._odd_bytes = 0
+                if others:
+                    self._records.index_remove(key)
+                self._records.end_change(count - len(others))
+        except OutdatedError:
+            self.store(key, value)
 
     def append(self, key: bytes, value: bytes) -> None:
         """Add a record after the last, whether or not the key is there already.
@@ -169,8 +179,11 @@ class PoolFile:
         :raises PoolFieldError: as `store`.
         """
         record = self._encode(key, value)
-        with self._file.creating as size:
-            self._append(key, record, size, self._whole(size))
+        try:
+            with self._file.creating as size:
+                self._append(key, record, size, self._whole(size))
+        except OutdatedError:
+            self.append(key, value)
 
     def delete(self, key: bytes) -> bool:
         """Remove every record with this key; False if there is none.
@@ -181,18 +194,23 @@ class PoolFile:
         :raises PoolFieldError: no record can have such a key.
         """
         start = self._start(key)
-        with self._file.writing as size:
-            count = self._whole(size)
-            offsets = self._records.all(start, count)
-            if not offsets:
-                return False
-            tail = self._tail(size) if self._odd_bytes else b""
-            self._records.begin_change()
-            self._file.writer.remove(offsets, tail)
-            self._odd_bytes = 0
-            self._records.index_remove(key)
-            self._records.end_change(count - len(offsets))
-            return True
+        try:
+            with self._file.writing as size:
+                count = self._whole(size)
+                found = self._records.first(start, count)
+                if found is None:
+                    return False
+                others = self._records.others(start, found[0], count)
+                offsets = [found[0] * RECORD_SIZE, *others]
+                tail = self._tail(size) if self._odd_bytes else b""
+                self._records.begin_change()
+                self._file.writer.remove(offsets, tail)
+                self._odd_bytes = 0
+                self._records.index_remove(key)
+                self._records.end_change(count - len(offsets))
+                return True
+        except OutdatedError:
+            return self.delete(key)
 
     def clear(self, if_older_than: int | None = None) -> int:
         """Remove all records by one cut, and return how many there were.
@@ -207,7 +225,7 @@ class PoolFile:
                 return 0
             count = self._whole(size)
             self._records.begin_change()
-            self._file.writer.cut(0)
+            self._file.writer.cut(0, last=True)
             self._odd_bytes = 0
             return count
 

@@ -111,15 +111,12 @@ class Records:
         index.clear()
         return next(self._search(start, 0, count), None)
 
-    def all(self, start: bytes, count: int) -> list[int]:
-        """Return the offsets of all records that start so."""
-        first = self.first(start, count)
-        if first is None:
-            return []
+    def others(self, start: bytes, first: int, count: int) -> list[int]:
+        """Return the offsets of all records after the first one that start so."""
         indexed = self._index.version == self._file.version
         if indexed and not self._index.is_repeated(start[:-1]):
-            return [first[0] * RECORD_SIZE]
-        return [number * RECORD_SIZE for number, _ in self._search(start, first[0], count)]
+            return []
+        return [number * RECORD_SIZE for number, _ in self._search(start, first + 1, count)]
 
     def begin_change(self) -> None:
         """Before a change: invalidate the index, in case the change fails."""

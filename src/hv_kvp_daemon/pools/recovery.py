@@ -15,6 +15,9 @@ The journal has one entry at most, whose state says what the pool may look like:
 - **BACKWARD** with a change: it failed, and what was there before may have been restored
   in part.  It is restored; then as SWEEP.
 
+A SET may have to leave one record of a key.  If the first one is found with the new value,
+or has got it now, the others are buried before the sweep.
+
 An entry with a wrong seal counts as SWEEP: it was being written, so its change had not
 begun, and if it was to replace another entry, that one's change was complete.
 
@@ -38,7 +41,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import MOVE, PAGE, SECTOR, TOMBSTONE
+from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE
 from .fileio import read_at, write_at
 from .journal import BACKWARD
 
@@ -98,7 +101,11 @@ class _Recovery:
     def run(self) -> bool:
         """Complete the change and remove tombstones; return whether there was need."""
         change = self._entry.change
-        changed = change is not None and self._complete(change)
+        if change is None:
+            return self._sweep(None)
+        changed = (self._fill if change.kind == APPEND else self._complete)(change)
+        if change.others:
+            self._bury_others(change)
         return self._sweep(change) or changed
 
     def _complete(self, change: Change) -> bool:
@@ -115,6 +122,23 @@ class _Recovery:
             # No further than the file goes: another program may have cut it.
             data = change.new[: os.fstat(self._fd).st_size - place]
         write_at(self._fd, data, place)
+        self._file.flush()
+        return True
+
+    def _fill(self, change: Change) -> bool:
+        """Write the whole of records that were appended, after a power cut.
+
+        A kill leaves the first of them, as the keys are written in order, and the others
+        are swept.  A record that another program has written there ends this.
+        """
+        found = read_at(self._fd, len(change.new), change.offset)
+        if self._entry.same_boot or len(found) < len(change.new) or found == change.new:
+            return False
+        for old, new in zip(_records(found), _records(change.new), strict=True):
+            rest = old.removeprefix(TOMBSTONE).rjust(RECORD_SIZE, b"\0")
+            if classify_sectors(rest, _NO_RECORD, new, RECORD_SIZE) is None:
+                return False
+        write_at(self._fd, change.new, change.offset)
         self._file.flush()
         return True
 
@@ -197,6 +221,18 @@ class _Recovery:
         for at in sorted({*torn}, reverse=True):
             self._file.writer.bury(at * RECORD_SIZE)
         return bool(torn)
+
+    def _bury_others(self, change: Change) -> None:
+        """Bury the other records of a key whose first record has its new value.
+
+        No more than there were: one more is of another program, since the kill.
+        """
+        key = change.new[: change.new.index(0) + 1]
+        found = [(at, self._record(at)) for at in self._offsets()]
+        same = [(at, record) for at, record in found if record.startswith(key)]
+        if same and same[0][1] == change.new:
+            left = change.others - sum(r.startswith(TOMBSTONE) for _, r in found)
+            self._file.writer.bury(*(at for at, _ in same[1 : 1 + max(left, 0)]))
 
     def _sweep(self, change: Change | None) -> bool:
         """Remove the tombstones, and records of nothing but NULs."""

@@ -7,6 +7,10 @@ Nothing is undone without a journal entry.  A change that fails is taken back wi
 entry, turned BACKWARD, and the request fails with the file as it was.  If that fails too,
 or ends with a kill, the entry stays, and whoever takes the locks next completes it.  A
 delete is only taken back within its first block; after that it is completed later.
+
+While the disk is waited for readers are let in where they find nothing half done, or an
+append's tombstone.  After that `exclude_readers` may find that another program has written:
+the change is given up, and nothing may be taken back.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import SECTOR, TOMBSTONE, Change, differing_sectors, move, replace
+from .change import SECTOR, TOMBSTONE, Change, append, differing_sectors, move, replace
 from .errors import PoolError
 from .fileio import read_into, write_at, write_pieces
 from .journal import BACKWARD, MOST_MOVED, SWEEP, Journal
@@ -48,23 +52,41 @@ class Writer:
         self.journal = Journal(file.config)
 
     def replace(
-        self, offset: int, old: bytes, new: bytes, tail: bytes = b"", end: int = 0
+        self,
+        offset: int,
+        old: bytes,
+        new: bytes,
+        others: Sequence[int] = (),
+        tail: bytes = b"",
+        end: int = 0,
     ) -> None:
-        """Replace the record at ``offset``; a ``tail`` begins at ``end``."""
+        """Replace the record at ``offset``, and remove those with its key at the ``others``.
+
+        A ``tail`` begins at ``end``.  An error after the first record has been replaced
+        leaves the rest to be completed before the next request.
+        """
         fd = self._file.fd
         first, last = differing_sectors(old, new)
-        needs_entry = last - first > SECTOR
+        needs_entry = last - first > SECTOR or bool(others)
         if needs_entry:
-            self._begin(replace(offset, old, new))
+            self._begin(replace(offset, old, new, len(others)))
         try:
             write_at(fd, new[first:last], offset + first)
             if tail:
                 os.ftruncate(fd, end)
-            self._file.flush()
+            self._file.flush(last=not others)
         except BaseException as error:
             before = (old[first:last], offset + first), (tail, end)
             self._take_back(error, before, has_entry=needs_entry)
             raise
+        if others:
+            # From the first on, so that a program that takes the last without a lock
+            # finds the value of before until it finds the new one.
+            self.bury(*others)
+            # Waited for: an entry that came back after a power cut would remove records
+            # of this key that were appended since.
+            self.journal.mark(SWEEP, durable=True)
+            self.compact(others[0], RECORD_SIZE)
         if needs_entry:
             self._clear()
 
@@ -78,11 +100,41 @@ class Writer:
                 write_at(fd, bytes(len(tail)), offset)
             os.ftruncate(fd, offset + RECORD_SIZE)
             write_at(fd, TOMBSTONE + record[KEY_SIZE:], offset)
-            self._file.flush()
-            write_at(fd, record[:KEY_SIZE], offset)
+            if self._file.config.sync:
+                self._file.admit_readers()
             self._file.flush()
         except BaseException as error:
             self._take_back(error, ((tail, offset),), is_append=True)
+            raise
+        if self._file.lock.is_shared:
+            self._file.exclude_readers()
+        try:
+            write_at(fd, record[:KEY_SIZE], offset)
+            self._file.flush(last=True)
+        except BaseException as error:
+            self._take_back(error, ((tail, offset),), is_append=True)
+            raise
+        self._clear()
+
+    def append_all(self, offset: int, records: Sequence[bytes]) -> None:
+        """Add records at ``offset``, the end of the file, with one entry for all of them.
+
+        A kill leaves the first of them, and a power cut all or none.
+        """
+        fd = self._file.fd
+        new = b"".join(records)
+        self._begin(append(offset, new))
+        try:
+            os.ftruncate(fd, offset + len(new))
+            write_at(fd, b"".join([TOMBSTONE + r[KEY_SIZE:] for r in records]), offset)
+            for number, record in enumerate(records):
+                write_at(fd, record[:KEY_SIZE], offset + number * RECORD_SIZE)
+            self._file.flush()
+            # Waited for: after a power cut, an entry that came back would have records
+            # with their first values, and one that is set to less since would look torn.
+            self.journal.mark(SWEEP, durable=True)
+        except BaseException as error:
+            self._take_back(error, ((b"", offset),), is_append=True)
             raise
         self._clear()
 
@@ -98,16 +150,18 @@ class Writer:
         self._begin(change)
         later = [at for at in others if at >= first + len(change.old)]
         try:
+            # The last goes first, and is waited for: a record with the key of a tombstone
+            # before it would be taken for a later one of another program.
             for at in reversed(later):
                 self.bury(at)
             if change.kept or end is None:
                 self._move(change)
                 if end is not None:
-                    self._end_at(end)
+                    self._end_at(end, last=True)
             else:
                 # Nothing has to move.  What a power cut leaves of the cut, NULs in a part
                 # of the record, is recognized by its entry.
-                self.cut(end)
+                self.cut(end, last=True)
         except BaseException as error:
             # With others buried the key fields of those would have to be put back, too.
             if not later:
@@ -133,20 +187,16 @@ class Writer:
             hole = len(change.old) - change.kept
         self._end_at(end)
 
-    def bury(self, offset: int, *, flush: bool = True) -> None:
-        """Make a record a tombstone.
-
-        Of several, the last goes first, and is waited for: a record with the key of a
-        tombstone before it would be taken for a later one of another program.
-        """
-        write_at(self._file.fd, TOMBSTONE, offset)
-        if flush:
-            self._file.flush()
-
-    def cut(self, length: int) -> None:
-        """End the file there, by one call that is done or not."""
-        os.ftruncate(self._file.fd, length)
+    def bury(self, *offsets: int) -> None:
+        """Make records tombstones, in this order."""
+        for offset in offsets:
+            write_at(self._file.fd, TOMBSTONE, offset)
         self._file.flush()
+
+    def cut(self, length: int, *, last: bool = False) -> None:
+        """End the file there, by one call that is done or not; ``last`` of a change."""
+        os.ftruncate(self._file.fd, length)
+        self._file.flush(last=last)
 
     def take_off(self, first: int, end: int) -> None:
         """Remove the records from ``first`` on, the last one first, and none in part."""
@@ -172,18 +222,24 @@ class Writer:
         The file gets another version first: a program that knows the present one looks at
         the journal when it changes, and a kill may come before the change's first byte.
         """
-        os.utime(self._file.fd)
+        file = self._file
+        os.utime(file.fd)
+        if file.config.sync:
+            file.admit_readers()
         self.journal.write(change)
+        if file.lock.is_shared and not file.exclude_readers():
+            # A program that was here meanwhile has cleared the entry.
+            self.journal.write(change)
 
     def _move(self, change: Change) -> None:
         write_pieces(self._file.fd, change.pieces, change.offset)
         self._file.flush()
 
-    def _end_at(self, length: int) -> None:
+    def _end_at(self, length: int, *, last: bool = False) -> None:
         # Now only tombstones are left to remove.  After a kill, what another program
         # appends in their place is not compared with the block that was moved.
         self.journal.mark(SWEEP)
-        self.cut(length)
+        self.cut(length, last=last)
 
     def _take_back(
         self,

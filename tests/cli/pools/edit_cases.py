@@ -10,7 +10,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hv_kvp_daemon.cli import main as command_line
+from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.wire.record import decode, encode
 from tests.pools.crash_cases import Records, key_of, records
 
@@ -34,11 +37,13 @@ class Case:
         changed: dict[int, bytes],
         removed: Iterable[list[int]],
         document: Records | None = None,
+        is_large: bool = False,
     ) -> None:
         self.before = before
         self.states = [before]
         self._words = words
         self._document = document
+        self._is_large = is_large
         for record in added:
             self.states.append([*self.states[-1], record])
         for index, record in sorted(changed.items()):
@@ -60,7 +65,12 @@ class Case:
             words.insert(1, f"{directory}.json")
             if not os.path.exists(words[1]):
                 _write(words[1], self._document)
-        status = command_line.main(words)
+        with pytest.MonkeyPatch.context() as patch:
+            if self._is_large:
+                patch.setattr(edit, "_BATCH", 2)
+                patch.setattr(edit, "_LONGEST_HOLD", 0)
+                patch.setattr(edit, "_PAUSE", 0)
+            status = command_line.main(words)
         assert status == 0, status
 
     def may_follow_a_power_cut(self, found: Records) -> bool:
@@ -117,8 +127,11 @@ def _edit(
     return added, changed, sorted(goes[0]), sorted(goes[1])
 
 
-def import_(size: int, *, merge: bool) -> Case:
-    """Of keys that are there, that are new, and that are there several times."""
+def import_(size: int, *, merge: bool, is_large: bool = False) -> Case:
+    """Of keys that are there, that are new, and that are there several times.
+
+    As if it were large: two records are added in one hold, or one is changed.
+    """
     before = records(size)
     new = [
         *(encode(b"new 1", b"n" * 1500), encode(b"key 7", b"short")),
@@ -135,7 +148,13 @@ def import_(size: int, *, merge: bool) -> Case:
     added, changed, first, last = _edit(before, new, may_go)
     words = ("import", "--merge") if merge else ("import", "--yes")
     return Case(
-        before, words, document=new, added=added, changed=changed, removed=[first, last]
+        before,
+        words,
+        document=new,
+        added=added,
+        changed=changed,
+        removed=[first, last],
+        is_large=is_large,
     )
 
 
@@ -194,6 +213,7 @@ def repair(size: int) -> Case:
 CASES: dict[str, Callable[[int], Case]] = {
     "import": lambda size: import_(size, merge=False),
     "import --merge": lambda size: import_(size, merge=True),
+    "import in several holds": lambda size: import_(size, merge=False, is_large=True),
     "import of nothing": import_nothing,
     "set --split": split,
     "check --repair": repair,

@@ -24,11 +24,12 @@ def test_set_makes_the_directory_and_the_file_that_are_missing(pools: Pools) -> 
     assert stat.S_IMODE(os.stat(pools.path).st_mode) == 0o755
 
 
-def test_set_changes_the_first_record_in_place(pools: Pools) -> None:
+def test_set_changes_the_first_record_in_place_and_removes_the_others(pools: Pools) -> None:
+    """P26."""
     pools.write(0, encode(b"k", b"1") + encode(b"x", b"y") + encode(b"k", b"2"))
     inode = os.stat(pools.file(0)).st_ino
     assert pools("set", "k", "3", "--pool", "external").status == 0
-    assert pools.data(0) == encode(b"k", b"3") + encode(b"x", b"y") + encode(b"k", b"2")
+    assert pools.data(0) == encode(b"k", b"3") + encode(b"x", b"y")
     assert os.stat(pools.file(0)).st_ino == inode
 
 

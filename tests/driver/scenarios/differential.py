@@ -62,6 +62,7 @@ DIFFERENCES = {
     "auto pool GET": "C reads a pool file that no program writes",
     "GET value": "C puts no value where the driver reads it; the status is compared",
     "duplicates deleted": "P10: C removes the first only, so the second value becomes visible",
+    "duplicates set": "P26: C sets the first only, and who takes the last reads the old value",
     "invalid UTF-8": "P24: C passes it on, and the driver ends the host's enumeration there",
     "unknown operation": "T12: C acknowledges what it did not do",
     "pool above 4": "T13: C reads beyond its table and may end, so it is not asked",
@@ -333,6 +334,9 @@ class Theirs(Run):
             for _ in range(keys.count(key) - 1):
                 self.met["duplicates deleted"] += 1
                 assert self.request(step)[0] == S_OK
+        if step.act == "set" and keys.count(key) > 1:
+            self.met["duplicates set"] += 1
+            self.leave_one(step.pool, key)
         return [reply]
 
     def in_vain(self, step: Step, status: int) -> None:
@@ -340,9 +344,19 @@ class Theirs(Run):
         before = self.raw(step.pool)
         assert self.request(step)[0] == status, step
         if self.raw(step.pool) != before:
-            with open(self.path(step.pool), "r+b") as file:
-                file.truncate()
-                file.write(before)
+            self.put(step.pool, before)
+
+    def leave_one(self, pool: int, key: bytes) -> None:
+        """Remove the records with a key after the first one."""
+        raw = self.raw(pool)
+        records = [raw[at : at + RECORD_SIZE] for at in range(0, len(raw), RECORD_SIZE)]
+        named = [at for at, record in enumerate(records) if _text(record[:KEY_SIZE]) == key]
+        self.put(pool, b"".join(r for at, r in enumerate(records) if at not in named[1:]))
+
+    def put(self, pool: int, raw: bytes) -> None:
+        with open(self.path(pool), "r+b") as file:
+            file.truncate()
+            file.write(raw)
 
     def value_at(self, pool: int, index: int) -> str:
         return self.shown(pool, index, self.host.enumerate(pool, index))[2]

@@ -10,6 +10,7 @@ runs `serve_until_killed` and examines the disk after every write.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import subprocess
@@ -40,13 +41,23 @@ def make_file_system(path: str) -> None:
 
 
 def step(number: int) -> tuple[str, str]:
-    """The key and the value of a change; an empty value means that the key is deleted."""
+    """The key and the value of a change; an empty value means that the key is deleted.
+
+    At each seventh number another program appends the record.
+    """
     key = f"key {number * 7 % 31}"
     if number % 6 == 5:
         return f"key {number * 5 % 31}", ""
+    if is_append(number):
+        # The next one sets the key that is there twice then.
+        key = f"key {(number + 1) * 7 % 31}"
     letter = chr(ord("a") + number % 26)
     # Two bytes for each character, so that values span sectors and pages.
     return key, letter + "ä" * (number * 37 % 1000)
+
+
+def is_append(number: int) -> bool:
+    return number % 7 == 3 and number % 6 != 5
 
 
 def states() -> Iterator[Pairs]:
@@ -59,8 +70,10 @@ def states() -> Iterator[Pairs]:
         keys = [k for k, _ in pairs]
         if not value:
             pairs = [(k, v) for k, v in pairs if k != key]
-        elif key in keys:
-            pairs = [(k, value if k == key else v) for k, v in pairs]
+        elif key in keys and not is_append(number):
+            first = keys.index(key)
+            others = [(k, v) for k, v in pairs[first + 1 :] if k != key]
+            pairs = [*pairs[:first], (key, value), *others]
         else:
             pairs = [*pairs, (key, value)]
         number += 1
@@ -97,13 +110,25 @@ class Changes:
 
     def make_one(self) -> None:
         key, value = step(self.number)
-        if value:
+        if is_append(self.number):
+            append(key, value)
+        elif value:
             assert self._host.set(GUEST, key, value) == S_OK
         else:
             self._host.delete(GUEST, key)
         self.number += 1
         self._block[:8] = self.number.to_bytes(8, "little")
         os.pwritev(self._disk, [self._block], COUNT_AT)
+
+
+def append(key: str, value: str) -> None:
+    """Append a record as another program does, under one of the locks, and wait for it."""
+    record = key.encode().ljust(512, b"\0") + value.encode().ljust(2048, b"\0")
+    with open(f"{POOLS}/.kvp_pool_{GUEST}", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(record)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def serve_until_killed() -> None:

@@ -103,13 +103,20 @@ def _is_clean(path: str, number: int) -> bool:
 
 
 def _clean(path: str, number: int) -> None:
-    """Copy and clean a file in one hold of its locks, so that the copy is what was changed."""
+    """Copy and clean a file in one hold of its locks, so that the copy is what was changed.
+
+    If there is so much to clean that it takes several holds, the copy is of the first.
+    """
+    is_copied = False
 
     def plan(old: bytes, fd: int) -> Edit:
+        nonlocal is_copied
         wanted = Edit()
         if validation.clean(old) == old:
             return wanted
-        backup.write(path, number, old, fd)
+        if not is_copied:
+            backup.write(path, number, old, fd)
+            is_copied = True
         removed = []
         for index, (raw, new) in enumerate(
             zip(split_records(old), validation.cleaned(old), strict=True)
