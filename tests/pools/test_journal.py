@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+from binascii import crc32
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,30 +130,83 @@ def test_an_entry_that_is_read_in_parts_is_found(
 @pytest.mark.parametrize(
     ("at", "number", "size"),
     [
+        (0, 2**63, 8),  # the state
+        (24, 3, 4),  # the kind
         (28, 2**63, 8),  # the offset
-        (8, 2**64 - 1, 8),  # the longest entry
         (36, 2**64 - 1, 8),  # the hole
         (44, 2**32 - 1, 4),  # the bytes before
         (48, 2**32 - 1, 4),  # the bytes after
     ],
 )
-def test_numbers_that_no_entry_of_ours_has_end_nothing(
-    make_pool: MakePool, public: str, at: int, number: int, size: int
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_journal_with_what_no_entry_has_is_set_aside_and_the_pool_served(
+    make_pool: MakePool,
+    reports: list[str],
+    at: int,
+    number: int,
+    size: int,
+    *,
+    sealed: bool,
 ) -> None:
+    """P26: the daemon ended at each request, until the file was removed."""
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    path = f"{os.path.dirname(pool.path)}/.hv_kvp_journal_1"
+    write_entry(path, at, number.to_bytes(size, "little"), sealed=sealed)
+    with open(path, "rb") as file:
+        bytes_of_it = file.read(HEAD)
+    os.truncate(path, 2**40)
+    another = make_pool()
+    assert another.records() == [Record(b"k", b"1")]
+    assert len(reports) == 1
+    assert f"and was renamed to {path}.damaged" in reports[0]
+    with open(f"{path}.damaged", "rb") as file:
+        assert file.read(HEAD) == bytes_of_it
+    # The process that has the file open uses the new one, too.
+    another.store(b"k", b"2" * 2000)
+    pool.store(b"k", b"3" * 2000)
+    pool.delete(b"k")
+    assert os.stat(path).st_size < 2**20
+    with open(path, "rb") as file:
+        assert not any(file.read())
+    with open(f"{path}.damaged", "rb") as file:
+        assert file.read(HEAD) == bytes_of_it
+    assert another.records() == []
+    assert len(reports) == 1
+
+
+@pytest.mark.parametrize("size", [None, 2**40])
+def test_a_length_that_no_entry_has_is_no_reason_to_set_it_aside(
+    make_pool: MakePool, public: str, size: int | None
+) -> None:
+    """It says how much there is to overwrite, and is not sealed."""
     journal = open_journal(public, sync=True)
     pool = make_pool()
     pool.append(b"k", b"1")
-    journal.write(replace(0, OLD, NEW))
-    journal.close()
-    with open(journal.path, "r+b") as file:
-        file.seek(at)
-        file.write(number.to_bytes(size, "little"))
-        file.truncate(2**40)
+    write_entry(journal.path, 8, b"\xff" * 8, sealed=False)
+    if size:
+        os.truncate(journal.path, size)
     assert make_pool().records() == [Record(b"k", b"1")]
     assert journal.pending() is None
+    assert os.stat(journal.path).st_size < 2**20
     with open(journal.path, "rb") as file:
-        assert file.read(HEAD) == bytes(HEAD)
+        assert not any(file.read())
+    assert not os.path.exists(f"{journal.path}.damaged")
     journal.close()
+
+
+def write_entry(path: str, at: int, data: bytes, *, sealed: bool) -> None:
+    """Write an entry, with other bytes in one place and a seal that is good or not."""
+    journal = open_journal(os.path.dirname(path), sync=True)
+    journal.write(replace(0, OLD, NEW))
+    journal.close()
+    with open(path, "r+b") as file:
+        entry = bytearray(file.read(HEAD + 2 * RECORD_SIZE))
+        entry[at : at + len(data)] = data
+        if sealed:
+            entry[16:24] = crc32(entry[24:]).to_bytes(8, "little")
+        file.seek(0)
+        file.write(entry)
 
 
 def test_without_syncing_an_entry_is_good_when_all_of_it_was_written_in_this_boot(

@@ -28,6 +28,10 @@ repeated at the end, which saves 50 of 110 microseconds for 128 records (measure
 
 A cleared entry is overwritten with NULs: the records in it may be deleted from the pool
 next, or their values replaced.
+
+An unknown state, or numbers that no entry has, are neither an entry of ours nor a part of
+one, since the numbers are in one sector.  Such a journal counts as SWEEP, and recovery
+renames it to ``.hv_kvp_journal_1.damaged``.
 """
 
 from __future__ import annotations
@@ -59,6 +63,11 @@ MOST_MOVED: Final = 128
 SWEEP: Final = b"HVKVPsw\n"
 FORWARD: Final = b"HVKVPfw\n"
 BACKWARD: Final = b"HVKVPbw\n"
+
+_NO_STATE: Final = bytes(len(SWEEP))
+
+#: What the name of a damaged journal ends with after it was set aside.
+DAMAGED: Final = ".damaged"
 
 _HEAD: Final = struct.Struct("=8sQQ")
 _BODY: Final = struct.Struct("=IQQIII")
@@ -97,17 +106,22 @@ class Journal:
     """The journal of a pool, to be used under its locks; `pending` under shared ones, too.
 
     Each method but `close` may raise a `PoolError`.  ``is_clear`` says whether the last
-    entry that was read or written here is cleared.
+    entry that was read or written here is cleared.  ``damage`` is what `pending` has found
+    that no entry has, or ``""``.
     """
 
-    __slots__ = ("_boot", "_config", "_fd", "_name_on_disk", "_used", "is_clear", "path")
+    __slots__ = (
+        *("_boot", "_config", "_fd", "_identity", "_name_on_disk", "_used"),
+        *("damage", "is_clear", "path"),
+    )
 
     def __init__(self, config: PoolConfig) -> None:
-        directory = os.path.dirname(config.path)
-        self.path = os.path.join(directory, f".hv_kvp_journal_{config.number}")
+        self.path = journal_path(os.path.dirname(config.path), config.number)
         self.is_clear = True
+        self.damage = ""
         self._config = config
         self._fd = -1
+        self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._name_on_disk = False
         # Known since the first opening.
         self._boot = 0
@@ -172,6 +186,20 @@ class Journal:
         self._used = 0
         self.is_clear = True
 
+    def set_aside(self) -> None:
+        """Rename a damaged journal, and begin another one with SWEEP."""
+        aside = f"{self.path}{DAMAGED}"
+        try:
+            os.rename(self.path, aside)
+        except OSError as error:
+            raise self._error(error) from error
+        self._config.warn(
+            f"its journal is damaged ({self.damage}) and was renamed to {aside}; a change"
+            " that was interrupted may be there in part"
+        )
+        self._used = 0
+        self.mark(SWEEP)
+
     def close(self) -> None:
         """Close the descriptor; a later use opens the file again."""
         if self._fd >= 0:
@@ -181,8 +209,12 @@ class Journal:
     def _read(self) -> Entry | None:
         start = read_at(self._fd, _START, 0).ljust(_START, b"\0")
         state, used, seal = _HEAD.unpack_from(start)
-        if state not in {SWEEP, FORWARD, BACKWARD}:
+        self.damage = ""
+        if state == _NO_STATE:
             return None
+        if state not in {SWEEP, FORWARD, BACKWARD}:
+            self.damage = f"unknown state {state!r}"
+            return Entry(SWEEP, None, same_boot=False)
         self._used = max(self._used, min(used, os.fstat(self._fd).st_size, _ROOM + 1))
         if state == SWEEP:
             return Entry(state, None, same_boot=False)
@@ -192,7 +224,15 @@ class Journal:
     def _decode(self, start: bytes, seal: int) -> tuple[Change | None, int]:
         """Return the change of the entry if it is whole, and the boot that wrote it."""
         kind, offset, hole, before, after, boot = _BODY.unpack_from(start, _HEAD.size)
-        if before + after > _MOST_BYTES or offset > _MOST_OFFSET or hole > before:
+        if (
+            before + after > _MOST_BYTES
+            or offset > _MOST_OFFSET
+            or hole > before
+            or kind not in {0, REPLACE, MOVE}
+        ):
+            self.damage = (
+                f"kind {kind}, offset {offset}, hole {hole}, {before} and {after} bytes"
+            )
             return None, 0
         data = read_at(self._fd, before + after + _SEAL.size, _START)
         old, new = data[:before], data[before : before + after]
@@ -201,7 +241,7 @@ class Journal:
         else:
             end = data[before + after :]
             is_whole = boot == self._boot != 0 and end == _SEAL.pack(seal)
-        if not is_whole or kind not in {REPLACE, MOVE}:
+        if not (is_whole and kind):
             return None, 0
         return (move(offset, old, hole) if kind == MOVE else replace(offset, old, new)), boot
 
@@ -215,9 +255,10 @@ class Journal:
 
     def _open(self, *, create: bool) -> bool:
         if self._fd >= 0:
-            if os.fstat(self._fd).st_nlink:
+            if self._is_at_path():
                 return True
-            # It was removed; another process would not find what is written there.
+            # It was removed or set aside; another process would not find what is written
+            # there.
             self.close()
         try:
             self._fd = open_pool(self._config.number, self.path, write=True)
@@ -225,9 +266,18 @@ class Journal:
             if not create:
                 return False
             self._fd = self._make()
+        status = os.fstat(self._fd)
+        self._identity = (status.st_dev, status.st_ino)
         self._name_on_disk = False
         self._boot = boot()
         return True
+
+    def _is_at_path(self) -> bool:
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
 
     def _make(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -245,6 +295,11 @@ class Journal:
 
     def _error(self, cause: OSError) -> PoolError:
         return self._config.error(cause, f"its journal {self.path}: ")
+
+
+def journal_path(directory: str, number: int) -> str:
+    """Return the path of a pool's journal."""
+    return os.path.join(directory, f".hv_kvp_journal_{number}")
 
 
 def boot() -> int:
