@@ -198,7 +198,7 @@ def test_a_length_that_no_entry_has_is_no_reason_to_set_it_aside(
 def write_entry(path: str, at: int, data: bytes, *, sealed: bool) -> None:
     """Write an entry, with other bytes in one place and a seal that is good or not."""
     journal = open_journal(os.path.dirname(path), sync=True)
-    journal.write(replace(0, OLD, NEW))
+    journal.write(move(0, OLD + NEW, 0))
     journal.close()
     with open(path, "r+b") as file:
         entry = bytearray(file.read(HEAD + 2 * RECORD_SIZE))

@@ -227,7 +227,7 @@ class Journal:
         if (
             before + after > _MOST_BYTES
             or offset > _MOST_OFFSET
-            or hole > before
+            or (kind == MOVE and hole > before)
             or kind not in {0, REPLACE, MOVE}
         ):
             self.damage = (
