@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 from binascii import crc32
@@ -12,15 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import journal as journal_module
+from hv_kvp_daemon.pools import journal_file
 from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
+from hv_kvp_daemon.pools.opening import open_directory_of
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
+from tests.pools.conftest import NOBODY
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from hv_kvp_daemon.pools.pool import PoolFile
 
@@ -396,10 +401,10 @@ def test_without_a_journal_nothing_is_done_that_could_be_torn(
         before = file.read()
     real = os.open
 
-    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+    def refuse(path: str, flags: int, mode: int = 0o777, dir_fd: int | None = None) -> int:
         if "journal" in path and flags & os.O_CREAT:
             raise OSError(number, os.strerror(number))
-        return real(path, flags, mode)
+        return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     requests: list[Callable[[], object]] = [
@@ -525,6 +530,75 @@ def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public:
     with pytest.raises(PoolError, match="is a symbolic link"):
         pool.store(b"k", b"2" * 2000)
     assert pool.find(b"k") == b"1" * 2000
+
+
+def test_a_directory_that_is_exchanged_gets_no_journal(
+    pool: PoolFile, public: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O32: root's command wrote its journal into any directory, over that of other pools."""
+    other = Journal(PoolConfig(1, f"{tmp_path}/.kvp_pool_1", report=print))
+    other.write(replace(0, OLD, NEW))
+    other.close()
+    with open(other.path, "rb") as file:
+        before = file.read()
+    pool.store(b"k", b"1" * 2000)
+    pool.close()
+    pool.open()
+
+    def exchange_and_open(path: str, fd: int) -> int:
+        os.rename(public, f"{public}.aside")
+        os.symlink(tmp_path, public)
+        try:
+            return open_directory_of(path, fd)
+        finally:
+            os.unlink(public)
+            os.rename(f"{public}.aside", public)
+
+    monkeypatch.setattr(journal_file, "open_directory_of", exchange_and_open)
+    with pytest.raises(PoolError, match=r"its journal .*: it was replaced meanwhile"):
+        pool.store(b"k", b"2" * 2000)
+    monkeypatch.undo()
+    with open(other.path, "rb") as file:
+        assert file.read() == before
+    pool.store(b"k", b"2" * 2000)
+    assert pool.find(b"k") == b"2" * 2000
+
+
+def test_the_journal_of_a_directory_that_is_exchanged_is_left_behind(
+    make_pool: MakePool, public: str
+) -> None:
+    pool = make_pool()
+    pool.store(b"k", b"1" * 2000)
+    pool.store(b"k", b"2" * 2000)
+    os.rename(public, f"{public}.aside")
+    os.mkdir(public)
+    try:
+        pool.store(b"k", b"3" * 2000)
+        pool.store(b"k", b"4" * 2000)
+        assert sorted(os.listdir(public)) == [".hv_kvp_journal_1", ".kvp_pool_1"]
+    finally:
+        shutil.rmtree(f"{public}.aside")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+@pytest.mark.parametrize("of_pool", [True, False])
+def test_a_journal_of_another_user_is_not_believed_unless_the_pool_is_his(
+    pool: PoolFile, public: str, *, of_pool: bool
+) -> None:
+    """O32: in /tmp, say, he could have anything written into root's pool."""
+    pool.store(b"k", b"1" * 2000)
+    pool.close()
+    journal = open_journal(public, sync=False)
+    journal.write(replace(0, encode(b"k", b"1" * 2000), encode(b"k", b"x" * 2000)))
+    journal.close()
+    os.chown(journal.path, NOBODY, NOBODY)
+    if of_pool:
+        os.chown(pool.path, NOBODY, NOBODY)
+        pool.store(b"k", b"2" * 2000)
+    else:
+        with pytest.raises(PoolError, match=rf"belongs to user {NOBODY}, who could change"):
+            pool.store(b"k", b"2" * 2000)
+        assert pool.find(b"k") == b"1" * 2000
 
 
 # A writer dies beside another that runs on.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 #: Rows of the list: messages, pools, where it runs, and what the guest reports of itself.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 22), ("P", 26), ("U", 7), ("O", 31))
+    for kind, last in (("T", 22), ("P", 26), ("U", 7), ("O", 32))
     for n in range(1, last + 1)
 ]
 

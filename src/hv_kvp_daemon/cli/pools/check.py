@@ -19,7 +19,7 @@ from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.journal import DAMAGED, journal_path
+from hv_kvp_daemon.pools.journal_file import DAMAGED, journal_path
 from hv_kvp_daemon.pools.stale import boot_time
 from hv_kvp_daemon.wire import uapi
 

@@ -29,7 +29,7 @@ from .root_path import open_directory, resolve
 _POOL: Final = re.compile(r"\.kvp_pool_([0-4])")
 # What the daemon and its tools leave beside the pools: journals, the mark of a boot, and
 # the copies that `check --repair` and `import --exact` make.
-_BESIDE: Final = re.compile(r"\.hv_kvp_(journal_.*|boot)|hv-kvp-backup-.*")
+_BESIDE: Final = re.compile(r"\.hv_kvp_(journal_.*|boot(\.new)?)|hv-kvp-backup-.*")
 # Pools first: what is being changed is written to a journal, and a damaged one is renamed.
 _OURS: Final = (_POOL, _BESIDE)
 
