@@ -37,6 +37,9 @@ def test_all_five_files_are_made_and_empty(pools: PoolDirectory, reports: list[s
         assert stat.S_IMODE(os.stat(pool.path).st_mode) == 0o644
     assert pools.counts() == [0] * 5
     assert reports == []
+    pools[1].append(b"a", b"1")
+    os.unlink(pools[3].path)
+    assert pools.counts() == [0, 1, 0, 0, 0]
 
 
 def test_two_descriptors_a_pool_are_held_whatever_is_asked(pools: PoolDirectory) -> None:

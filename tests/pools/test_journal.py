@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
+from binascii import crc32
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hv_kvp_daemon.pools import journal as journal_module
+from hv_kvp_daemon.pools import journal_file
 from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
+from hv_kvp_daemon.pools.opening import open_directory_of
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
+from tests.pools.conftest import NOBODY
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from hv_kvp_daemon.pools.pool import PoolFile
 
@@ -129,30 +135,83 @@ def test_an_entry_that_is_read_in_parts_is_found(
 @pytest.mark.parametrize(
     ("at", "number", "size"),
     [
+        (0, 2**63, 8),  # the state
+        (24, 3, 4),  # the kind
         (28, 2**63, 8),  # the offset
-        (8, 2**64 - 1, 8),  # the longest entry
         (36, 2**64 - 1, 8),  # the hole
         (44, 2**32 - 1, 4),  # the bytes before
         (48, 2**32 - 1, 4),  # the bytes after
     ],
 )
-def test_numbers_that_no_entry_of_ours_has_end_nothing(
-    make_pool: MakePool, public: str, at: int, number: int, size: int
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_journal_with_what_no_entry_has_is_set_aside_and_the_pool_served(
+    make_pool: MakePool,
+    reports: list[str],
+    at: int,
+    number: int,
+    size: int,
+    *,
+    sealed: bool,
 ) -> None:
+    """P29: the daemon ended at each request, until the file was removed."""
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    path = f"{os.path.dirname(pool.path)}/.hv_kvp_journal_1"
+    write_entry(path, at, number.to_bytes(size, "little"), sealed=sealed)
+    with open(path, "rb") as file:
+        bytes_of_it = file.read(HEAD)
+    os.truncate(path, 2**40)
+    another = make_pool()
+    assert another.records() == [Record(b"k", b"1")]
+    assert len(reports) == 1
+    assert f"and was renamed to {path}.damaged" in reports[0]
+    with open(f"{path}.damaged", "rb") as file:
+        assert file.read(HEAD) == bytes_of_it
+    # The process that has the file open uses the new one, too.
+    another.store(b"k", b"2" * 2000)
+    pool.store(b"k", b"3" * 2000)
+    pool.delete(b"k")
+    assert os.stat(path).st_size < 2**20
+    with open(path, "rb") as file:
+        assert not any(file.read())
+    with open(f"{path}.damaged", "rb") as file:
+        assert file.read(HEAD) == bytes_of_it
+    assert another.records() == []
+    assert len(reports) == 1
+
+
+@pytest.mark.parametrize("size", [None, 2**40])
+def test_a_length_that_no_entry_has_is_no_reason_to_set_it_aside(
+    make_pool: MakePool, public: str, size: int | None
+) -> None:
+    """It says how much there is to overwrite, and is not sealed."""
     journal = open_journal(public, sync=True)
     pool = make_pool()
     pool.append(b"k", b"1")
-    journal.write(replace(0, OLD, NEW))
-    journal.close()
-    with open(journal.path, "r+b") as file:
-        file.seek(at)
-        file.write(number.to_bytes(size, "little"))
-        file.truncate(2**40)
+    write_entry(journal.path, 8, b"\xff" * 8, sealed=False)
+    if size:
+        os.truncate(journal.path, size)
     assert make_pool().records() == [Record(b"k", b"1")]
     assert journal.pending() is None
+    assert os.stat(journal.path).st_size < 2**20
     with open(journal.path, "rb") as file:
-        assert file.read(HEAD) == bytes(HEAD)
+        assert not any(file.read())
+    assert not os.path.exists(f"{journal.path}.damaged")
     journal.close()
+
+
+def write_entry(path: str, at: int, data: bytes, *, sealed: bool) -> None:
+    """Write an entry, with other bytes in one place and a seal that is good or not."""
+    journal = open_journal(os.path.dirname(path), sync=True)
+    journal.write(move(0, OLD + NEW, 0))
+    journal.close()
+    with open(path, "r+b") as file:
+        entry = bytearray(file.read(HEAD + 2 * RECORD_SIZE))
+        entry[at : at + len(data)] = data
+        if sealed:
+            entry[16:24] = crc32(entry[24:]).to_bytes(8, "little")
+        file.seek(0)
+        file.write(entry)
 
 
 def test_without_syncing_an_entry_is_good_when_all_of_it_was_written_in_this_boot(
@@ -342,10 +401,10 @@ def test_without_a_journal_nothing_is_done_that_could_be_torn(
         before = file.read()
     real = os.open
 
-    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+    def refuse(path: str, flags: int, mode: int = 0o777, dir_fd: int | None = None) -> int:
         if "journal" in path and flags & os.O_CREAT:
             raise OSError(number, os.strerror(number))
-        return real(path, flags, mode)
+        return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     requests: list[Callable[[], object]] = [
@@ -471,6 +530,75 @@ def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public:
     with pytest.raises(PoolError, match="is a symbolic link"):
         pool.store(b"k", b"2" * 2000)
     assert pool.find(b"k") == b"1" * 2000
+
+
+def test_a_directory_that_is_exchanged_gets_no_journal(
+    pool: PoolFile, public: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O32: root's command wrote its journal into any directory, over that of other pools."""
+    other = Journal(PoolConfig(1, f"{tmp_path}/.kvp_pool_1", report=print))
+    other.write(replace(0, OLD, NEW))
+    other.close()
+    with open(other.path, "rb") as file:
+        before = file.read()
+    pool.store(b"k", b"1" * 2000)
+    pool.close()
+    pool.open()
+
+    def exchange_and_open(path: str, fd: int) -> int:
+        os.rename(public, f"{public}.aside")
+        os.symlink(tmp_path, public)
+        try:
+            return open_directory_of(path, fd)
+        finally:
+            os.unlink(public)
+            os.rename(f"{public}.aside", public)
+
+    monkeypatch.setattr(journal_file, "open_directory_of", exchange_and_open)
+    with pytest.raises(PoolError, match=r"its journal .*: it was replaced meanwhile"):
+        pool.store(b"k", b"2" * 2000)
+    monkeypatch.undo()
+    with open(other.path, "rb") as file:
+        assert file.read() == before
+    pool.store(b"k", b"2" * 2000)
+    assert pool.find(b"k") == b"2" * 2000
+
+
+def test_the_journal_of_a_directory_that_is_exchanged_is_left_behind(
+    make_pool: MakePool, public: str
+) -> None:
+    pool = make_pool()
+    pool.store(b"k", b"1" * 2000)
+    pool.store(b"k", b"2" * 2000)
+    os.rename(public, f"{public}.aside")
+    os.mkdir(public)
+    try:
+        pool.store(b"k", b"3" * 2000)
+        pool.store(b"k", b"4" * 2000)
+        assert sorted(os.listdir(public)) == [".hv_kvp_journal_1", ".kvp_pool_1"]
+    finally:
+        shutil.rmtree(f"{public}.aside")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+@pytest.mark.parametrize("of_pool", [True, False])
+def test_a_journal_of_another_user_is_not_believed_unless_the_pool_is_his(
+    pool: PoolFile, public: str, *, of_pool: bool
+) -> None:
+    """O32: in /tmp, say, he could have anything written into root's pool."""
+    pool.store(b"k", b"1" * 2000)
+    pool.close()
+    journal = open_journal(public, sync=False)
+    journal.write(replace(0, encode(b"k", b"1" * 2000), encode(b"k", b"x" * 2000)))
+    journal.close()
+    os.chown(journal.path, NOBODY, NOBODY)
+    if of_pool:
+        os.chown(pool.path, NOBODY, NOBODY)
+        pool.store(b"k", b"2" * 2000)
+    else:
+        with pytest.raises(PoolError, match=rf"belongs to user {NOBODY}, who could change"):
+            pool.store(b"k", b"2" * 2000)
+        assert pool.find(b"k") == b"1" * 2000
 
 
 # A writer dies beside another that runs on.

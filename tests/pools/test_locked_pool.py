@@ -261,8 +261,8 @@ def test_a_file_exchanged_between_a_look_and_the_open_is_noticed(
     pool.close()
     look = os.lstat
 
-    def look_and_exchange(path: str) -> os.stat_result:
-        status = look(path)
+    def look_and_exchange(path: str, **more: int | None) -> os.stat_result:
+        status = look(path, **more)
         if path == pool.path:
             os.rename(f"{public}/fifo", path)
         return status

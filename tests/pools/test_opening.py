@@ -22,15 +22,33 @@ def test_a_directory_that_is_exchanged_for_a_link_lends_its_mode_to_nothing(
     secret.chmod(0o600)
     real = os.mkdir
 
-    def mkdir(path: Any, *rest: Any) -> None:
-        real(path, *rest)
-        os.rmdir(path)
-        os.symlink(secret, path)
+    def mkdir(path: Any, *rest: Any, **more: Any) -> None:
+        real(path, *rest, **more)
+        os.rmdir(tmp_path / path)
+        os.symlink(secret, tmp_path / path)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         make_directory(f"{tmp_path}/pools", sync=False)
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_private_directory_that_is_put_in_place_of_a_new_one_stays_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O32: who may write above the new directory can rename one of root's."""
+    tmp_path.chmod(0o777)
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    real = os.mkdir
+
+    def mkdir(path: Any, *rest: Any, **more: Any) -> None:
+        real(path, *rest, **more)
+        os.rename(private, tmp_path / path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    make_directory(f"{tmp_path}/pools", sync=True)
+    assert stat.S_IMODE((tmp_path / "pools").stat().st_mode) == 0o700
 
 
 def test_a_directory_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:

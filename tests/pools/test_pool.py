@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools.errors import PoolFieldError
+from hv_kvp_daemon.pools.errors import LockTimeoutError, PoolFieldError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hv_kvp_daemon.pools.pool import PoolFile
+    from tests.pools.conftest import Holder
 
 
 def dirty(key: bytes, value: bytes) -> bytes:
@@ -41,6 +41,38 @@ def test_a_record_that_was_set_is_read_found_and_counted(pool: PoolFile) -> None
     assert content(pool) == encode(b"a", b"1") + encode(
         "schlüssel".encode(), "größe 💾".encode()
     )
+
+
+def test_a_missing_file_is_an_empty_pool_and_only_new_records_make_it(pool: PoolFile) -> None:
+    assert pool.count() == 0
+    assert pool.records() == []
+    assert pool.read(0) is None
+    assert pool.find(b"a") is None
+    assert not pool.delete(b"a")
+    assert pool.clear() == 0
+    assert not os.path.exists(pool.path)
+    pool.append(b"a", b"1")
+    os.unlink(pool.path)
+    assert pool.count() == 0
+
+
+CHANGES: dict[str, Callable[[PoolFile], object]] = {
+    "store": lambda pool: pool.store(b"a", b"2"),
+    "append": lambda pool: pool.append(b"b", b"2"),
+    "delete": lambda pool: pool.delete(b"a"),
+    "clear": lambda pool: pool.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_no_change_is_made_while_others_read(
+    pool: PoolFile, hold: Callable[..., Holder], change: Callable[[PoolFile], object]
+) -> None:
+    pool.append(b"a", b"1")
+    hold(pool.path, "flock shared+ofd shared")
+    with pytest.raises(LockTimeoutError):
+        change(pool)
+    assert content(pool) == encode(b"a", b"1")
 
 
 @pytest.mark.parametrize("index", [1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64, -1])

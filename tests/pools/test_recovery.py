@@ -283,6 +283,28 @@ def test_others_that_appended_after_it_do_not_keep_it_there(
     assert broken.recovered() == A + B + C
 
 
+@pytest.mark.parametrize("odd", [b"o", bytes(7), b"odd" * 853], ids=len)
+@pytest.mark.parametrize("noted", [True, False])
+def test_bytes_after_the_last_whole_record_go_with_an_unfinished_append_and_no_sooner(
+    broken: Broken, odd: bytes, *, noted: bool
+) -> None:
+    """Another program that crashed, or whose disk was full, leaves a part of a record."""
+    for unfinished, expected in ((b"", odd), (TOMBSTONE_RECORD, b"")):
+        broken.write(A, B, unfinished, odd)
+        if noted:
+            broken.note(SWEEP)
+        assert broken.recovered() == A + B + expected
+
+
+@pytest.mark.parametrize("state", [FORWARD, BACKWARD])
+def test_bytes_after_the_last_whole_record_do_not_hide_a_torn_one(
+    broken: Broken, state: bytes
+) -> None:
+    broken.write(A, LONG[:SECTOR] + LONG[SECTOR : 2 * SECTOR] + B[2 * SECTOR :], b"odd")
+    broken.note(state, replace(RECORD_SIZE, B, LONG))
+    assert broken.recovered() == A + (LONG if state == FORWARD else B) + b"odd"
+
+
 def test_readers_do_not_see_it_where_they_may_not_remove_it(broken: Broken) -> None:
     broken.write(A, B, TOMBSTONE_RECORD)
     pool = PoolFile(1, broken.path, report=print, writable=False)

@@ -90,6 +90,51 @@ def test_a_pool_that_cannot_be_emptied_is_told_and_the_other_one_is_emptied(
     assert any("not cleared of stale records: pool 0" in report for report in reports)
 
 
+@pytest.mark.parametrize("kind", ["hard link", "link"])
+def test_the_mark_of_the_boot_is_written_to_no_other_file(
+    pools: PoolDirectory, proc: Path, reports: list[str], tmp_path: Path, kind: str
+) -> None:
+    """O32: root's daemon, with the pools in a directory of another user."""
+    other = tmp_path / "other"
+    other.write_text("stays")
+    for name in (".hv_kvp_boot", ".hv_kvp_boot.new"):
+        if kind == "link":
+            os.symlink(other, f"{pools.path}/{name}")
+        else:
+            os.link(other, f"{pools.path}/{name}")
+    clear_stale(pools, reports.append, proc=str(proc))
+    assert other.read_text() == "stays"
+    if kind == "link":
+        assert "is a symbolic link, not a regular file" in reports[-1]
+    else:
+        assert pools.counts() == [0, 2, 2, 0, 2]
+        assert min(os.listdir(pools.path)) == ".hv_kvp_boot"
+
+
+def test_a_fifo_in_place_of_the_mark_is_not_waited_for(
+    pools: PoolDirectory, proc: Path, reports: list[str]
+) -> None:
+    os.mkfifo(f"{pools.path}/.hv_kvp_boot")
+    clear_stale(pools, reports.append, proc=str(proc))
+    assert pools.counts() == [2] * 5
+    assert "is a FIFO, not a regular file" in reports[-1]
+
+
+def test_a_mark_that_is_read_in_parts_is_found(
+    pools: PoolDirectory,
+    proc: Path,
+    reports: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clear_stale(pools, reports.append, proc=str(proc))
+    pools[0].store(b"from the host", b"1")
+    os.utime(pools[0].path, (BOOT - 1, BOOT - 1))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: real(fd, min(size, 3), at))
+    clear_stale(pools, reports.append, proc=str(proc))
+    assert pools.counts() == [1, 2, 2, 0, 2]
+
+
 def test_a_missing_pool_stays_missing(
     pools: PoolDirectory, proc: Path, reports: list[str]
 ) -> None:

@@ -57,7 +57,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
         real = getattr(os, function)
         calls: list[int] = []
 
-        def faulty(*arguments: object) -> object:
+        def faulty(*arguments: object, **more: object) -> object:
             calls.append(len(calls) + 1)
             if len(calls) == nth:
                 if function == "pwrite":
@@ -68,7 +68,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
                     data = b"".join(pieces)  # type: ignore[arg-type]
                     os.pwrite(fd, data[: len(data) // 2], offset)  # type: ignore[arg-type]
                 raise OSError(number, os.strerror(number))
-            return real(*arguments)
+            return real(*arguments, **more)
 
         monkeypatch.setattr(os, function, faulty)
         return calls
@@ -194,10 +194,10 @@ def test_a_file_on_a_read_only_file_system_is_read_and_written_once_it_can_be(
     """P22."""
     real = os.open
 
-    def read_only(path: str, flags: int, mode: int = 0o777) -> int:
+    def read_only(path: str, flags: int, mode: int = 0o777, dir_fd: int | None = None) -> int:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        return real(path, flags, mode)
+        return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", read_only)
     filled.open()

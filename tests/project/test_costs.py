@@ -82,8 +82,9 @@ from hv_kvp_daemon.service import main as daemon
 from hv_kvp_daemon.transport.driver import DEVICE
 
 real_open = os.open
-os.open = lambda path, *rest: os.dup(fd) if path == DEVICE else real_open(path, *rest)
-daemon.take = lambda: None
+os.open = lambda path, *rest, **more: (
+    os.dup(fd) if path == DEVICE else real_open(path, *rest, **more)
+)
 turns = []
 
 def on_event(frame, event, function):
@@ -94,7 +95,8 @@ def on_event(frame, event, function):
             turns[-1].append(function.__name__)
 
 sys.setprofile(on_event)
-status = daemon.main(["-n", "--transport", "chardev", "--no-sync", "--pool-dir", sys.argv[3]])
+options = ["-n", "--transport", "chardev", "--no-sync", "--run-dir", sys.argv[3]]
+status = daemon.main([*options, "--pool-dir", sys.argv[3]])
 sys.setprofile(None)
 modules = sorted(set(sys.modules) - bare)
 import json

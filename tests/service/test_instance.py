@@ -47,3 +47,17 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         take(str(directory))
     assert victim.read_text() == "kept"
+
+
+def test_a_hard_link_in_place_of_the_lock_is_not_written(tmp_path: Path) -> None:
+    """O32."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    os.link(victim, directory / "lock")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="another name"):
+        take(str(directory))
+    assert victim.read_text() == "kept"
+    assert len(os.listdir("/proc/self/fd")) == before

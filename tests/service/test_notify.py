@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -38,8 +39,14 @@ def manager(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     manager.socket.close()
 
 
-def test_each_state_is_one_datagram(manager: Manager) -> None:
+@pytest.fixture
+def notifier(manager: Manager) -> Iterator[Notifier]:
     notifier = Notifier()
+    yield notifier
+    notifier.stopping()
+
+
+def test_each_state_is_one_datagram(manager: Manager, notifier: Notifier) -> None:
     assert notifier
     notifier.ready("serving")
     assert manager.heard() == "READY=1\nSTATUS=serving"
@@ -49,16 +56,29 @@ def test_each_state_is_one_datagram(manager: Manager) -> None:
     assert manager.heard() == "STOPPING=1"
 
 
-def test_reloading_carries_the_moment(manager: Manager) -> None:
+def test_reloading_carries_the_moment(manager: Manager, notifier: Notifier) -> None:
     before = time.monotonic_ns() // 1000
-    Notifier().reloading()
+    notifier.reloading()
     state, moment = manager.heard().split("\n")
     assert state == "RELOADING=1"
     assert before <= int(moment.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
 
 
-def test_children_cannot_speak_for_the_daemon(manager: Manager) -> None:
-    Notifier()
+def test_the_manager_is_told_without_a_free_descriptor(
+    manager: Manager, notifier: Notifier
+) -> None:
+    """O30: the daemon ended with "cannot serve: Too many open files"."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        notifier.ready("serving")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert manager.heard() == "READY=1\nSTATUS=serving"
+
+
+@pytest.mark.usefixtures("notifier")
+def test_children_cannot_speak_for_the_daemon() -> None:
     assert "NOTIFY_SOCKET" not in os.environ
 
 
@@ -71,4 +91,6 @@ def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_missing_manager_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    Notifier().ready("serving")
+    notifier = Notifier()
+    notifier.ready("serving")
+    notifier.stopping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from hv_kvp_daemon.wire.message import Request, decode_reply, encode_request
+from hv_kvp_daemon.wire.record import encode
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
     HV_S_OK,
@@ -353,3 +355,27 @@ def test_an_uncaught_error_is_logged_whole_and_ends_with_1(tmp_path: Path) -> No
     lines = done.stderr.splitlines()
     assert all(line.startswith("error: ") for line in lines)
     assert "error: RuntimeError: two" in lines
+
+
+def test_a_request_for_which_there_is_no_memory_fails_and_the_next_is_served(
+    tmp_path: Path,
+) -> None:
+    """O31: it ended the daemon, at each request for a large pool."""
+    path = tmp_path / "pools" / ".kvp_pool_1"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(encode(b"key %d" % number, b"1") for number in range(1000)))
+    with RunningDaemon(tmp_path) as daemon:
+        peer = daemon.connect()
+        assert peer.ask(KVP_OP_ENUMERATE, 1, index=7).status == HV_S_OK
+        _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
+        used = psutil.Process(daemon.pid).memory_info().vms
+        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (used, hard))
+        # Each reads a block of records, which the limit does not allow.
+        for operation in (KVP_OP_GET, KVP_OP_SET, KVP_OP_DELETE):
+            assert peer.ask(operation, 1, "key 999", "2").status == HV_E_FAIL
+        assert peer.ask(KVP_OP_ENUMERATE, 1, index=999).value == b"1"
+        assert peer.ask(KVP_OP_SET, 0, "key", "value").status == HV_S_OK
+        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (hard, hard))
+        assert peer.ask(KVP_OP_GET, 1, "key 999").value == b"1"
+        assert "GET for pool 1 failed: out of memory" in daemon.stderr
+        assert daemon.stop() == 0

@@ -84,6 +84,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     with trial.manager:
         trial.manager.bind(f"{tmp_path}/notify")
         yield trial
+        trial.publisher.stopping()
 
 
 def test_the_page_is_published_when_the_daemon_is_ready(trial: Trial) -> None:

@@ -123,6 +123,35 @@ def test_a_handshake_among_requests_is_taken_and_hides_none(under: Under) -> Non
     assert not under.dropped
 
 
+def test_an_answer_to_a_registration_of_the_old_protocol_is_no_request(under: Under) -> None:
+    """T22."""
+    under.ask(encode_register(b"3.1", 4))
+    under.ask(enumerate_request(1))
+    request = under.connector.receive()
+    assert request is not None
+    assert bytes(request) == enumerate_request(1)
+    assert under.connector.preempted
+    assert under.connector.version == b""
+
+
+@pytest.mark.parametrize(
+    ("adapter", "registering"),
+    [
+        (b"00:15:5D:01:02:03", True),
+        (b"001550102030", True),
+        (b"0015.5010.2030", True),
+        (b"", True),
+        (b"3.1", False),
+    ],
+    ids=["colons", "digits", "dots", "empty", "a version while it serves"],
+)
+def test_get_ip_info_is_no_answer(under: Under, adapter: bytes, *, registering: bool) -> None:
+    under.connector.registering = registering
+    under.ask(encode_register(adapter, 4))
+    assert under.connector.receive() is not None
+    assert not under.connector.preempted
+
+
 def test_an_operation_100_without_a_version_is_a_request(under: Under) -> None:
     under.ask(encode_register())
     request = under.connector.receive()

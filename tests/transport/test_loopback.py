@@ -117,3 +117,28 @@ def test_a_file_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(TransportError):
         Listener(str(path))
     assert path.read_text() == "kept"
+
+
+def test_a_socket_that_is_exchanged_for_a_link_lends_its_mode_to_nothing(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O32: root made another file unreadable where a user owned the directory."""
+    secret = tmp_path / "secret"
+    secret.touch(0o644)
+    modes = []
+
+    class Exchanged(socket.socket):
+        def bind(self, address: object) -> None:
+            super().bind(address)  # type: ignore[arg-type]
+            modes.append(stat.S_IMODE(os.stat(path).st_mode))
+            os.unlink(path)
+            os.symlink(secret, path)
+
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(socket, "socket", Exchanged)
+        Listener(path).close()
+    finally:
+        assert os.umask(before) == 0o027
+    assert modes == [0o600]
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o644

@@ -23,6 +23,9 @@ from hv_kvp_daemon.transport.netlink_link import LOOK_INTERVAL, PATIENCE, Netlin
 
 REQUEST = memoryview(b"a request")
 
+#: The driver's answer to a registration of the old protocol.
+OLD_ANSWER = b"operation 4"
+
 
 class FakeConnector:
     """Counts registrations; ``arrives`` has the requests and versions for `receive`."""
@@ -33,6 +36,8 @@ class FakeConnector:
     def __init__(self) -> None:
         self.version = b""
         self.stranger = 0
+        self.registering = True
+        self.preempted = False
         self.registrations = 0
         self.arrives: list[memoryview | bytes] = []
         self.dropped: list[tuple[str, str]] = []
@@ -52,7 +57,9 @@ class FakeConnector:
         request = None
         while self.arrives:
             came = self.arrives.pop(0)
-            if isinstance(came, bytes):
+            if came == OLD_ANSWER:
+                self.preempted = True
+            elif isinstance(came, bytes):
                 self.version = came
             else:
                 request = came
@@ -70,6 +77,16 @@ class FakeConnector:
     def close(self) -> None:
         for fd in self._pipe:
             os.close(fd)
+
+
+class ResetByAnother:
+    """A device at whose close another process registers at once."""
+
+    def __init__(self, connector: FakeConnector) -> None:
+        self._connector = connector
+
+    def close(self) -> None:
+        self._connector.arrives = [OLD_ANSWER]
 
 
 class FakeDriver:
@@ -412,6 +429,51 @@ def test_a_member_that_joins_later_is_noticed_within_a_minute_of_requests(
     setup.connector.arrives = [REQUEST]
     assert setup.link.receive() is (REQUEST if insist else None)
     assert "another member" in (setup.said[-1] if insist else setup.link.obstacle)
+    setup.link.close()
+
+
+def test_a_registration_of_the_old_protocol_is_undone_before_anything_is_served(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T22: the driver stayed in the old mode, and told the host of each SET as a failure."""
+    setup.link.start()
+    setup.connector.arrives = [OLD_ANSWER, REQUEST]
+    assert setup.link.receive() is None
+    # The driver is in the old mode: it would ignore the status of a reply.
+    assert [reason for reason, _ in setup.connector.dropped] == [SUPERSEDED]
+    assert not setup.link.serving
+    assert setup.link.state() == (
+        "registering again, since another process has registered before"
+    )
+    deadline = setup.link.deadline
+    assert deadline is not None
+    setup.connector.arrives = [REQUEST]
+    assert setup.link.receive() is None
+    assert setup.link.deadline == deadline, "requests do not postpone it"
+    # The other process is faster once more, between the reset and the registration.
+    registrations = setup.connector.registrations
+    with monkeypatch.context() as patch:
+        patch.setattr(netlink_link, "CharDevice", lambda _: ResetByAnother(setup.connector))
+        assert setup.link.on_deadline() is None
+    assert setup.connector.registrations == registrations
+    assert setup.link.on_deadline() is None
+    assert setup.connector.registrations == registrations + 1
+    setup.connector.arrives = [b"3.1"]
+    assert setup.link.receive() is None
+    assert setup.link.serving
+    assert not setup.connector.registering
+    assert setup.said[0].endswith("first, in the old protocol; registering again")
+    assert setup.said[1:] == ["registered over netlink, driver version 3.1"]
+
+
+def test_under_auto_a_registration_of_the_old_protocol_is_an_obstacle(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, insist=False)
+    setup.link.start()
+    setup.connector.arrives = [OLD_ANSWER]
+    # Found at the deadline, too, it is left for the selector to see.
+    assert setup.link.on_deadline() is None
+    assert "in the old protocol" in setup.link.obstacle
+    assert not setup.said
     setup.link.close()
 
 

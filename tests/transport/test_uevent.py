@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hv_kvp_daemon.transport import uevent
 from hv_kvp_daemon.transport.uevent import ADD, DEVPATH, REMOVE, Uevents, attach_filter, parse
 
 PATH = b"/devices/virtual/misc/vmbus!hv_kvp"
@@ -45,6 +48,69 @@ def test_a_socket_without_events_reads_empty() -> None:
         assert uevents.read() == ""
     finally:
         uevents.close()
+
+
+class Queue:
+    """A socket with datagrams and the port ids of their senders, or errors."""
+
+    def __init__(self, *entries: tuple[bytes, int] | int) -> None:
+        self._entries = list(entries)
+
+    def recvfrom_into(self, buffer: bytearray) -> tuple[int, tuple[int, int]]:
+        if not self._entries:
+            raise BlockingIOError
+        entry = self._entries.pop(0)
+        if isinstance(entry, int):
+            raise OSError(entry, os.strerror(entry))
+        data, sender = entry
+        buffer[: len(data)] = data
+        return len(data), (sender, 1)
+
+
+def read_queue(*entries: tuple[bytes, int] | int) -> str:
+    uevents = Uevents()
+    uevents.close()
+    uevents._socket = Queue(*entries)  # type: ignore[assignment]
+    return uevents.read()
+
+
+@pytest.mark.parametrize(
+    ("entries", "action"),
+    [
+        ([(event(b"remove"), 0)], REMOVE),
+        ([(event(b"remove"), 0), (event(b"add"), 0)], ADD),
+        ([(event(b"add"), 0), (event(b"remove"), 0)], REMOVE),
+        ([(event(b"add"), 0), (event(b"change"), 0)], ADD),
+        ([(event(b"add"), 4711)], ""),  # a process, not the kernel
+        ([(event(b"add"), 0), (event(b"remove"), 4711)], ADD),
+        ([errno.ENOBUFS], ADD),  # events were lost
+        ([(event(b"remove"), 0), errno.ENOBUFS], ADD),
+        ([errno.ENOBUFS, (event(b"remove"), 0)], REMOVE),
+        ([errno.EINTR], ADD),
+    ],
+)
+def test_the_last_event_of_the_kernel_counts(
+    entries: list[tuple[bytes, int] | int], action: str
+) -> None:
+    assert read_queue(*entries) == action
+
+
+def test_an_error_of_the_socket_is_not_an_event() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        read_queue(errno.EBADF)
+
+
+def test_a_socket_that_cannot_have_its_filter_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(uevent, "attach_filter", refuse)
+    with pytest.raises(OSError, match="allocate memory"):
+        Uevents()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.fixture

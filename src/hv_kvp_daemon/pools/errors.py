@@ -29,7 +29,7 @@ class PoolError(Exception):
 class NotAPoolError(PoolError):
     """The path leads to something other than a regular file: ``kind`` says what."""
 
-    def __init__(self, pool: int, path: str, kind: str) -> None:
+    def __init__(self, pool: int | None, path: str, kind: str) -> None:
         super().__init__(pool, path, f"is {kind}, not a regular file")
         self.kind = kind
 

@@ -47,7 +47,10 @@ class KeyIndex:
         """
         self.version = None
         self._numbers, self._repeated, self._gone = {}, set(), []
-        numbers, repeated, example = self._numbers, self._repeated, None
+        # Stored when they are whole: if memory runs out, nothing holds a part of them.
+        numbers: dict[int, int] = {}
+        repeated: set[int] = set()
+        example = None
         for number, block in blocks:
             for at in range(0, len(block), RECORD_SIZE):
                 end = block.find(0, at, at + KEY_SIZE)
@@ -58,6 +61,7 @@ class KeyIndex:
                 if numbers.setdefault(key, here) != here:
                     repeated.add(key)
                     example = here
+        self._numbers, self._repeated = numbers, repeated
         return example
 
     def find(self, key: bytes) -> int | None:

@@ -1,9 +1,7 @@
 """The journal of a pool: the change that is being made, written down before it is made.
 
-The file ``.hv_kvp_journal_1`` stands beside ``.kvp_pool_1``; tools list ``.kvp_pool_*``.
-The first change that needs it creates it, with room for the largest entry of a pool
-without duplicates, so that a full disk does not prevent a change or a delete; and with
-mode 0600, since a pool may be as private as that.  The locks of the pool cover it.
+The file (`journal_file`) has room for the largest entry of a pool without duplicates.  The
+locks of the pool cover it.
 
 It holds one entry at most, which begins with the state (8 bytes):
 
@@ -29,11 +27,14 @@ repeated at the end, which saves 50 of 110 microseconds for 128 records (measure
 
 A cleared entry is overwritten with NULs: the records in it may be deleted from the pool
 next, or their values replaced.
+
+An unknown state, or numbers that no entry has, are neither an entry of ours nor a part of
+one, since the numbers are in one sector.  Such a journal counts as SWEEP, and recovery
+renames it to ``.hv_kvp_journal_1.damaged``.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from binascii import crc32
@@ -42,7 +43,7 @@ from hv_kvp_daemon.wire.record import RECORD_SIZE
 
 from .change import APPEND, MOVE, REPLACE, Change, append, move, replace
 from .fileio import read_at, write_at, write_pieces
-from .opening import open_pool, sync_directory
+from .journal_file import JournalFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from .config import PoolConfig
     from .errors import PoolError
     from .fileio import Buffer
+    from .locked_pool import LockedPool
 
 #: Most records that one change moves, so that neither memory nor journal grow with a pool.
 MOST_MOVED: Final = 128
@@ -60,6 +62,8 @@ MOST_MOVED: Final = 128
 SWEEP: Final = b"HVKVPsw\n"
 FORWARD: Final = b"HVKVPfw\n"
 BACKWARD: Final = b"HVKVPbw\n"
+
+_NO_STATE: Final = bytes(len(SWEEP))
 
 _HEAD: Final = struct.Struct("=8sQQ")
 _BODY: Final = struct.Struct("=IQQIII")
@@ -70,8 +74,6 @@ _ROOM: Final = _START + (MOST_MOVED + 1) * RECORD_SIZE + _SEAL.size
 
 # What entries are overwritten with.  One short piece stays in the processor's cache.
 _ZEROS: Final = bytes(16384)
-
-_CANNOT_RESERVE: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
 # Seals from here on are random numbers.
 _RANDOM: Final = 1 << 63
@@ -98,22 +100,29 @@ class Journal:
     """The journal of a pool, to be used under its locks; `pending` under shared ones, too.
 
     Each method but `close` may raise a `PoolError`.  ``is_clear`` says whether the last
-    entry that was read or written here is cleared.
+    entry that was read or written here is cleared.  ``damage`` is what `pending` has found
+    that no entry has, or ``""``.
+
+    ``pool`` is the pool that it is a journal of, and is open when it is used.  Without one,
+    as in tests, the directory is the one that the path leads to.
     """
 
-    __slots__ = ("_boot", "_config", "_fd", "_name_on_disk", "_used", "is_clear", "path")
+    __slots__ = ("_boot", "_config", "_file", "_used", "damage", "is_clear")
 
-    def __init__(self, config: PoolConfig) -> None:
-        directory = os.path.dirname(config.path)
-        self.path = os.path.join(directory, f".hv_kvp_journal_{config.number}")
+    def __init__(self, config: PoolConfig, pool: LockedPool | None = None) -> None:
         self.is_clear = True
+        self.damage = ""
         self._config = config
-        self._fd = -1
-        self._name_on_disk = False
-        # Known since the first opening.
+        self._file = JournalFile(config, pool, _ROOM)
+        # 0 until the file is open, and without /proc.
         self._boot = 0
         # The length of the longest entry since the last `clear`.
         self._used = 0
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+        return self._file.path
 
     def pending(self) -> Entry | None:
         """Return the entry, or None if nothing is to be done."""
@@ -136,8 +145,8 @@ class Journal:
             seal, *pieces = _encode(change, self._boot, by_crc=by_crc)
             self.is_clear = False
             self._used = max(self._used, _HEAD.size + sum(map(len, pieces)))
-            write_pieces(self._fd, (FORWARD, _SEAL.pack(self._used), seal, *pieces), 0)
-            self._flush()
+            write_pieces(self._file.fd, (FORWARD, _SEAL.pack(self._used), seal, *pieces), 0)
+            self._file.flush()
         except OSError as error:
             raise self._error(error) from error
 
@@ -146,9 +155,9 @@ class Journal:
         try:
             self._open(create=True)
             self.is_clear = False
-            write_at(self._fd, state, 0)
+            write_at(self._file.fd, state, 0)
             if durable:
-                self._flush()
+                self._file.flush()
         except OSError as error:
             raise self._error(error) from error
 
@@ -161,30 +170,46 @@ class Journal:
         """
         try:
             if self._used > _ROOM:
-                os.ftruncate(self._fd, _ROOM)
+                os.ftruncate(self._file.fd, _ROOM)
                 self._used = _ROOM
             whole, rest = divmod(max(self._used - _HEAD.size, 0), len(_ZEROS))
             if whole or rest:
                 pieces = (*([_ZEROS] * whole), _ZEROS[:rest])
-                write_pieces(self._fd, pieces, _HEAD.size)
-            write_at(self._fd, _ZEROS[: _HEAD.size], 0)
+                write_pieces(self._file.fd, pieces, _HEAD.size)
+            write_at(self._file.fd, _ZEROS[: _HEAD.size], 0)
         except OSError as error:
             raise self._error(error) from error
         self._used = 0
         self.is_clear = True
 
+    def set_aside(self) -> None:
+        """Rename a damaged journal, and begin another one with SWEEP."""
+        try:
+            aside = self._file.set_aside()
+        except OSError as error:
+            raise self._error(error) from error
+        self._config.warn(
+            f"its journal is damaged ({self.damage}) and was renamed to {aside}; a change"
+            " that was interrupted may be there in part"
+        )
+        self._used = 0
+        self.mark(SWEEP)
+
     def close(self) -> None:
         """Close the descriptor; a later use opens the file again."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
+        self._boot = 0
 
     def _read(self) -> Entry | None:
-        start = read_at(self._fd, _START, 0).ljust(_START, b"\0")
+        start = read_at(self._file.fd, _START, 0).ljust(_START, b"\0")
         state, used, seal = _HEAD.unpack_from(start)
-        if state not in {SWEEP, FORWARD, BACKWARD}:
+        self.damage = ""
+        if state == _NO_STATE:
             return None
-        self._used = max(self._used, min(used, os.fstat(self._fd).st_size, _ROOM + 1))
+        if state not in {SWEEP, FORWARD, BACKWARD}:
+            self.damage = f"unknown state {state!r}"
+            return Entry(SWEEP, None, same_boot=False)
+        self._used = max(self._used, min(used, os.fstat(self._file.fd).st_size, _ROOM + 1))
         if state == SWEEP:
             return Entry(state, None, same_boot=False)
         change, boot = self._decode(start, seal)
@@ -193,60 +218,36 @@ class Journal:
     def _decode(self, start: bytes, seal: int) -> tuple[Change | None, int]:
         """Return the change of the entry if it is whole, and the boot that wrote it."""
         kind, offset, extra, before, after, boot = _BODY.unpack_from(start, _HEAD.size)
-        if before + after > _MOST_BYTES or offset > _MOST_OFFSET:
+        if (
+            before + after > _MOST_BYTES
+            or offset > _MOST_OFFSET
+            or (kind == MOVE and extra > before)
+            or kind not in {0, APPEND, MOVE, REPLACE}
+        ):
+            self.damage = (
+                f"kind {kind}, offset {offset}, extra {extra}, {before} and {after} bytes"
+            )
             return None, 0
-        data = read_at(self._fd, before + after + _SEAL.size, _START)
+        data = read_at(self._file.fd, before + after + _SEAL.size, _START)
         old, new = data[:before], data[before : before + after]
         if seal < _RANDOM:
             is_whole = crc32(new, crc32(old, crc32(start[_HEAD.size :]))) == seal
         else:
             end = data[before + after :]
             is_whole = boot == self._boot != 0 and end == _SEAL.pack(seal)
-        if not is_whole:
+        if not (is_whole and kind):
             return None, 0
-        if kind == MOVE and extra <= before:
+        if kind == MOVE:
             return move(offset, old, extra), boot
         if kind == REPLACE:
             return replace(offset, old, new, extra), boot
-        return (append(offset, new), boot) if kind == APPEND else (None, 0)
-
-    def _flush(self) -> None:
-        if not self._config.sync:
-            return
-        os.fdatasync(self._fd)
-        if not self._name_on_disk:
-            sync_directory(os.path.dirname(self.path))
-            self._name_on_disk = True
+        return append(offset, new), boot
 
     def _open(self, *, create: bool) -> bool:
-        if self._fd >= 0:
-            if os.fstat(self._fd).st_nlink:
-                return True
-            # It was removed; another process would not find what is written there.
-            self.close()
-        try:
-            self._fd = open_pool(self._config.number, self.path, write=True)
-        except FileNotFoundError:
-            if not create:
-                return False
-            self._fd = self._make()
-        self._name_on_disk = False
-        self._boot = boot()
+        if not self._file.open(create=create):
+            return False
+        self._boot = self._boot or boot()
         return True
-
-    def _make(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self.path, flags, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, _ROOM)
-        except BaseException as error:
-            # Not every file system can; glibc then writes, but not every library does.
-            if isinstance(error, OSError) and error.errno in _CANNOT_RESERVE:
-                return fd
-            os.close(fd)
-            os.unlink(self.path)
-            raise
-        return fd
 
     def _error(self, cause: OSError) -> PoolError:
         return self._config.error(cause, f"its journal {self.path}: ")

@@ -103,7 +103,6 @@ class LockedPool:
     def close(self) -> None:
         """Close the file and its journal; a later use opens them again."""
         self._close()
-        self.writer.journal.close()
 
     def flush(self, *, last: bool = False) -> None:
         """Wait until what was written is on the disk, if this pool is synced.
@@ -288,6 +287,8 @@ class LockedPool:
             os.close(self.fd)
             self.fd = -1
             self.trusted = None
+            # It may be in another directory than the file that is opened next.
+            self.writer.journal.close()
 
 
 class _Locked:

@@ -77,6 +77,8 @@ def recover(file: LockedPool) -> bool:
     """
     writer = file.writer
     entry = writer.journal.pending()
+    if writer.journal.damage:
+        writer.journal.set_aside()
     changed = entry is not None and _Recovery(file, entry).run()
     size = os.fstat(file.fd).st_size
     end = end_of_records(file.fd, size)

@@ -18,33 +18,66 @@ import os
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO_EXTERNAL, KVP_POOL_EXTERNAL
 
 from .errors import PoolError
-from .fileio import write_at
+from .fileio import read_at, write_at
+from .opening import open_directory, open_pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from .directory import PoolDirectory
+
+_MARK: Final = ".hv_kvp_boot"
+# An UUID and a newline.
+_ID_SIZE: Final = 37
 
 
 def clear_stale(
     pools: PoolDirectory, report: Callable[[str], object], *, proc: str = "/proc"
 ) -> None:
     """Empty stale pools under their locks; report each, and each that could not be."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:
             boot = file.read()
-        fd = os.open(os.path.join(pools.path, ".hv_kvp_boot"), flags, 0o600)
+        folder = open_directory(pools.path)
+        mark = os.path.join(pools.path, _MARK)
         try:
-            if os.pread(fd, len(boot) + 1, 0) != boot:
+            if _last_boot(mark, folder) != boot:
                 _clear(pools, boot_time(f"{proc}/stat"), report)
-                write_at(fd, boot, 0)
-                os.ftruncate(fd, len(boot))
+                _store_boot(folder, boot)
         finally:
-            os.close(fd)
-    except OSError as error:
+            os.close(folder)
+    except (OSError, PoolError) as error:
         report(f"pools not cleared of stale records: {error}")
+
+
+def _last_boot(path: str, folder: int) -> bytes:
+    """Return the id of the boot in which this was done last, or ``b""``."""
+    try:
+        fd = open_pool(None, path, write=False, parent=folder)
+    except FileNotFoundError:
+        return b""
+    try:
+        return read_at(fd, _ID_SIZE + 1, 0)
+    finally:
+        os.close(fd)
+
+
+def _store_boot(folder: int, boot: bytes) -> None:
+    """Store the id in a new file: who owns the directory could link another one there."""
+    new = f"{_MARK}.new"
+    try:
+        os.unlink(new, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(new, flags, 0o600, dir_fd=folder)
+    try:
+        write_at(fd, boot, 0)
+    finally:
+        os.close(fd)
+    os.rename(new, _MARK, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def boot_time(path: str) -> int:

@@ -49,7 +49,7 @@ class Writer:
         self._file = file
         # 330 KB from the first delete on: new memory each time costs more than its use.
         self._block = memoryview(b"")
-        self.journal = Journal(file.config)
+        self.journal = Journal(file.config, file)
 
     def replace(
         self,

@@ -10,6 +10,7 @@ other operations on a pool above 4                     HV_E_FAIL
 SET or DELETE on the auto pool                         HV_E_FAIL
 an empty or oversized key, a value of unknown type     HV_E_FAIL
 a pool file that cannot be used, a full disk           HV_E_FAIL
+no memory for the request                              HV_E_FAIL
 GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
 any other operation                                    HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
@@ -44,6 +45,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
     KVP_OP_GET_IP_INFO,
+    KVP_OP_NAMES,
     KVP_OP_SET,
     KVP_POOL_AUTO,
     KVP_POOL_COUNT,
@@ -110,6 +112,15 @@ class Dispatch:
             return FAIL
         except PoolError as error:
             self._report(str(error), f"{error.pool}: {error.reason}")
+            return FAIL
+        except MemoryError:
+            # Until this clause ends, its traceback holds what the request had allocated.
+            is_out_of_memory = True
+        else:
+            is_out_of_memory = False
+        if is_out_of_memory:
+            name = KVP_OP_NAMES.get(operation, f"operation {operation}")
+            self._report(f"{name} for pool {pool} failed: out of memory", "memory")
             return FAIL
         self._report(f"operation {operation} is not supported", f"operation {operation}")
         return NOT_SUPPORTED

@@ -65,6 +65,7 @@ def take(directory: str = RUN_DIRECTORY) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
     try:
+        _require_one_name(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         first = os.pread(descriptor, _PID_DIGITS, 0).decode("ascii", "replace").strip()
@@ -77,6 +78,12 @@ def take(directory: str = RUN_DIRECTORY) -> int:
         raise
     write_pid(descriptor)
     return descriptor
+
+
+def _require_one_name(descriptor: int, path: str) -> None:
+    """Refuse another file of which who owns the directory has made a hard link there."""
+    if os.fstat(descriptor).st_nlink != 1:
+        raise OSError(errno.EMLINK, "the lock has another name, too", path)
 
 
 def write_pid(descriptor: int) -> None:

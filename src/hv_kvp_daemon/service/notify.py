@@ -11,7 +11,10 @@ class Notifier:
     """Sends the daemon's state to the service manager; does nothing if there is none.
 
     NOTIFY_SOCKET is removed from the environment, so that no child process can send
-    messages in the daemon's name.
+    messages in the daemon's name.  The socket is open from the start: a daemon without a
+    free descriptor could neither report READY=1, without which systemd ends it, nor STOPPING=1.
+
+    :raises OSError: there is a service manager, and no free descriptor.
     """
 
     def __init__(self) -> None:
@@ -20,9 +23,14 @@ class Notifier:
             # The abstract namespace, as sd_notify(3) writes it.
             address = "\0" + address[1:]
         self._address = address
+        self._socket: _socket.socket | None = None
+        if address:
+            self._socket = _socket.socket(
+                _socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC
+            )
 
     def __bool__(self) -> bool:
-        return bool(self._address)
+        return self._socket is not None
 
     def ready(self, status: str) -> None:
         """The daemon serves; ``status`` is the line in ``systemctl status``."""
@@ -39,18 +47,18 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> None:
-        """The daemon is about to end."""
+        """The daemon is about to end; nothing can be sent any more."""
         self._send("STOPPING=1")
+        if self._socket is not None:
+            self._socket.close()
 
     def _send(self, state: str) -> None:
-        if not self._address:
+        if self._socket is None:
             return
-        out = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         try:
-            out.sendto(state.encode(), _socket.MSG_DONTWAIT, self._address)
+            # Not connected: systemd may have bound the path anew.
+            self._socket.sendto(state.encode(), _socket.MSG_DONTWAIT, self._address)
         except OSError:
             # systemd is being restarted or its queue is full.  It gets the next change;
             # to wait for it would keep the host waiting.
             return
-        finally:
-            out.close()

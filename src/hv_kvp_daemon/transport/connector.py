@@ -24,7 +24,12 @@ import select
 
 from hv_kvp_daemon.wire import connector as frame
 from hv_kvp_daemon.wire.errors import WireError
-from hv_kvp_daemon.wire.message import MESSAGE_SIZE, decode_version, encode_register
+from hv_kvp_daemon.wire.message import (
+    MESSAGE_SIZE,
+    answers_old_register,
+    decode_version,
+    encode_register,
+)
 from hv_kvp_daemon.wire.uapi import (
     CN_KVP_IDX,
     KVP_OP_REGISTER1,
@@ -81,6 +86,12 @@ class Connector:
         # Two buffers: a newer datagram must not overwrite the request that is being served.
         self._spare, self._used = _make_buffer(), _make_buffer()
         self.version = b""
+        #: Whether the driver has not answered a registration since its last reset, so that
+        #: an operation 4 can be its answer to another process.
+        self.registering = True
+        #: Whether the driver has answered a registration of the old protocol, which this
+        #: daemon does not send.
+        self.preempted = False
         #: Port id of another process that has sent a valid frame of this connector, or 0.
         self.stranger = 0
         self._socket = _join() if sock is None else sock
@@ -165,6 +176,9 @@ class Connector:
             return False
         if message[0] == KVP_OP_REGISTER1 and (version := decode_version(message)):
             self.version = version
+            return False
+        if self.registering and answers_old_register(message):
+            self.preempted = True
             return False
         return True
 

@@ -56,9 +56,14 @@ def device_holders(path: str) -> Iterator[tuple[int, str]]:
 def holders(files: set[str]) -> Iterator[int]:
     """Yield the processes that have one of these files open, if this user may see it.
 
-    A file is given as /proc/PID/fd shows it: a path, or ``socket:[INODE]``.
+    A file is given as /proc/PID/fd shows it: a path, or ``socket:[INODE]``.  Without /proc,
+    or without a free descriptor to read it, there are none.
     """
-    for entry in os.listdir("/proc") if files else ():
+    try:
+        entries = os.listdir("/proc") if files else []
+    except OSError:
+        return
+    for entry in entries:
         if entry.isdecimal() and _holds(entry, files):
             yield int(entry)
 

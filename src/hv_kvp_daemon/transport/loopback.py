@@ -34,14 +34,22 @@ class Listener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._remove_stale()
-            self._socket.bind(path)
-            # Requests change the pools and replies carry their values.
-            os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+            self._bind()
             self._socket.listen(1)
             self._socket.setblocking(False)
         except OSError as error:
             self._socket.close()
             raise TransportError(f"loopback:{path}: {error.strerror or error}") from error
+
+    def _bind(self) -> None:
+        # For this user only: requests change the pools, and replies carry their values.  By
+        # the umask, since another user who may write in the directory could put a link to
+        # any file in place of the path before a chmod.
+        former = os.umask(0o177)
+        try:
+            self._socket.bind(self._path)
+        finally:
+            os.umask(former)
 
     def _remove_stale(self) -> None:
         """Remove a socket on which no process listens, left by a killed daemon."""

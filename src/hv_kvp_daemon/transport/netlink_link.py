@@ -13,13 +13,19 @@ Facts on which this module rests (measured on the driver of Linux 6.1):
   the open.
 - Any local user may join the group on Linux 6.6 and later.  A process with CAP_NET_ADMIN
   may send to its members.
+- Any local user may send to the driver.  If a registration of the old protocol (operation
+  4) arrives between the reset and the daemon's, the driver answers that one, refuses the
+  daemon's, and serves in the old mode until the next reset: it ignores the status of a
+  reply, and tells the host HV_S_CONT for each SET that was done.
 - A driver that is loaded again announces its device shortly before it is ready (see
   `driver`), and sends nothing over netlink.
 
 So there is one procedure for registering (`_begin`), at start and after each of these
 events: wait until the driver is ready; unless the group has another member, reset the
 driver by opening and closing the device; watch the device for the next open; send
-registrations, with growing delays, until the driver answers one or sends a request.
+registrations, with growing delays, until the driver answers one or sends a request.  If
+it answers one of the old protocol, start again after the delay, without having answered
+any request in between.
 """
 
 from __future__ import annotations
@@ -58,6 +64,7 @@ _REGISTERING = "registering over netlink"
 _NOT_READY = "waiting until the driver is ready"
 _NO_DEVICE = "waiting for the driver"
 _BUSY = "waiting for the device to be released"
+_PREEMPTED = "registering again, since another process has registered before"
 
 
 class NetlinkLink(Link):
@@ -123,9 +130,11 @@ class NetlinkLink(Link):
             self.say(f"{self.obstacle}; two daemons answer each other's requests")
         elif self._reset_driver():
             # The host has got HV_E_FAIL for the requests that are still queued.
-            while self._connector.receive() is not None:
-                self._connector.drop(SUPERSEDED, "the driver was reset")
+            self._drop_requests()
             self._watch_device()
+        if self._connector.preempted:
+            self._on_preempted()
+            return
         # If it did not exist a moment ago, it may have appeared just now.
         if delay is None and self._driver.delay():
             self._begin()
@@ -136,6 +145,12 @@ class NetlinkLink(Link):
     def _forget(self) -> None:
         self.version = self._connector.version = b""
         self._served = False
+        self._connector.registering = True
+        self._connector.preempted = False
+
+    def _drop_requests(self) -> None:
+        while self._connector.receive() is not None:
+            self._connector.drop(SUPERSEDED, "the driver was reset")
 
     def _rivals(self) -> list[tuple[int, str]]:
         """Return the other members of group 9: (port id, name of the process with that pid).
@@ -172,10 +187,11 @@ class NetlinkLink(Link):
     def on_deadline(self) -> memoryview | None:
         # If there is a request in the queue, the driver needs no registration, and would
         # take it for the answer.
+        doing = self._doing
         request = self.receive()
-        if request is not None or self.version:
+        if request is not None or self.version or self._doing != doing:
             return request
-        if self._doing in (_BUSY, _NOT_READY) or self._driver.delay():
+        if doing in (_BUSY, _NOT_READY, _PREEMPTED) or self._driver.delay():
             self._begin()
         elif self._doing == _NO_DEVICE and self.unanswered:
             # The uevent announces the driver; until then nothing wakes this process.
@@ -255,6 +271,11 @@ class NetlinkLink(Link):
 
     def receive(self) -> memoryview | None:
         request = self._connector.receive()
+        if self._connector.preempted:
+            self._on_preempted()
+            if request is not None:
+                self._connector.drop(SUPERSEDED, "the driver is about to be reset")
+            return None
         if (self._connector.stranger or time.monotonic() >= self._next_look) and self.serving:
             self._look_around()
             if self.obstacle and not self._insist:
@@ -267,7 +288,18 @@ class NetlinkLink(Link):
         if request is not None and not self._served:
             self._served = True
             self.settle()
+        self._connector.registering = not self.serving
         return request
+
+    def _on_preempted(self) -> None:
+        """Plan to register again: the driver has answered another process in the old mode."""
+        if self._doing == _PREEMPTED:
+            return
+        self._doing = _PREEMPTED
+        self.obstacle = "another process registered with the driver first, in the old protocol"
+        if self._insist:
+            self.say(f"{self.obstacle}; registering again")
+        self.retry_later()
 
     def _look_around(self) -> None:
         """Check for other senders and members of the group, which end netlink under `auto`.

@@ -23,6 +23,7 @@ from .uapi import (
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
+    KVP_OP_REGISTER,
     KVP_OP_REGISTER1,
     KVP_OP_SET,
     REG_SZ,
@@ -239,9 +240,12 @@ def decode_reply(message: Buffer) -> Reply:
     return Reply(status, *texts)
 
 
-def encode_register(version: bytes = b"") -> bytes:
-    """Encode REGISTER1: the daemon's registration, or with a version the driver's answer."""
-    return _REGISTER.pack(KVP_OP_REGISTER1, 0, version).ljust(MESSAGE_SIZE, b"\0")
+def encode_register(version: bytes = b"", operation: int = KVP_OP_REGISTER1) -> bytes:
+    """Encode a registration: the daemon's, or with a version the driver's answer to it.
+
+    ``operation`` is KVP_OP_REGISTER (4) for a daemon of before Linux 3.7.
+    """
+    return _REGISTER.pack(operation, 0, version).ljust(MESSAGE_SIZE, b"\0")
 
 
 def decode_version(message: Buffer) -> bytes:
@@ -250,8 +254,21 @@ def decode_version(message: Buffer) -> bytes:
     Only an operation 100 with a version is the handshake.  A host can send any
     operation number, but the driver passes on unknown ones with an empty body.
     """
-    if message[0] != KVP_OP_REGISTER1:
-        return b""
+    return _version(message) if message[0] == KVP_OP_REGISTER1 else b""
+
+
+def answers_old_register(message: Buffer) -> bool:
+    """Whether a message is the driver's answer to a registration of the old protocol.
+
+    Its operation, 4, is GET_IP_INFO's, too, which has the adapter's MAC address where the
+    answer has a version: ``3.1``.
+    """
+    version = _version(message) if message[0] == KVP_OP_REGISTER else b""
+    major, _, minor = version.partition(b".")
+    return major.isdigit() and minor.isdigit()
+
+
+def _version(message: Buffer) -> bytes:
     version = bytes(message[REGISTER_VERSION : REGISTER_VERSION + REGISTER_VERSION_SIZE])
     return version.partition(b"\0")[0]
 

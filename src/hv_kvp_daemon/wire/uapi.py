@@ -18,6 +18,7 @@ KVP_OP_DELETE = 2
 KVP_OP_ENUMERATE = 3
 KVP_OP_GET_IP_INFO = 4
 KVP_OP_SET_IP_INFO = 5
+KVP_OP_REGISTER = 4  # of daemons before Linux 3.7; the number of GET_IP_INFO, too
 KVP_OP_REGISTER1 = 100
 
 KVP_OP_NAMES = {

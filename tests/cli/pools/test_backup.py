@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hv_kvp_daemon.cli import main as command_line
+from hv_kvp_daemon.cli.pools import backup
+from hv_kvp_daemon.pools.opening import open_directory_of
 from hv_kvp_daemon.wire.record import encode
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def test_a_pool_that_is_exchanged_for_a_link_gives_the_copy_nothing(
     program = tmp_path / "program"
     program.write_bytes(b"")
     program.chmod(0o4755)
-    real_open, real_stat = os.open, os.stat
+    real_open = os.open
 
     def exchange() -> None:
         if not os.path.islink(user_pools.pool):
@@ -91,14 +93,13 @@ def test_a_pool_that_is_exchanged_for_a_link_gives_the_copy_nothing(
             exchange()
         return real_open(path, flags, *rest, **more)
 
-    def stat_(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+    def open_directory(path: str, fd: int) -> int:
         """The first moment at which the pool's path is asked for the copy's mode."""
-        if isinstance(path, str) and os.path.basename(path) == ".kvp_pool_1":
-            exchange()
-        return real_stat(path, *rest, **more)
+        exchange()
+        return open_directory_of(path, fd)
 
     monkeypatch.setattr(os, "open", open_)
-    monkeypatch.setattr(os, "stat", stat_)
+    monkeypatch.setattr(backup, "open_directory_of", open_directory)
     assert user_pools.run(words) == 3
     monkeypatch.undo()
     assert os.path.islink(user_pools.pool)
@@ -114,15 +115,13 @@ def test_a_directory_that_is_exchanged_gets_no_copy(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    real = os.open
 
-    def open_(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        if path == user_pools.directory and flags & os.O_DIRECTORY:
-            os.rename(user_pools.directory, tmp_path / "aside")
-            os.symlink(elsewhere, user_pools.directory)
-        return real(path, flags, *rest, **more)
+    def exchange_and_open(path: str, fd: int) -> int:
+        os.rename(user_pools.directory, tmp_path / "aside")
+        os.symlink(elsewhere, user_pools.directory)
+        return open_directory_of(path, fd)
 
-    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(backup, "open_directory_of", exchange_and_open)
     assert user_pools.run(REPAIR) == 3
     monkeypatch.undo()
     assert os.listdir(elsewhere) == []

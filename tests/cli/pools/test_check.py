@@ -71,6 +71,27 @@ def test_each_condition_has_its_sentence(
     assert pools("check").status == (3 if level == "damage" else 0)
 
 
+def test_a_damaged_journal_is_set_aside_by_a_repair_and_shown_until_it_is_removed(
+    pools: Pools,
+) -> None:
+    pools.write(1, encode(b"k", b"v"))
+    journal = f"{pools.path}/.hv_kvp_journal_1"
+    with open(journal, "wb") as file:
+        file.write(b"rubbish!" * 512)
+    ((pool, level, said),) = of_pools(pools)
+    assert (pool, level) == ("guest", "damage")
+    assert said.startswith(f"a change was interrupted, its journal is {journal}")
+    done = pools("check", "--repair", "--json")
+    assert done.status == 0
+    assert "its journal is damaged (unknown state b'rubbish!')" in done.err
+    ((pool, level, said),) = of_pools(pools)
+    assert (pool, level) == ("guest", "note")
+    assert said.startswith(f"its journal was damaged and set aside as {journal}.damaged")
+    os.unlink(f"{journal}.damaged")
+    assert of_pools(pools) == []
+    assert pools.data(1) == encode(b"k", b"v")
+
+
 def test_a_clean_pool_has_no_finding(pools: Pools) -> None:
     pools.write(1, encode(b"k", b"v") + encode("ключ".encode(), b"1" * 1022))
     assert of_pools(pools) == []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from hv_kvp_daemon.cli import main as command_line
 from hv_kvp_daemon.cli.pools.watch import Watcher
 from hv_kvp_daemon.transport.inotify import CHANGES, Inotify
 from hv_kvp_daemon.wire.record import encode
@@ -183,3 +184,46 @@ def test_the_timeout_ends_the_wait_although_there_are_events(tmp_path: Path) -> 
     with contextlib.closing(Inotify(str(tmp_path), CHANGES)) as events:
         (tmp_path / ".kvp_pool_1").write_bytes(b"")
         assert not watcher._wait(events)
+
+
+def test_a_pool_that_cannot_be_read_is_reported_once_and_the_others_are_watched(
+    pools: Pools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pools.write(0, encode(b"k", b"v"))
+    os.mkdir(pools.file(1))
+    watcher = Watcher(pools.path, (0, 1), time.monotonic())
+    assert [change.key for change in watcher.changes()] == [b"k"]
+    assert list(watcher.changes()) == []
+    assert capsys.readouterr().err.count("is a directory, not a regular file") == 1
+    os.rmdir(pools.file(1))
+    assert list(watcher.changes()) == []
+    os.mkdir(pools.file(1))
+    assert list(watcher.changes()) == []
+    assert "is a directory, not a regular file" in capsys.readouterr().err
+
+
+def test_after_lost_events_all_pools_are_compared(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools.write(0, encode(b"k", b"v"))
+    pools.write(1, encode(b"a", b"1"))
+    changes = Watcher(pools.path, (0, 1), time.monotonic() + PATIENCE).changes()
+    assert [next(changes).kind for _ in range(2)] == ["present"] * 2
+
+    def overflow(_: Inotify) -> tuple[set[str], bool]:
+        return {""}, False
+
+    monkeypatch.setattr(Inotify, "read", overflow)
+    pools.write(0, encode(b"k", b"w"))
+    pools.write(1, b"")
+    seen = [next(changes) for _ in range(2)]
+    assert [(each.kind, each.pool) for each in seen] == [("changed", 0), ("deleted", 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [([], 0), (["--until", "none"], 1), (["--until", "k"], 0)]
+)
+def test_without_changes_it_ends_in_time(pools: Pools, words: list[str], status: int) -> None:
+    pools.write(1, encode(b"k", b"v"))
+    line = ["watch", "--timeout", "0.01", *words, "--pool-dir", pools.path]
+    assert command_line.main(line) == status

@@ -24,7 +24,9 @@ COPY = "hv-kvp-backup-1-20261126T060000-7"
 def fill(directory: Path) -> None:
     directory.mkdir(parents=True)
     for name in [*LEFT, COPY]:
-        (directory / name).write_bytes(encode(b"HostName", SECRET))
+        # A journal has nothing to do, and what is left of an entry that was half cleared.
+        start = bytes(60) if "journal" in name else b""
+        (directory / name).write_bytes(start + encode(b"HostName", SECRET))
     (directory / "theirs").write_text("stays")
 
 
@@ -103,6 +105,13 @@ def test_what_is_no_pool_is_removed_or_named(image: Path) -> None:
     assert status == 3
     assert f"{pools}/.kvp_pool_3: " in err
     assert sorted(os.listdir(pools)) == [".kvp_pool_3", "theirs"]
+
+
+def test_a_damaged_journal_does_not_stay_under_another_name(image: Path) -> None:
+    pools = image / "var/opt/hyperv"
+    (pools / ".hv_kvp_journal_1").write_bytes(SECRET * 9)
+    assert run("clean-image", f"--root={image}", "--yes").status == 0
+    assert os.listdir(pools) == ["theirs"]
 
 
 def test_a_pool_that_another_program_holds_is_named(image: Path) -> None:

@@ -8,6 +8,7 @@ created in a directory that was opened once and contains that very file.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import Final
@@ -15,9 +16,12 @@ from typing import Final
 from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.pools.opening import open_directory_of, sync_directory
 
 # Not ``.kvp_pool_*``: other tools read whatever matches that.
 _PREFIX: Final = "hv-kvp-backup"
+
+_REPLACED: Final = (errno.ESTALE, errno.ENOENT, errno.ENOTDIR)
 
 
 def write(directory: str, number: int, data: bytes, fd: int) -> None:
@@ -32,25 +36,21 @@ def write(directory: str, number: int, data: bytes, fd: int) -> None:
     moment = time.strftime("%Y%m%dT%H%M%S")
     name = f"{_PREFIX}-{number}-{moment}-{os.getpid()}"
     pool = pool_path(directory, number)
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _contains(folder, os.path.basename(pool), fd):
-            raise CommandError(f"{pool} was replaced while it was copied; nothing was changed")
+        folder = open_directory_of(pool, fd)
+    except OSError as error:
+        if error.errno not in _REPLACED:
+            raise
+        text = f"{pool} was replaced while it was copied; nothing was changed"
+        raise CommandError(text) from error
+    try:
         _write(folder, name, data, fd)
-        os.fsync(folder)
+        sync_directory(".", folder)
     finally:
         os.close(folder)
     terminal.say(
         f"pool {POOL_NAMES[number]}: the former bytes are in {os.path.join(directory, name)}"
     )
-
-
-def _contains(folder: int, name: str, fd: int) -> bool:
-    try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(there, os.fstat(fd))
 
 
 def _write(folder: int, name: str, data: bytes, fd: int) -> None:

@@ -19,6 +19,7 @@ from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.journal_file import DAMAGED, journal_path
 from hv_kvp_daemon.pools.stale import boot_time
 from hv_kvp_daemon.wire import uapi
 
@@ -171,6 +172,14 @@ def _journal_findings(path: str, number: int) -> Iterable[Finding]:
             DAMAGE,
             f"a change was interrupted, its journal is {journal}; the next request finishes it",
             repairable=True,
+        )
+    aside = journal_path(path, number) + DAMAGED
+    if os.path.lexists(aside):
+        yield Finding(
+            NOTE,
+            f"its journal was damaged and set aside as {aside}; a change that was"
+            " interrupted may be there in part",
+            advice=f"when the records are as they should be: rm {aside}",
         )
 
 

@@ -26,13 +26,15 @@ from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 
 from .root_path import open_directory, resolve
 
+_POOL: Final = re.compile(r"\.kvp_pool_([0-4])")
 # What the daemon and its tools leave beside the pools: journals, the mark of a boot, and
 # the copies that `check --repair` and `import --exact` make.
-_POOL: Final = re.compile(r"\.kvp_pool_([0-4])")
-_OURS: Final = re.compile(r"\.kvp_pool_[0-4]|\.hv_kvp_(journal_.*|boot)|hv-kvp-backup-.*")
+_BESIDE: Final = re.compile(r"\.hv_kvp_(journal_.*|boot(\.new)?)|hv-kvp-backup-.*")
+# Pools first: what is being changed is written to a journal, and a damaged one is renamed.
+_OURS: Final = (_POOL, _BESIDE)
 
 # In an image these belong to no process.
-_RUN: Final = re.compile(r"lock|status(\.new)?")
+_RUN: Final = (re.compile(r"lock|status(\.new)?"),)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +60,7 @@ def _clean(options: argparse.Namespace) -> int:
     question = f"Remove all pairs and journals from {root}?"
     if not options.dry_run and not terminal.confirmed(question, yes=options.yes):
         return EXIT_DONE
+    places: dict[str, tuple[re.Pattern[str], ...]]
     places = dict.fromkeys((POOL_DIRECTORY, OTHER_DIRECTORY), _OURS)
     if root == "/":
         places[arguments.directory(options)] = _OURS
@@ -68,8 +71,8 @@ def _clean(options: argparse.Namespace) -> int:
     # One directory may have several names: /var/lib/hyperv is a link to the other.
     seen: set[tuple[int, int]] = set()
     done = [
-        _clean_directory(root, path, names, seen, dry_run=options.dry_run)
-        for path, names in places.items()
+        _clean_directory(root, path, kinds, seen, dry_run=options.dry_run)
+        for path, kinds in places.items()
     ]
     return EXIT_DONE if all(done) else EXIT_UNUSABLE
 
@@ -77,12 +80,12 @@ def _clean(options: argparse.Namespace) -> int:
 def _clean_directory(
     root: str,
     path: str,
-    names: re.Pattern[str],
+    kinds: tuple[re.Pattern[str], ...],
     seen: set[tuple[int, int]],
     *,
     dry_run: bool,
 ) -> bool:
-    """Remove the files with these names, and return whether all are gone.
+    """Remove the files with these kinds of names, and return whether all are gone.
 
     ``seen`` has the device and inode of the directories that are done.
     """
@@ -101,12 +104,12 @@ def _clean_directory(
             return True
         seen.add(identity)
         done = True
-        # Pools first: what is being changed is written to a journal.
-        for name in sorted(filter(names.fullmatch, os.listdir(folder)), reverse=True):
-            if dry_run:
-                print(f"remove {os.path.join(shown, name)}")
-            elif not _remove(folder, name, os.path.join(shown, name)):
-                done = False
+        for names in kinds:
+            for name in sorted(filter(names.fullmatch, os.listdir(folder))):
+                if dry_run:
+                    print(f"remove {os.path.join(shown, name)}")
+                elif not _remove(folder, name, os.path.join(shown, name)):
+                    done = False
         return done
     finally:
         os.close(folder)

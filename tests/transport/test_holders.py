@@ -1,0 +1,77 @@
+"""The other users of the driver are found in /proc, and what cannot be read is no error."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hv_kvp_daemon.transport import holders as module
+from hv_kvp_daemon.transport.holders import (
+    device_holders,
+    group_inodes,
+    group_members,
+    holders,
+    named,
+    process_name,
+)
+
+
+@contextmanager
+def no_free_descriptor() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_another_process_that_has_the_device_open_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "device"
+    with path.open("wb") as file, subprocess.Popen(["sleep", "60"], stdout=file) as other:
+        try:
+            assert list(device_holders(str(path))) == [(other.pid, "sleep")]
+            assert os.getpid() in holders({str(path)})
+        finally:
+            other.kill()
+
+
+def test_no_file_has_no_holders() -> None:
+    assert not list(holders(set()))
+
+
+def test_without_a_free_descriptor_no_one_is_found_and_nothing_fails(tmp_path: Path) -> None:
+    """O30: the daemon ended when another process opened the device at that time."""
+    with (tmp_path / "device").open("wb") as file, no_free_descriptor():
+        assert not list(holders({file.name}))
+        assert not group_members(9)
+        assert not group_inodes(9)
+        assert process_name(os.getpid()) == "?"
+
+
+def test_a_descriptor_that_is_closed_meanwhile_is_passed_over() -> None:
+    assert module._link(f"/proc/self/fd/{resource.getrlimit(resource.RLIMIT_NOFILE)[1]}") == ""
+
+
+def test_a_process_that_has_ended_holds_nothing() -> None:
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+    assert not module._holds(str(child.pid), {"/dev/null"})
+    assert process_name(child.pid) == "?"
+
+
+@pytest.mark.parametrize("group", [0, 33])
+def test_a_group_that_proc_does_not_show_is_refused(group: int) -> None:
+    with pytest.raises(ValueError, match="1 to 32"):
+        group_members(group)
+
+
+def test_the_log_line_has_names_and_pids() -> None:
+    assert named([(12, "a"), (34, "b c")]) == "a (pid 12), b c (pid 34)"
+    assert named([]) == ""
