@@ -132,8 +132,9 @@ def test_get_as_json_says_in_which_pool(pools: Pools) -> None:
     assert document == {"pool": "host", "key": "k", "value": "v"}
 
 
-@pytest.mark.parametrize("style", ["k.%d", "k%d"])
+@pytest.mark.parametrize("style", ["k.%d", "k%d", "k._%d", "k|%d"])
 def test_get_join_puts_parts_together(pools: Pools, style: str) -> None:
+    """Defect C1."""
     parts = [encode((style % number).encode(), b"%d;" % number) for number in range(11)]
     pools.write(0, b"".join(reversed(parts)))
     assert pools("get", "k", "--join").out == "0;1;2;3;4;5;6;7;8;9;10;\n"

@@ -85,7 +85,7 @@ def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--join",
         action="store_true",
-        help="join a value that is split over KEY.0, KEY.1 ... or KEY0, KEY1 ...",
+        help="join a value that is split over several records, as KEY.0, KEY.1 ...",
     )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
