@@ -193,7 +193,7 @@ def test_an_administrators_own_unit_is_replaced_only_after_asking(tmp_path: Path
     with Terminal("install-service", f"--root={tmp_path}", columns=200) as terminal:
         terminal.wait_for("Replace files of others: /etc/systemd/system/hv-kvp-daemon.service")
         terminal.type("n\n")
-        assert terminal.end() == 0
+        assert terminal.end() == 1
     assert unit.read_text() == "# mine\n"
     assert run("uninstall-service", f"--root={tmp_path}", "--yes").status == 1
     assert unit.read_text() == "# mine\n"

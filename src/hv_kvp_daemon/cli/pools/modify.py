@@ -6,10 +6,9 @@ A key or value that a host would see cut or changed is refused, unless ``--force
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hv_kvp_daemon.cli import arguments, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
 from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.service.options import UsageError
@@ -48,7 +47,7 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
 
 def _value(options: argparse.Namespace) -> bytes:
     value: bytes = options.value
-    return sys.stdin.buffer.read() if value == b"-" else value
+    return arguments.read_input("-") if value == b"-" else value
 
 
 def _add_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,9 +134,10 @@ def _clear(options: argparse.Namespace) -> int:
     with OpenPool(path, options.pool, write=True) as pool:
         count = pool.count()
     question = f"Remove all records of pool {POOL_NAMES[options.pool]} ({count})?"
-    if not count or terminal.confirmed(question, yes=options.yes):
-        with OpenPool(path, options.pool, write=True) as pool:
-            pool.clear()
+    if count and not terminal.confirmed(question, yes=options.yes):
+        return EXIT_DECLINED
+    with OpenPool(path, options.pool, write=True) as pool:
+        pool.clear()
     return EXIT_DONE
 
 

@@ -7,7 +7,13 @@ import os
 import sys
 
 from hv_kvp_daemon.cli import arguments, tables, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.cli.command import (
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    EXIT_UNUSABLE,
+    Command,
+    describe,
+)
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
@@ -66,7 +72,7 @@ def _read(path: str, numbers: tuple[int, ...]) -> tuple[list[tuple[int, Record]]
             with OpenPool(path, number) as pool:
                 found += [(number, record) for record in pool.records()]
         except PoolError as error:  # noqa: PERF203 - the others are shown
-            terminal.say(str(error))
+            terminal.say(describe(error))
             failed = True
     return found, failed
 
@@ -105,7 +111,7 @@ def _get(options: argparse.Namespace) -> int:
             value = _find(options, number, find)
         except PoolError as error:
             # The key may be in a pool that this user can read.
-            terminal.say(str(error))
+            terminal.say(describe(error))
             failed = True
             continue
         if value is not None:

@@ -19,7 +19,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.cli.command import (
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    EXIT_UNUSABLE,
+    Command,
+    describe,
+)
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.errors import PoolError
@@ -249,7 +255,7 @@ class Watcher:
         except PoolError as error:
             if self._reported.get(number) != error.reason:
                 self._reported[number] = error.reason
-                terminal.say(str(error))
+                terminal.say(describe(error))
             return None
         self._reported.pop(number, None)
         return values
