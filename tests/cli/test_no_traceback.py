@@ -5,28 +5,31 @@ Not in a traceback, and not in the words of the interpreter.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import resource
 import subprocess
 import sys
+import tempfile
 from binascii import crc32
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hv_kvp_daemon import Pool
+from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.main import COMMANDS
 from hv_kvp_daemon.service import status_page
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE
+from tests.support.command import COMMAND, PATIENCE, Pools
 from tests.support.run_forked import run_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.command import Done, Pools
+    from tests.support.command import Done
 
 #: What a user must not see: names of Python's types and errors, its punctuation.
 OF_PYTHON = re.compile(
@@ -292,6 +295,39 @@ def test_odd_numbers_in_a_status_page(tmp_path: Path, name: str, fill_byte: byte
         done = run_forked(words)
         assert_is_said(done, 3)
         assert done.out
+
+
+@pytest.mark.parametrize(
+    "name", ["list", "get", "set", "append", "delete", "clear", "export", "import", "check"]
+)
+@pytest.mark.parametrize("closed", ["pool", "directory"])
+def test_what_another_user_may_not_open_is_for_root(name: str, closed: str) -> None:
+    """Defect C3: the same advice from each command, about a file and about a directory."""
+    if os.geteuid():
+        pytest.skip("needs a file that is another user's")
+
+    def become_nobody() -> None:
+        main.build_parser()  # its modules may be where nobody may not read
+        for module in "binascii", "ctypes", "json", "shlex", "hv_kvp_daemon.wire.columns":
+            importlib.import_module(module)
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        pools = Pools(f"{folder}/pools")
+        fill(pools)
+        for number in (0, 1, 3, 4):
+            os.chmod(pools.file(number), 0o600 if closed == "pool" else 0o644)
+        words = working(name, pools)
+        os.chmod(pools.path if closed == "pool" else folder, 0o755)
+        if closed == "directory":
+            os.chmod(pools.path, 0o700)
+        done = run_forked(words, become_nobody)
+    assert not OF_PYTHON.search(done.err), done.err
+    assert "run it as root" in done.out + done.err, done
+    assert done.status == (0 if (name, closed) == ("check", "pool") else 3)
 
 
 def test_the_library_says_what_a_value_has_to_be(filled: Pools) -> None:

@@ -165,6 +165,15 @@ def directory(options: argparse.Namespace) -> str:
     return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
 
 
+def pool_dir_option(options: argparse.Namespace) -> str:
+    """Return `` --pool-dir DIR`` as it was given, for a command that is advised; or nothing."""
+    if options.pool_dir is None:
+        return ""
+    import shlex  # noqa: PLC0415 - only for messages
+
+    return f" --pool-dir {shlex.quote(os.path.abspath(options.pool_dir))}"
+
+
 def existing_directory(options: argparse.Namespace) -> str:
     """Return the absolute path of the pool directory.
 

@@ -116,10 +116,37 @@ def _get(options: argparse.Namespace) -> int:
             continue
         if value is not None:
             _write(options, number, value)
+            if options.pool is None:
+                _warn_of_others(options, number, numbers, find)
             return EXIT_DONE
     where = "any pool" if options.pool is None else f"pool {POOL_NAMES[options.pool]}"
     terminal.say(f"no key {terminal.text(options.key)} in {where}")
     return EXIT_UNUSABLE if failed else EXIT_NOT_FOUND
+
+
+def _warn_of_others(
+    options: argparse.Namespace,
+    shown: int,
+    numbers: tuple[int, ...],
+    find: Callable[[list[Record], bytes], bytes | None],
+) -> None:
+    """Say in which other pools the key is: a host may have set it in its own, say."""
+    others = []
+    for number in numbers[numbers.index(shown) + 1 :]:
+        try:
+            if number == KVP_POOL_AUTO:
+                is_there = options.key in KVP_AUTO_KEYS
+            else:
+                is_there = _find(options, number, find) is not None
+        except PoolError:
+            continue  # what was asked for has been found
+        if is_there:
+            others.append(POOL_NAMES[number])
+    if others:
+        terminal.say(
+            f"this is the value in pool {POOL_NAMES[shown]}; the key is also in pool"
+            f" {' and '.join(others)}: choose with --pool"
+        )
 
 
 def _find(

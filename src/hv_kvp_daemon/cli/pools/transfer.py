@@ -117,7 +117,7 @@ def _import(options: argparse.Namespace) -> int:
                 _overwrite(path, number, new)
             else:
                 _change(path, number, split_records(new), merge=options.merge)
-        _warn(number, new)
+        _warn(number, new, arguments.pool_dir_option(options))
     return EXIT_DONE
 
 
@@ -142,7 +142,7 @@ def _overwrite(path: str, number: int, new: bytes) -> None:
         edit.overwrite(number, pool_path(path, number), copy, report=terminal.say)
 
 
-def _warn(number: int, data: bytes) -> None:
+def _warn(number: int, data: bytes, where: str) -> None:
     """Say how many records a host does not see whole; they are imported all the same."""
     changed = 0
     for record in map(decode, split_records(data)):
@@ -153,7 +153,7 @@ def _warn(number: int, data: bytes) -> None:
     if changed:
         terminal.say(
             f"pool {POOL_NAMES[number]}: a host sees {changed} records cut or changed;"
-            " hv-kvp check lists them"
+            f" hv-kvp check{where} lists them"
         )
 
 
