@@ -17,7 +17,7 @@ from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
 
 from . import split_values
 from .diff import diff
-from .pool_files import OpenPool, require_writable
+from .pool_files import OpenPool, require_readable, require_writable
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +88,7 @@ def _store_parts(
     except RecordFieldError as error:
         raise UsageError(str(error)) from error
     require_writable(path, [number])
+    require_readable(path, [number])
     file = pool_path(path, number)
     with terminal.Progress(f"waiting for {file}"):
         edit.change(

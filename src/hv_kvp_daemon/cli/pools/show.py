@@ -18,7 +18,7 @@ from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
 
-from .pool_files import OpenPool
+from . import pool_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def _read(path: str, numbers: tuple[int, ...]) -> tuple[list[tuple[int, Record]]
     found, failed = [], False
     for number in numbers:
         try:
-            with OpenPool(path, number) as pool:
-                found += [(number, record) for record in pool.records()]
+            found += [(number, record) for record in pool_files.records(path, number)]
         except PoolError as error:  # noqa: PERF203 - the others are shown
             terminal.say(describe(error))
             failed = True
@@ -160,8 +159,8 @@ def _find(
         from hv_kvp_daemon.cli.guest import auto  # noqa: PLC0415
 
         return auto.AutoValues().values[KVP_AUTO_KEYS.index(options.key)]
-    with OpenPool(arguments.existing_directory(options), number) as pool:
-        return find(pool.records(), options.key)
+    path = arguments.existing_directory(options)
+    return find(pool_files.records(path, number), options.key)
 
 
 def _first(records: list[Record], key: bytes) -> bytes | None:

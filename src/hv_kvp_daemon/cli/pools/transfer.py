@@ -106,6 +106,7 @@ def _import(options: argparse.Namespace) -> int:
     pools = _load(options)
     path = arguments.directory(options)
     pool_files.require_writable(path, pools)
+    pool_files.require_readable(path, pools)
     if not options.merge:
         lost = sum(_lost(pool_files.read(path, number), new) for number, new in pools.items())
         question = f"Remove what the document does not have ({lost} records)?"

@@ -32,7 +32,7 @@ from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport import inotify
 
-from .pool_files import OpenPool
+from . import pool_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,9 +249,8 @@ class Watcher:
         """Return the values of each key; None, and one line, if the pool cannot be read."""
         values: Values = {}
         try:
-            with OpenPool(self._path, number) as pool:
-                for record in pool.records():
-                    values.setdefault(record.key, []).append(record.value)
+            for record in pool_files.records(self._path, number):
+                values.setdefault(record.key, []).append(record.value)
         except PoolError as error:
             if self._reported.get(number) != error.reason:
                 self._reported[number] = error.reason
