@@ -11,17 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, where it runs, what the guest reports of itself,
-#: and the command.
+#: Rows of the list: messages, pools, where it runs, what the guest reports
+#: of itself, what an attacker reaches, and the command.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("C", 5))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("S", 1), ("C", 5))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOUC]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUSC]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOUC]\d+\b")
+ID = re.compile(r"\b[TPOUSC]\d+\b")
 
 
 def rows() -> dict[str, str]:
