@@ -26,8 +26,8 @@ def test_text_is_text_and_other_bytes_are_base64() -> None:
     [
         ({}, "exactly one of"),
         ({"key": "a", "key_base64": "YQ=="}, "exactly one of"),
-        ({"key": 1}, "key is int, not a string"),
-        ({"key_base64": []}, "key_base64 is list, not a string"),
+        ({"key": 1}, "key is an integer, not a string"),
+        ({"key_base64": []}, "key_base64 is an array, not a string"),
         ({"key_base64": "%"}, "key_base64 is not base64"),
         ({"key": "\ud83d"}, "key has half a surrogate pair"),
     ],

@@ -28,7 +28,7 @@ PROGRAMS = ("hv-kvp", "hv-kvp-daemon")
 BIN = os.path.dirname(COMMAND)
 
 # README's placeholders, as a reader fills them in.
-FILLED = {"KEY": "answer", "VALUE": "42", "SCRIPT": "script"}
+FILLED = {"KEY": "answer", "VALUE": "42", "SCRIPT": "script", "PROGRAM": "/bin/echo"}
 
 # What decides about the exit status is the machine here; what is written is looked at.
 OF_THIS_MACHINE = {"doctor": (0, 3), "check": (0, 3)}

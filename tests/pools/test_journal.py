@@ -136,7 +136,7 @@ def test_an_entry_that_is_read_in_parts_is_found(
     ("at", "number", "size"),
     [
         (0, 2**63, 8),  # the state
-        (24, 3, 4),  # the kind
+        (24, 9, 4),  # the kind
         (28, 2**63, 8),  # the offset
         (36, 2**64 - 1, 8),  # the hole
         (44, 2**32 - 1, 4),  # the bytes before

@@ -45,6 +45,17 @@ def pools(public: str, reports: list[str]) -> Iterator[PoolDirectory]:
     pools.close()
 
 
+def test_a_recovery_at_the_start_does_not_make_a_pool_new(
+    pools: PoolDirectory, proc: Path, reports: list[str]
+) -> None:
+    """Defect C5: what cuts off an unfinished append gives the file a new time."""
+    with open(pools[0].path, "ab") as file:
+        file.write(bytes(2560))
+    os.utime(pools[0].path, (BOOT - 1, BOOT - 1))
+    clear_stale(pools, reports.append, proc=str(proc))
+    assert pools.counts() == [0, 2, 2, 0, 2]
+
+
 def test_the_hosts_pools_from_before_the_boot_are_emptied_in_place(
     pools: PoolDirectory, proc: Path, reports: list[str]
 ) -> None:

@@ -12,16 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 #: Rows of the list: messages, pools, where it runs, what the guest reports
-#: of itself, and what an attacker reaches.
+#: of itself, what an attacker reaches, and the command.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 32), ("S", 1))
+    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 32), ("S", 1), ("C", 5))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOUS]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUSC]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOUS]\d+\b")
+ID = re.compile(r"\b[TPOUSC]\d+\b")
 
 
 def rows() -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.cli.service.unit_files import ALIASES
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
@@ -26,6 +27,7 @@ DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
+WATCH = "hv-kvp-watch@.service"
 LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
@@ -56,7 +58,7 @@ def unit() -> Sections:
 
 
 def test_these_are_the_files() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {UNIT, DROP_IN, RULES, TMPFILES}
+    assert {path.name for path in FOLDER.iterdir()} == {UNIT, DROP_IN, RULES, TMPFILES, WATCH}
 
 
 def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
@@ -72,6 +74,23 @@ def test_the_daemon_takes_the_units_options(unit: Sections) -> None:
     assert parsed.clear_stale
     assert parsed.pool_dir == ""  # chosen at each start
     assert parsed.transport == "auto"
+
+
+def test_the_watch_runs_the_program_of_its_key() -> None:
+    watch = parse(WATCH)
+    program, *words = shlex.split(watch["Service"]["ExecStart"][0])
+    assert program == "/usr/bin/hv-kvp"
+    options = build_parser().parse_args(
+        # The program of a unit is there: see its condition.
+        [word.replace("%I", "-k").replace("/etc/hv-kvp-watch/%i", "/bin/sh") for word in words]
+    )
+    assert (options.command, options.pool, options.key) == ("watch", 0, b"-k")
+    assert options.present
+    assert watch["Unit"]["ConditionFileIsExecutable"] == [words[words.index("--exec") + 1]]
+    assert watch["Unit"]["After"] == [UNIT]
+    assert watch["Unit"]["RequiresMountsFor"] == [f"{POOL_DIRECTORY} {OTHER_DIRECTORY}"]
+    # The command passes SIGTERM on itself, once.
+    assert watch["Service"]["KillMode"] == ["mixed"]
 
 
 def test_the_drop_in_changes_the_transport_alone(unit: Sections) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
@@ -16,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+# Seconds, about 30 years.  The kernel and Python take no number of any size.
+_FOREVER: Final = 1e9
+
 #: The pools whose records are in files; those of the auto pool are made for each request.
 FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
 
@@ -24,6 +28,7 @@ def add_pool_dir(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the pool directory."""
     parser.add_argument(
         "--pool-dir",
+        type=path,
         metavar="DIR",
         help="directory of the pool files (default: the running daemon's, else"
         f" {POOL_DIRECTORY} or {OTHER_DIRECTORY})",
@@ -48,7 +53,10 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
 def add_run_dir(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the run directory of the daemon."""
     parser.add_argument(
-        "--run-dir", metavar="DIR", help="the daemon that was started with this option"
+        "--run-dir",
+        type=path,
+        metavar="DIR",
+        help="the daemon that was started with this option",
     )
 
 
@@ -105,7 +113,14 @@ def seconds(word: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds")
-    return value
+    return min(value, _FOREVER)
+
+
+def path(word: str) -> str:
+    """Parse the name of a directory; an empty one, of a variable say, means none."""
+    if not word:
+        raise argparse.ArgumentTypeError("a directory has a name")
+    return word
 
 
 def read_input(name: str) -> bytes:
@@ -150,15 +165,31 @@ def directory(options: argparse.Namespace) -> str:
     return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
 
 
+def pool_dir_option(options: argparse.Namespace) -> str:
+    """Return `` --pool-dir DIR`` as it was given, for a command that is advised; or nothing."""
+    if options.pool_dir is None:
+        return ""
+    import shlex  # noqa: PLC0415 - only for messages
+
+    return f" --pool-dir {shlex.quote(os.path.abspath(options.pool_dir))}"
+
+
 def existing_directory(options: argparse.Namespace) -> str:
     """Return the absolute path of the pool directory.
 
     :raises CommandError: it does not exist.
+    :raises PermissionError: this user may not look.
     """
-    path = directory(options)
-    if not os.path.isdir(path):
+    place = directory(options)
+    try:
+        mode = os.stat(place).st_mode
+    except PermissionError:
+        raise
+    except OSError:
+        mode = 0
+    if not stat.S_ISDIR(mode):
         raise CommandError(
-            f"there is no pool directory {path}: no daemon has run here, or its pools are"
+            f"there is no pool directory {place}: no daemon has run here, or its pools are"
             " elsewhere (--pool-dir)"
         )
-    return path
+    return place

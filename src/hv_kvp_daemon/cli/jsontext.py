@@ -7,7 +7,6 @@ name with ``_base64`` added.  The output is ASCII, so it cannot drive a terminal
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def read_field(source: dict[str, Any], name: str) -> bytes:
     if packed is not None:
         return decode(packed, f"{name}_base64")
     if not isinstance(plain, str):
-        raise ValueError(f"{name} is {type(plain).__name__}, not a string")  # noqa: TRY004 - one error for any bad document
+        raise ValueError(f"{name} is {kind(plain)}, not a string")  # noqa: TRY004 - one error for any bad document
     try:
         return plain.encode()
     except UnicodeEncodeError as error:
@@ -57,11 +56,21 @@ def decode(packed: object, name: str) -> bytes:
     :raises ValueError: it is not a string of base64.
     """
     if not isinstance(packed, str):
-        raise ValueError(f"{name} is {type(packed).__name__}, not a string")  # noqa: TRY004 - as above
+        raise ValueError(f"{name} is {kind(packed)}, not a string")  # noqa: TRY004 - as above
     try:
         return base64.b64decode(packed, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"{name} is not base64: {error}") from error
+    except ValueError as error:  # for bad padding and, of another text, for any other byte
+        raise ValueError(f"{name} is not base64") from error
+
+
+def kind(value: object) -> str:
+    """Return what a value of a document is in JSON's own words."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    for each, name in (dict, "an object"), (list, "an array"), (str, "a string"):
+        if isinstance(value, each):
+            return name
+    return "an integer" if isinstance(value, int) else "a number"
 
 
 def show(document: object) -> None:

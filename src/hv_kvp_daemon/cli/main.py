@@ -11,15 +11,14 @@ parser is built, so that ``hv-kvp list`` in a script starts nearly as fast as ar
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.pools.errors import PoolError, PoolFieldError
 from hv_kvp_daemon.service.options import UsageError
 
-from . import terminal
-from .command import EXIT_UNUSABLE, EXIT_USAGE, CommandError
+from . import streams, terminal
+from .command import EXIT_DONE, EXIT_UNUSABLE, EXIT_USAGE, CommandError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,9 +138,25 @@ def _sentence(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    # A key may hold what the terminal's encoding has no byte for.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
+    streams.prepare()
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        streams.discard(1)
+        return _BROKEN_PIPE
+    except (UsageError, PoolFieldError) as error:
+        return _fail(str(error), EXIT_USAGE)
+    except (CommandError, PoolError, OSError) as error:
+        return _fail(describe(error), EXIT_UNUSABLE)
+    except MemoryError:
+        return _fail("there is not enough memory", EXIT_UNUSABLE)
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
     try:
         if words and words[0] in COMMANDS:
             command = find(words[0])
@@ -149,21 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             options = build_parser().parse_args(words)
             command = find(options.command)
-        status = command.run(options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _BROKEN_PIPE
-    except (UsageError, PoolFieldError) as error:
-        return _fail(str(error), EXIT_USAGE)
-    except PoolError as error:
-        return _fail(_with_advice(error), EXIT_UNUSABLE)
-    except (CommandError, OSError) as error:
-        return _fail(str(error), EXIT_UNUSABLE)
-    return status
+    except SystemExit as end:  # after --help, or an error
+        return int(end.code or EXIT_DONE)
+    return command.run(options)
 
 
 def _fail(message: str, status: int) -> int:
@@ -172,11 +175,5 @@ def _fail(message: str, status: int) -> int:
         sys.stdout.flush()
     except OSError:
         # Standard output is on a full disk: that was the error, or is one more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.discard(1)
     return status
-
-
-def _with_advice(error: PoolError) -> str:
-    if isinstance(error.__cause__, PermissionError) and os.geteuid():
-        return f"{error}; run it as root"
-    return str(error)

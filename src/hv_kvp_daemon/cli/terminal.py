@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from hv_kvp_daemon.cli import streams
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.text import printable, width
 
@@ -47,7 +48,7 @@ def text(raw: bytes) -> str:
 def is_terminal(stream: TextIO | None = None) -> bool:
     """Return whether a stream, by default standard output, is a terminal."""
     try:
-        return (stream or sys.stdout).isatty()
+        return (sys.stdout if stream is None else stream).isatty()
     except ValueError:  # closed
         return False
 
@@ -82,8 +83,14 @@ def paint(line: str, color: str) -> str:
 
 
 def say(line: str) -> None:
-    """Write one line for a person to standard error, made safe."""
-    print(f"hv-kvp: {printable(line)}", file=sys.stderr)
+    """Write one line for a person to standard error, made safe.
+
+    A standard error that cannot be written is no reason to stop.
+    """
+    try:
+        print(f"hv-kvp: {printable(line)}", file=sys.stderr, flush=True)
+    except OSError:
+        streams.discard(2)
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -238,6 +238,8 @@ def _warn(text: str) -> None:
 
 
 def _encode(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"keys and values are str, not {type(text).__name__}: {text!r}")
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -59,13 +59,15 @@ class LockedPool:
     Without ``admits`` readers are kept out for as long as the file is locked to write.
 
     ``version`` is that of the file when it was locked, None where there is none;
-    ``was_trusted`` is whether it was trusted then.  Who changes the file first sets
+    ``was_trusted`` is whether it was trusted then; ``mtime`` (nanoseconds) is from before a
+    recovery, which changes the file.  Who changes the file first sets
     ``trusted`` to None, in case the change fails.
     """
 
     __slots__ = (
         *("_admits", "_can_write", "_identity", "_name_on_disk", "_reported", "_shared_at"),
-        *("config", "creating", "fd", "lock", "reading", "trusted", "version", "was_trusted"),
+        *("config", "creating", "fd", "lock", "mtime", "reading"),
+        *("trusted", "version", "was_trusted"),
         *("writer", "writing"),
     )
 
@@ -76,6 +78,7 @@ class LockedPool:
         self.version: FileVersion | None = None
         self.trusted: FileVersion | None = None
         self.was_trusted = False
+        self.mtime = 0
         self.writer = Writer(self)
         self.reading = _Locked(self, write=False, create=False)
         self.writing = _Locked(self, write=True, create=False)
@@ -191,6 +194,7 @@ class LockedPool:
         """Lock and recover the file, and return its length.  For the contexts."""
         size = self._acquire(write, create)
         self.was_trusted = self.version == self.trusted
+        self.mtime = self.version[3] if self.version else 0
         if self.was_trusted:
             return size
         try:

@@ -219,9 +219,7 @@ class PoolFile:
         written before that.  A missing file stays missing.
         """
         with self._file.writing as size:
-            version = self._file.version
-            newer = version and if_older_than is not None and version[3] >= if_older_than
-            if not size or newer:
+            if not size or (if_older_than is not None and self._file.mtime >= if_older_than):
                 return 0
             count = self._whole(size)
             self._records.begin_change()

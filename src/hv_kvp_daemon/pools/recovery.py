@@ -37,6 +37,7 @@ so recovery can be cut short and repeated.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
@@ -65,9 +66,27 @@ def end_of_records(fd: int, size: int) -> int:
     :raises OSError: the file cannot be read.
     """
     end = size - size % RECORD_SIZE
-    while end and read_at(fd, KEY_SIZE, end - RECORD_SIZE) in {_NO_KEY, TOMBSTONE}:
+    is_sparse = True
+    while end and (key := read_at(fd, KEY_SIZE, end - RECORD_SIZE)) in {_NO_KEY, TOMBSTONE}:
         end -= RECORD_SIZE
+        if is_sparse and key == _NO_KEY:
+            # Once: a terabyte that somebody has made by truncate(1) takes hours to read.
+            is_sparse = False
+            end = min(end, -(-_end_of_data(fd, end) // RECORD_SIZE) * RECORD_SIZE)
     return end if end + RECORD_SIZE <= size else size
+
+
+def _end_of_data(fd: int, size: int) -> int:
+    """Return where the hole begins that a sparse file ends with, ``size`` if it has none."""
+    end = 0
+    try:
+        while end < size:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+    except OSError as error:
+        # ENXIO: no more data.  A file system without holes may refuse the call.
+        return end if error.errno == errno.ENXIO else size
+    return size
 
 
 def recover(file: LockedPool) -> bool:

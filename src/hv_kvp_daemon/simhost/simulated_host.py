@@ -85,7 +85,7 @@ class SimulatedHost:
     def set(self, pool: int, key: str, value: str | int, kind: int = uapi.REG_SZ) -> Status:
         """SET; ``kind`` is a registry type, for a number REG_U32 or REG_U64."""
         if kind in _NUMBERS:
-            raw = _number(int(value), _NUMBERS[kind])
+            raw = _number(str(value), _NUMBERS[kind])
         else:
             raw = _limited("value", str(value), HOST_VALUE_UNITS)
         key_raw = _limited("key", key, HOST_KEY_UNITS)
@@ -188,9 +188,12 @@ def _limited(field: str, text: str, limit: int) -> bytes:
     return wide(text)
 
 
-def _number(value: int, size: int) -> bytes:
+def _number(text: str, size: int) -> bytes:
+    """Encode a decimal number (no number of 64 bits has more than 20 digits)."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 20
+    value = int(text) if is_number else -1
     if not 0 <= value < 1 << 8 * size:
-        raise ValueError(f"{value} is not an unsigned number of {8 * size} bits")
+        raise ValueError(f"{text} is not an unsigned number of {8 * size} bits")
     return value.to_bytes(size, "little")
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,13 @@ from hv_kvp_daemon.pools.change import replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.journal import Journal
 from hv_kvp_daemon.wire.record import encode
+from tests.support.command import COMMAND, Pools
 from tests.support.daemon import RunningDaemon
 
 if TYPE_CHECKING:
-    from tests.support.command import OrdinaryUser, Pools
+    from collections.abc import Callable
+
+    from tests.support.command import OrdinaryUser, Terminal
 
 UNTERMINATED = ("€" * 170 + "ab").encode() + b"v".ljust(2048, b"\0")
 NO_KEY = bytes(512) + b"v".ljust(2048, b"\0")
@@ -41,18 +45,22 @@ def of_pools(pools: Pools) -> list[tuple[str, str, str]]:
     ("data", "level", "said"),
     [
         (encode(b"k", b"v") + b"rest", "damage", "4 bytes after record 1 are a part of one"),
-        (UNTERMINATED, "damage", "record 0: a field without a NUL at its end"),
+        (UNTERMINATED, "damage", f"record 0 ({'€' * 37}...): a field without a NUL at its end"),
         (encode(b"k", b"v") + NO_KEY, "damage", "record 1: no key"),
-        (encode(b"k", b"\xff"), "damage", "record 0: not valid UTF-8"),
-        (encode(b"k" * 255, b""), "note", "record 0: a host sees 254 UTF-16 units of a key"),
-        (encode(b"k", b"v" * 1023), "note", "record 0: a host sees 254 UTF-16 units"),
-        (LEFTOVERS, "note", "record 0: bytes after the end of a text"),
-        (encode(b"k", b"1") * 2, "note", "record 1: equal to an earlier record"),
-        (encode(b"k", b"1") + encode(b"k", b"2"), "note", "record 1: another value"),
+        (encode(b"k", b"\xff"), "damage", "record 0 (k): not valid UTF-8"),
+        (
+            encode(b"k" * 255, b""),
+            "note",
+            f"record 0 ({'k' * 37}...): a host sees 254 UTF-16 units of a key",
+        ),
+        (encode(b"k", b"v" * 1023), "note", "record 0 (k): a host sees 254 UTF-16 units"),
+        (LEFTOVERS, "note", "record 0 (a): bytes after the end of a text"),
+        (encode(b"k", b"1") * 2, "note", "record 1 (k): equal to an earlier record"),
+        (encode(b"k", b"1") + encode(b"k", b"2"), "note", "record 1 (k): another value"),
         (
             encode(b"Key", b"1") + encode(b"kEY", b"1"),
             "note",
-            "record 1: differs from an earlier key",
+            "record 1 (kEY): differs from an earlier key",
         ),
         (
             b"".join(encode(b"%d" % n, b"") for n in range(1025)),
@@ -64,6 +72,7 @@ def of_pools(pools: Pools) -> list[tuple[str, str, str]]:
 def test_each_condition_has_its_sentence(
     pools: Pools, data: bytes, level: str, said: str
 ) -> None:
+    """Defect C3: the record has its key, by which it can be read and deleted."""
     pools.write(1, data)
     found = of_pools(pools)
     assert [each[:2] for each in found] == [("guest", level)]
@@ -92,9 +101,42 @@ def test_a_damaged_journal_is_set_aside_by_a_repair_and_shown_until_it_is_remove
     assert pools.data(1) == encode(b"k", b"v")
 
 
-def test_a_clean_pool_has_no_finding(pools: Pools) -> None:
+def test_a_clean_pool_has_no_finding(
+    pools: Pools, on_terminal: Callable[..., Terminal]
+) -> None:
+    """Defect C3: a terminal is told."""
     pools.write(1, encode(b"k", b"v") + encode("ключ".encode(), b"1" * 1022))
     assert of_pools(pools) == []
+    terminal = on_terminal("check", columns=200)
+    assert terminal.end() == 0
+    assert terminal.screen.splitlines()[-1] == f"no damage in the pools of {pools.path}"
+
+
+def test_advice_that_is_shown_can_be_run(pools: Pools) -> None:
+    """Defect C3: each command is about these pools, and ends what it is advised for."""
+    directory = f"{pools.path} of a VM's"
+    there = Pools(directory)
+    there.write(0, encode(b"k", b"v"))
+    there.write(1, encode(b"k", b"v") + b"rest")
+    os.makedirs(there.file(3))
+    os.utime(there.file(0), (0, 0))
+    os.chmod(there.file(1), 0o666)
+    os.chmod(directory, 0o777)
+    found = json.loads(there("check", "--json").out)
+    advice = [each["advice"].removeprefix("move it away: ") for each in found if each["advice"]]
+    commands = [each for each in advice if "compileall" not in each]
+    assert len(commands) == 5
+    folder = os.path.dirname(COMMAND)
+    # The last one also says whether there is no other damage left.
+    for command in sorted(commands, key=lambda each: "--repair" in each):
+        line = f"{command} --yes" if " clear " in command else command
+        subprocess.run(
+            ["sh", "-ec", line],
+            check=True,
+            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+            stderr=subprocess.PIPE,
+        )
+    assert of_pools(there) == []
 
 
 def test_repair_keeps_a_copy_and_the_inode(pools: Pools) -> None:
@@ -123,8 +165,6 @@ def test_repair_of_what_is_clean_writes_nothing(pools: Pools) -> None:
 
 
 def test_a_daemon_goes_on_serving_a_repaired_pool() -> None:
-    from tests.support.command import Pools
-
     with RunningDaemon() as daemon, daemon.host() as host:
         pools = Pools(daemon.pool_dir)
         host.set(0, "k", "v")

@@ -143,15 +143,17 @@ def test_clear_needs_a_yes_where_nobody_can_be_asked(pools: Pools) -> None:
     assert pools.data(1) == b""
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y", b""), ("n", encode(b"k", b"v"))])
+@pytest.mark.parametrize(
+    ("answer", "status", "left"), [("y", 0, b""), ("n", 1, encode(b"k", b"v"))]
+)
 def test_clear_asks_on_a_terminal(
-    pools: Pools, on_terminal: Callable[..., Terminal], answer: str, left: bytes
+    pools: Pools, on_terminal: Callable[..., Terminal], answer: str, status: int, left: bytes
 ) -> None:
     pools.write(1, encode(b"k", b"v"))
     terminal = on_terminal("clear", "guest")
     terminal.wait_for("Remove all records of pool guest (1)? [y/N]")
     terminal.type(f"{answer}\n")
-    assert terminal.end() == 0
+    assert terminal.end() == status
     assert pools.data(1) == left
 
 

@@ -35,6 +35,12 @@ def test_list_shows_one_pool_by_name_or_number(pools: Pools, name: str) -> None:
     assert pools("list", name) == (0, "k\tv\n", "")
 
 
+def test_a_tab_in_a_key_is_no_column(pools: Pools) -> None:
+    """Defect C3."""
+    pools.write(1, encode(b"a\tb", b"v\tw\n"))
+    assert pools("list", "guest").out == "a\\tb\tv\\tw\\n\n"
+
+
 def test_list_in_a_pipe_gives_long_values_whole(pools: Pools) -> None:
     pools.write(1, encode(b"k", b"v" * 2047))
     assert pools("list", "guest").out == f"k\t{'v' * 2047}\n"
@@ -117,8 +123,18 @@ def test_get_looks_through_the_pools_in_their_order(pools: Pools) -> None:
     pools.write(3, encode(b"k", b"host"))
     pools.write(1, encode(b"k", b"guest"))
     assert pools("get", "k").out == "guest\n"
-    assert pools("get", "k", "--pool", "host").out == "host\n"
+    assert pools("get", "k", "--pool", "host") == (0, "host\n", "")
     assert pools("get", "k", "--pool", "0") == (1, "", "hv-kvp: no key k in pool external\n")
+
+
+def test_get_warns_if_the_key_is_in_several_pools(pools: Pools) -> None:
+    """Defect C3: after ``set k v`` the value that is shown may be the host's."""
+    for number in (0, 1, 3):
+        pools.write(number, encode(b"OSName", b"%d" % number))
+    os.makedirs(pools.file(4))  # one that cannot be read is not asked about
+    said = "hv-kvp: this is the value in pool external; the key is also in pool guest and host"
+    assert pools("get", "OSName") == (0, "0\n", f"{said} and auto: choose with --pool\n")
+    assert pools("get", "OSName", "--pool", "1") == (0, "1\n", "")
 
 
 def test_get_of_a_missing_key_ends_with_1_and_names_it_safely(pools: Pools) -> None:
@@ -132,8 +148,9 @@ def test_get_as_json_says_in_which_pool(pools: Pools) -> None:
     assert document == {"pool": "host", "key": "k", "value": "v"}
 
 
-@pytest.mark.parametrize("style", ["k.%d", "k%d"])
+@pytest.mark.parametrize("style", ["k.%d", "k%d", "k._%d", "k|%d"])
 def test_get_join_puts_parts_together(pools: Pools, style: str) -> None:
+    """Defect C1."""
     parts = [encode((style % number).encode(), b"%d;" % number) for number in range(11)]
     pools.write(0, b"".join(reversed(parts)))
     assert pools("get", "k", "--join").out == "0;1;2;3;4;5;6;7;8;9;10;\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,73 @@ def test_parts_are_recognized_by_their_names(candidate: bytes, is_part: bool) ->
 
 def test_nothing_is_joined_where_neither_the_key_nor_a_part_is_there() -> None:
     assert split_values.joined([Record(b"k.1", b"v")], b"k") is None
+
+
+def records(*pairs: tuple[bytes, bytes]) -> list[Record]:
+    return [Record(*pair) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "value"),
+    [
+        ([(b"k.0", b"a"), (b"k0", b"b")], b"a"),
+        ([(b"k0", b"b"), (b"k._0", b"c"), (b"k._1", b"d")], b"cd"),
+        ([(b"k0", b"b"), (b"k|0", b"e")], b"e"),
+        ([(b"k", b"whole"), (b"k.0", b"a")], b"whole"),
+        ([(b"k", b""), (b"k.0", b"a")], b"a"),
+        ([(b"k", b""), (b"j.0", b"a")], b""),
+        ([(b"k.0", b"a"), (b"k.0", b"of another program"), (b"k.1", b"b")], b"ab"),
+        ([(b"k|0", b"a"), (b"k|1", b'{"msg_i":1,"msg":"b"}')], b'a{"msg_i":1,"msg":"b"}'),
+    ],
+)
+def test_the_split_that_is_there_is_joined(
+    pairs: list[tuple[bytes, bytes]], value: bytes
+) -> None:
+    """Defect C1."""
+    assert split_values.joined(records(*pairs), b"k") == value
+
+
+@pytest.mark.parametrize(
+    ("sizes", "joined"),
+    [
+        ((1022, 1022, 5), 2049),
+        ((1022, 1022), 2044),
+        ((1022,), 1022),
+        ((5, 5), 5),
+        ((1023, 5), 1023),
+    ],
+)
+def test_equal_keys_are_joined_only_as_azure_init_splits(
+    sizes: tuple[int, ...], joined: int
+) -> None:
+    """Defect C1."""
+    pairs = [(b"k", bytes([65 + at]) * size) for at, size in enumerate(sizes)]
+    value = split_values.joined(records(*pairs), b"k")
+    assert value == b"".join(value for _, value in pairs)[:joined]
+
+
+@given(st.text(max_size=60), st.integers(1, 20))
+def test_the_parts_of_an_event_of_cloud_init_are_the_event_again(
+    message: str, room: int
+) -> None:
+    """Defect C1: each part is an object with a piece of the escaped message.
+
+    A piece may end within an escape.
+    """
+    about = {"name": '"msg":"', "type": "start", "ts": "2026-11-26T07:00:00+00:00"}
+    escaped = json.dumps(message)[1:-1]
+    pieces = [escaped[at : at + room] for at in range(0, len(escaped), room)] or [""]
+    pairs = [
+        (
+            b"CLOUD_INIT|1|start|x|%d" % number,
+            (
+                json.dumps({**about, "msg_i": number, "msg": ""}, separators=(",", ":"))[:-2]
+                + piece
+                + '"}'
+            ).encode(),
+        )
+        for number, piece in enumerate(pieces)
+    ]
+    value = split_values.joined(records(*reversed(pairs)), b"CLOUD_INIT|1|start|x")
+    assert value is not None
+    assert json.loads(value) == {**about, "msg": message}

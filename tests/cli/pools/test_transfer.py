@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from tests.support.run_forked import run_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,7 @@ def test_nothing_is_lost_without_a_yes(
     terminal = on_terminal("import", file)
     terminal.wait_for("[y/N]")
     terminal.type("no\n")
-    assert terminal.end() == 0
+    assert terminal.end() == 1
     assert pools.data(1) == encode(b"a", b"1") + encode(b"b", b"2")
     assert pools("import", file, "--yes").status == 0
     assert pools.data(1) == encode(b"a", b"1")
@@ -137,23 +138,47 @@ def test_nothing_is_lost_without_a_yes(
     ("document", "said"),
     [
         ("", "is not JSON"),
-        ("[]", "is not an export of hv-kvp"),
-        ("{}", "is not an export of hv-kvp"),
-        ('{"version": 2, "pools": {}}', "has version 2, not 1"),
+        ('{"version": 1}x', "is not JSON: Extra data, line 1, column 15"),
+        ("\udcff", "is not UTF-8 from byte 0 on"),
+        ("[" * 100000, "nested too deep, or a number has too many digits"),
+        ('{"version": %s}' % ("1" * 5000), "nested too deep, or a number has too many digits"),
+        ("[]", "is no export of hv-kvp: it is an array, not an object"),
+        ("null", "it is null, not an object"),
+        ("{}", "is no export of hv-kvp: it has no version"),
+        ('{"version": true}', "version is true, not an integer"),
+        ('{"version": 1e400}', "version is a number, not an integer"),
+        ('{"version": 1}', "it has no pools"),
+        ('{"version": 1, "pools": []}', "pools is an array, not an object"),
+        (
+            '{"version": 1, "pools": {"guest": 3}}',
+            "pool guest: it is an integer, not an object",
+        ),
+        ('{"version": 1, "pools": {"guest": {}}}', "pool guest: it has no records"),
+        (
+            '{"version": 1, "pools": {"guest": {"records": {"a": "b"}}}}',
+            "pool guest: records is an object, not an array",
+        ),
+        (
+            '{"version": 1, "pools": {"guest": {"records": []}, "1": {"records": []}}}',
+            "pool 1 is there twice, by name and by number",
+        ),
+        (guest('"ab"'), "pool guest: record 0: it is a string, not an object"),
+        (guest('{"key_base64": "é", "value": ""}'), "record 0: key_base64 is not base64"),
+        ('{"version": 2, "pools": {}}', "version 2, 1 expected"),
         ('{"version": 1, "pools": {"auto": {"records": []}}}', "made for each request"),
         ('{"version": 1, "pools": {"lost": {"records": []}}}', "no pool 'lost'"),
         (guest('{"key": "a"}'), "exactly one of"),
         (
             guest('{"key": 1, "value": ""}'),
-            "pool guest, record 0: key is int, not a string",
+            "pool guest: record 0: key is an integer, not a string",
         ),
         (
             guest('{"key": "", "value": ""}'),
-            "pool guest, record 0: key of 0 bytes, 1 to 511 allowed",
+            "pool guest: record 0: key of 0 bytes, 1 to 511 allowed",
         ),
         (
             guest('{"key": "a", "value": "b"}, {"key": "a", "value_base64": "%"}'),
-            "pool guest, record 1: value_base64 is not base64",
+            "pool guest: record 1: value_base64 is not base64",
         ),
         (
             guest('{"key": "\\ud800", "value": ""}'),
@@ -164,7 +189,9 @@ def test_nothing_is_lost_without_a_yes(
 def test_a_bad_document_changes_nothing_and_says_why(
     pools: Pools, document: str, said: str
 ) -> None:
-    status, _, err = pools("import", stdin=document.encode())
+    """Defect C2."""
+    stdin = document.encode("utf-8", "surrogateescape")
+    status, _, err = run_forked(["import", "--pool-dir", pools.path], stdin=stdin)
     assert status == 2
     assert said in err
     assert not os.path.exists(pools.path)

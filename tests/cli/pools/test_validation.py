@@ -37,11 +37,15 @@ def test_many_records_are_counted_and_the_first_are_named() -> None:
     assert found == [
         "7 records (0, 1, 2, 3, 4 ...): no key, so it cannot be read, changed or deleted"
     ]
+    # The control character of the key is shown, not sent.
+    found = texts(b"".join(encode(b"k\x1b%d" % n, b"\xff") for n in range(6)))
+    names = ", ".join(f"{n} k\\x1b{n}" for n in range(5))
+    assert found[0].startswith(f"6 records ({names} ...): not valid UTF-8")
 
 
 def test_a_record_with_several_faults_is_in_each_finding() -> None:
     found = texts(b"k\0x".ljust(512, b"\0") + b"\xff" * 2048)
-    assert [text.partition(":")[0] for text in found] == ["record 0"] * 4
+    assert [text.partition(":")[0] for text in found] == ["record 0 (k)"] * 4
     assert not any("no key" in text for text in found)
 
 

@@ -49,6 +49,14 @@ def test_a_path_is_quoted_for_systemd() -> None:
         text(UNIT_PATH, "/a\nb")
 
 
+def test_the_watch_has_the_command_and_the_pools_of_the_installation() -> None:
+    start = "ExecStart=/usr/bin/hv-kvp watch external --key=%I --present --exec"
+    lines = text(unit_files.WATCH_PATH, "/srv/a b").splitlines()
+    assert f'{start} /etc/hv-kvp-watch/%i --pool-dir "/srv/a b"' in lines
+    assert 'RequiresMountsFor="/srv/a b"' in lines
+    assert f"{start} /etc/hv-kvp-watch/%i" in text(unit_files.WATCH_PATH, "").splitlines()
+
+
 def test_a_daemon_in_a_home_needs_it_readable() -> None:
     unit = files("/home/u/bin/hv_kvp_daemon", "/var/opt/hyperv", "auto", [])[0].text
     assert "ProtectHome=read-only" in unit.splitlines()

@@ -92,7 +92,7 @@ def read_script(name: str) -> list[Step]:
     try:
         text = arguments.read_input(name).decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: {error}") from error
+        raise UsageError(f"{name} is not UTF-8 text from byte {error.start} on") from error
     parser = _LineParser(prog=name, add_help=False)
     add_actions(parser.add_subparsers(dest="action", required=True, parser_class=_LineParser))
     steps, number = [], 0
@@ -144,6 +144,6 @@ def _add_pool_and_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(text: str) -> int:
-    if not text.isdecimal() or int(text) > 0xFFFFFFFF:
+    if not text.isdecimal() or len(text) > 10 or int(text) > 0xFFFFFFFF:
         raise argparse.ArgumentTypeError(f"{text!r} is not an index")
     return int(text)

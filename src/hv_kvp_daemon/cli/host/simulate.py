@@ -57,6 +57,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pool-dir",
+        type=arguments.path,
         metavar="DIR",
         help="the pools of the daemon that is started (default: a temporary directory)",
     )

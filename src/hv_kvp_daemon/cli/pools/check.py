@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import stat
 from collections.abc import Iterable
 from typing import Final
@@ -45,12 +46,22 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     path = arguments.existing_directory(options)
+    where = arguments.pool_dir_option(options)
     if options.repair:
         _repair(path)
     found = [("", finding) for finding in _installation_findings(path)]
     for number in range(uapi.KVP_POOL_COUNT):
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
-            found += [(POOL_NAMES[number], each) for each in _pool_findings(path, number)]
+            found += [
+                (POOL_NAMES[number], each) for each in _pool_findings(path, number, where)
+            ]
+    found = [
+        (name, each._replace(advice=each.advice or f"hv-kvp check --repair{where}"))
+        if each.repairable
+        else (name, each)
+        for name, each in found
+    ]
+    is_damaged = any(each.level == DAMAGE for _, each in found)
     if options.json:
         jsontext.show(
             [
@@ -66,19 +77,18 @@ def _check(options: argparse.Namespace) -> int:
         )
     else:
         _show(found)
-    return EXIT_UNUSABLE if any(each.level == DAMAGE for _, each in found) else EXIT_DONE
+        if not is_damaged and terminal.is_terminal():
+            print(terminal.safe(f"no damage in the pools of {path}"))
+    return EXIT_UNUSABLE if is_damaged else EXIT_DONE
 
 
 def _show(found: list[tuple[str, Finding]]) -> None:
     for name, finding in found:
         where = f"pool {name}: " if name else ""
-        advice = finding.advice
-        if finding.repairable and not advice:
-            advice = "hv-kvp check --repair"
         level = terminal.paint(f"{finding.level}:", _COLORS[finding.level])
         print(level, terminal.safe(f"{where}{finding.text}"))
-        if advice:
-            print(f"    {terminal.safe(advice)}")
+        if finding.advice:
+            print(f"    {terminal.safe(finding.advice)}")
 
 
 def _repair(path: str) -> None:
@@ -132,7 +142,7 @@ def _clean(path: str, number: int) -> None:
     edit.change(number, pool_path(path, number), plan, report=terminal.say)
 
 
-def _pool_findings(path: str, number: int) -> Iterable[Finding]:
+def _pool_findings(path: str, number: int, where: str) -> Iterable[Finding]:
     place = pool_path(path, number)
     try:
         status = os.lstat(place)
@@ -143,10 +153,13 @@ def _pool_findings(path: str, number: int) -> Iterable[Finding]:
     except PoolError as error:
         advice = ""
         if isinstance(error.__cause__, PermissionError):
-            yield Finding(NOTE, "not checked: only its owner may read it", advice="run as root")
+            yield Finding(
+                NOTE, "not checked: only its owner may read it", advice="run it as root"
+            )
             return
         if not stat.S_ISREG(status.st_mode):
-            advice = f"move it away: mv {place} {place.replace('.kvp', 'not-a-kvp')}"
+            away = f"{os.path.dirname(place)}/not-a{os.path.basename(place)}"
+            advice = f"move it away: mv {shlex.quote(place)} {shlex.quote(away)}"
         yield Finding(DAMAGE, error.reason, advice=advice)
         return
     if number == uapi.KVP_POOL_AUTO:
@@ -158,14 +171,14 @@ def _pool_findings(path: str, number: int) -> Iterable[Finding]:
     yield from validation.findings(data)
     yield from _permission_findings(place, status, os.stat(path))
     if number in _FROM_HOST and data:
-        yield from _age_findings(number, status)
+        yield from _age_findings(number, status, where)
 
 
 def _journal_findings(path: str, number: int) -> Iterable[Finding]:
     try:
         journal = pool_files.interrupted_change(path, number)
     except PoolError as error:
-        yield Finding(NOTE, f"journal not checked: {error.reason}", advice="run as root")
+        yield Finding(NOTE, f"journal not checked: {error.reason}", advice="run it as root")
         return
     if journal:
         yield Finding(
@@ -191,7 +204,7 @@ def _permission_findings(
         yield Finding(
             DAMAGE,
             f"mode {mode:04o}: others than its owner can write what the host reads",
-            advice=f"chmod go-w {place}",
+            advice=f"chmod go-w {shlex.quote(place)}",
         )
     if not mode & stat.S_IROTH:
         yield Finding(NOTE, f"mode {mode:04o}: not every user can read it")
@@ -199,11 +212,11 @@ def _permission_findings(
         yield Finding(
             DAMAGE,
             f"owned by user {status.st_uid}, its directory by user {directory.st_uid}",
-            advice=f"chown {directory.st_uid} {place}",
+            advice=f"chown {directory.st_uid} {shlex.quote(place)}",
         )
 
 
-def _age_findings(number: int, status: os.stat_result) -> Iterable[Finding]:
+def _age_findings(number: int, status: os.stat_result, where: str) -> Iterable[Finding]:
     try:
         booted = boot_time("/proc/stat")
     except OSError as error:
@@ -213,7 +226,7 @@ def _age_findings(number: int, status: os.stat_result) -> Iterable[Finding]:
         yield Finding(
             NOTE,
             "written before this boot; in a captured image it is another machine's",
-            advice=f"hv-kvp clear {POOL_NAMES[number]}",
+            advice=f"hv-kvp clear {POOL_NAMES[number]}{where}",
         )
 
 
@@ -224,7 +237,7 @@ def _installation_findings(path: str) -> Iterable[Finding]:
         yield Finding(
             DAMAGE,
             f"mode {mode:04o} of {path}: others than its owner can replace the pools",
-            advice=f"chmod go-w {path}",
+            advice=f"chmod go-w {shlex.quote(path)}",
         )
     expected = {os.path.basename(pool_path(path, n)) for n in range(uapi.KVP_POOL_COUNT)}
     strange = sorted(

@@ -6,10 +6,9 @@ A key or value that a host would see cut or changed is refused, unless ``--force
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hv_kvp_daemon.cli import arguments, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
 from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.service.options import UsageError
@@ -18,7 +17,7 @@ from hv_kvp_daemon.wire.uapi import KVP_POOL_GUEST
 
 from . import split_values
 from .diff import diff
-from .pool_files import OpenPool, require_writable
+from .pool_files import OpenPool, require_readable, require_writable
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
 
 def _value(options: argparse.Namespace) -> bytes:
     value: bytes = options.value
-    return sys.stdin.buffer.read() if value == b"-" else value
+    return arguments.read_input("-") if value == b"-" else value
 
 
 def _add_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +88,7 @@ def _store_parts(
     except RecordFieldError as error:
         raise UsageError(str(error)) from error
     require_writable(path, [number])
+    require_readable(path, [number])
     file = pool_path(path, number)
     with terminal.Progress(f"waiting for {file}"):
         edit.change(
@@ -135,9 +135,10 @@ def _clear(options: argparse.Namespace) -> int:
     with OpenPool(path, options.pool, write=True) as pool:
         count = pool.count()
     question = f"Remove all records of pool {POOL_NAMES[options.pool]} ({count})?"
-    if not count or terminal.confirmed(question, yes=options.yes):
-        with OpenPool(path, options.pool, write=True) as pool:
-            pool.clear()
+    if count and not terminal.confirmed(question, yes=options.yes):
+        return EXIT_DECLINED
+    with OpenPool(path, options.pool, write=True) as pool:
+        pool.clear()
     return EXIT_DONE
 
 

@@ -8,6 +8,7 @@ from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.directory import pool_path
+from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.pools.pool import PoolFile
@@ -15,6 +16,14 @@ from hv_kvp_daemon.pools.pool import PoolFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
+
+    from hv_kvp_daemon.wire.record import Record
+
+
+# The longest file that is read as a whole: 100,000 records are 244 MiB, and commands take
+# some times as much memory as the file has.  Of a sparse file the kernel gives any length.
+_LONGEST: Final = 1 << 28
 
 
 class OpenPool:
@@ -58,11 +67,38 @@ def require_writable(directory: str, numbers: Iterable[int]) -> None:
             raise CommandError(f"{path} may not be written{hint}")
 
 
+def require_readable(directory: str, numbers: Iterable[int]) -> None:
+    """Check that none of some pools is too long to be read as a whole.
+
+    :raises PoolError: one is.
+    """
+    for number in numbers:
+        path = pool_path(directory, number)
+        try:
+            size = os.lstat(path).st_size
+        except OSError:
+            continue  # met again where it is opened
+        if size > _LONGEST:
+            reason = f"{size} bytes long, at most {_LONGEST} are read as a whole"
+            raise PoolError(number, path, reason)
+
+
+def records(directory: str, number: int) -> list[Record]:
+    """Return all records of a pool file.
+
+    :raises PoolError: it cannot be read.
+    """
+    require_readable(directory, [number])
+    with OpenPool(directory, number) as pool:
+        return pool.records()
+
+
 def read(directory: str, number: int) -> bytes:
     """Return the bytes of a pool file, read under a shared lock; none where it is missing.
 
     :raises PoolError: it cannot be read.
     """
+    require_readable(directory, [number])
     file = _unchanged(directory, number)
     try:
         with file.reading:

@@ -7,12 +7,18 @@ import os
 import sys
 
 from hv_kvp_daemon.cli import arguments, tables, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.cli.command import (
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    EXIT_UNUSABLE,
+    Command,
+    describe,
+)
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
 
-from .pool_files import OpenPool
+from . import pool_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +69,9 @@ def _read(path: str, numbers: tuple[int, ...]) -> tuple[list[tuple[int, Record]]
     found, failed = [], False
     for number in numbers:
         try:
-            with OpenPool(path, number) as pool:
-                found += [(number, record) for record in pool.records()]
+            found += [(number, record) for record in pool_files.records(path, number)]
         except PoolError as error:  # noqa: PERF203 - the others are shown
-            terminal.say(str(error))
+            terminal.say(describe(error))
             failed = True
     return found, failed
 
@@ -85,7 +90,7 @@ def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--join",
         action="store_true",
-        help="join a value that is split over KEY.0, KEY.1 ... or KEY0, KEY1 ...",
+        help="join a value that is split over several records, as KEY.0, KEY.1 ...",
     )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
@@ -105,15 +110,42 @@ def _get(options: argparse.Namespace) -> int:
             value = _find(options, number, find)
         except PoolError as error:
             # The key may be in a pool that this user can read.
-            terminal.say(str(error))
+            terminal.say(describe(error))
             failed = True
             continue
         if value is not None:
             _write(options, number, value)
+            if options.pool is None:
+                _warn_of_others(options, number, numbers, find)
             return EXIT_DONE
     where = "any pool" if options.pool is None else f"pool {POOL_NAMES[options.pool]}"
     terminal.say(f"no key {terminal.text(options.key)} in {where}")
     return EXIT_UNUSABLE if failed else EXIT_NOT_FOUND
+
+
+def _warn_of_others(
+    options: argparse.Namespace,
+    shown: int,
+    numbers: tuple[int, ...],
+    find: Callable[[list[Record], bytes], bytes | None],
+) -> None:
+    """Say in which other pools the key is: a host may have set it in its own, say."""
+    others = []
+    for number in numbers[numbers.index(shown) + 1 :]:
+        try:
+            if number == KVP_POOL_AUTO:
+                is_there = options.key in KVP_AUTO_KEYS
+            else:
+                is_there = _find(options, number, find) is not None
+        except PoolError:
+            continue  # what was asked for has been found
+        if is_there:
+            others.append(POOL_NAMES[number])
+    if others:
+        terminal.say(
+            f"this is the value in pool {POOL_NAMES[shown]}; the key is also in pool"
+            f" {' and '.join(others)}: choose with --pool"
+        )
 
 
 def _find(
@@ -127,8 +159,8 @@ def _find(
         from hv_kvp_daemon.cli.guest import auto  # noqa: PLC0415
 
         return auto.AutoValues().values[KVP_AUTO_KEYS.index(options.key)]
-    with OpenPool(arguments.existing_directory(options), number) as pool:
-        return find(pool.records(), options.key)
+    path = arguments.existing_directory(options)
+    return find(pool_files.records(path, number), options.key)
 
 
 def _first(records: list[Record], key: bytes) -> bytes | None:

@@ -1,7 +1,16 @@
 """Values that are too long for one record, stored in several.
 
-Ignition looks for KEY, then for KEY.0, KEY.1 and so on; libhvee's hosts write KEY0, KEY1.
-Both are read, the former is written.
+======================  =====================================================================
+records                 written by
+======================  =====================================================================
+KEY.0, KEY.1 ...        this command, and hosts for Ignition
+KEY0, KEY1 ...          hosts that use libhvee (podman)
+KEY._0, KEY._1 ...      HLVMM
+KEY|0, KEY|1 ...        cloud-init, for events: each part is JSON with a piece of the message
+KEY several times       azure-init: 1022 bytes in each record but the last
+======================  =====================================================================
+
+All of them are read.
 """
 
 from __future__ import annotations
@@ -12,8 +21,15 @@ from hv_kvp_daemon.wire.text import HOST_MAX_KEY, HOST_MAX_VALUE, host_value, ut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
     from hv_kvp_daemon.wire.record import Record
+
+# KEY0 is the last: it may also be a key of its own that ends in a digit.
+_STYLES: Final = (b"%b.%d", b"%b._%d", b"%b|%d", b"%b%d")
+
+# The bytes of a part (HV_KVP_AZURE_MAX_VALUE_SIZE in azure-init's libazureinit/src/kvp.rs).
+_AZURE_INIT_PART: Final = 1022
 
 # More bytes than a record holds, so that a long value is not decoded again for each part.
 _AHEAD = 4096
@@ -22,20 +38,40 @@ _AHEAD = 4096
 def joined(records: Iterable[Record], key: bytes) -> bytes | None:
     """Return the value of a key, or else of its parts, up to the first that is missing.
 
-    None where there is neither.  Of several records of a key the first counts.
+    None where there is neither.  Of several records of a key the first counts, unless they
+    are azure-init's.  As for Ignition, an empty value of the key itself does not hide parts.
     """
-    values: dict[bytes, bytes] = {}
+    values: dict[bytes, list[bytes]] = {}
     for record in records:
-        values.setdefault(record.key, record.value)
-    if key in values:
-        return values[key]
-    for style in (b"%b.%d", b"%b%d"):
+        values.setdefault(record.key, []).append(record.value)
+    whole = values.get(key, [])
+    if whole and whole[0]:
+        ends = (at for at, value in enumerate(whole, 1) if len(value) != _AZURE_INIT_PART)
+        return b"".join(whole[: next(ends, len(whole))])
+    for style in _STYLES:
         parts: list[bytes] = []
-        while (part := values.get(style % (key, len(parts)))) is not None:
-            parts.append(part)
+        while found := values.get(style % (key, len(parts))):
+            parts.append(found[0])
         if parts:
-            return b"".join(parts)
-    return None
+            return _event(parts) or b"".join(parts)
+    return whole[0] if whole else None
+
+
+def _event(parts: list[bytes]) -> bytes | None:
+    """Join the parts of an event of cloud-init to the JSON that it would be undivided.
+
+    None if they are not of that form (``_break_down`` in cloudinit/reporting/handlers.py):
+    ``{...,"msg_i":N,"msg":"..."}``, where N is the part's number.  The message is cut
+    after it was escaped, perhaps within an escape, so a part alone may be no valid JSON.
+    """
+    head, message = b"", b""
+    for number, part in enumerate(parts):
+        before, mark, piece = part.partition(b',"msg_i":%d,"msg":"' % number)
+        if not mark or not piece.endswith(b'"}'):
+            return None
+        head = head or before
+        message += piece[: -len(b'"}')]
+    return head + b',"msg":"' + message + b'"}'
 
 
 def split(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, Command
+from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, Command
 from hv_kvp_daemon.pools import edit
-from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
+from hv_kvp_daemon.pools.directory import POOL_NAMES, parse_pool, pool_path
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, RecordFieldError, decode, encode
+from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
 
 from . import backup, pool_files, split_values
 from .diff import diff, split_records
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.pools.edit import Edit
 
 _VERSION = 1
+
+_Kind = TypeVar("_Kind")
 
 
 def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,18 +106,19 @@ def _import(options: argparse.Namespace) -> int:
     pools = _load(options)
     path = arguments.directory(options)
     pool_files.require_writable(path, pools)
+    pool_files.require_readable(path, pools)
     if not options.merge:
         lost = sum(_lost(pool_files.read(path, number), new) for number, new in pools.items())
         question = f"Remove what the document does not have ({lost} records)?"
         if lost and not terminal.confirmed(question, yes=options.yes):
-            return EXIT_DONE
+            return EXIT_DECLINED
     for number, new in pools.items():
         with terminal.Progress(f"waiting for pool {POOL_NAMES[number]}"):
             if options.exact:
                 _overwrite(path, number, new)
             else:
                 _change(path, number, split_records(new), merge=options.merge)
-        _warn(number, new)
+        _warn(number, new, arguments.pool_dir_option(options))
     return EXIT_DONE
 
 
@@ -139,7 +143,7 @@ def _overwrite(path: str, number: int, new: bytes) -> None:
         edit.overwrite(number, pool_path(path, number), copy, report=terminal.say)
 
 
-def _warn(number: int, data: bytes) -> None:
+def _warn(number: int, data: bytes, where: str) -> None:
     """Say how many records a host does not see whole; they are imported all the same."""
     changed = 0
     for record in map(decode, split_records(data)):
@@ -150,7 +154,7 @@ def _warn(number: int, data: bytes) -> None:
     if changed:
         terminal.say(
             f"pool {POOL_NAMES[number]}: a host sees {changed} records cut or changed;"
-            " hv-kvp check lists them"
+            f" hv-kvp check{where} lists them"
         )
 
 
@@ -167,47 +171,74 @@ def _load(options: argparse.Namespace) -> dict[int, bytes]:
     """
     try:
         document = json.loads(arguments.read_input(options.file))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UsageError(f"{options.file} is not JSON: {error.msg}, {place}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{options.file} is not UTF-8 from byte {error.start} on") from error
+    except (ValueError, RecursionError) as error:
+        reason = "its arrays or objects are nested too deep, or a number has too many digits"
+        raise UsageError(f"{options.file} is no export of hv-kvp: {reason}") from error
+    try:
+        return _pools(document, exact=options.exact)
     except ValueError as error:
-        raise UsageError(f"{options.file} is not JSON: {error}") from error
-    try:
-        if document["version"] != _VERSION:
-            raise UsageError(
-                f"{options.file} has version {document['version']}, not {_VERSION}"
-            )
-        return {
-            _number(name): _pool(name, pool, exact=options.exact)
-            for name, pool in document["pools"].items()
-        }
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{options.file} is not an export of hv-kvp: {error!r}") from error
+        raise UsageError(f"{options.file} is no export of hv-kvp: {error}") from error
 
 
-def _number(name: str) -> int:
-    try:
-        return arguments.file_pool(name)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(str(error)) from error
+def _pools(document: object, *, exact: bool) -> dict[int, bytes]:
+    version = _member(document, "version", int)
+    if version != _VERSION:
+        raise ValueError(f"version {version}, {_VERSION} expected")
+    pools: dict[int, bytes] = {}
+    for name, pool in _member(document, "pools", dict).items():
+        number = parse_pool(name)
+        if number == KVP_POOL_AUTO:
+            raise ValueError(f"pool {name} is made for each request and cannot be imported")
+        if number in pools:
+            raise ValueError(f"pool {name} is there twice, by name and by number")
+        try:
+            pools[number] = _pool(pool, exact=exact)
+        except ValueError as error:
+            raise ValueError(f"pool {name}: {error}") from error
+    return pools
 
 
-def _pool(name: str, pool: dict[str, Any], *, exact: bool) -> bytes:
+def _pool(pool: Any, *, exact: bool) -> bytes:
     records: list[bytes] = []
-    try:
-        for record in pool["records"]:
-            records.append(_record(record, exact=exact))  # noqa: PERF401 - the error says how far it came
-        if exact and "rest_base64" in pool:
-            records.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
-    except ValueError as error:
-        raise UsageError(f"pool {name}, record {len(records)}: {error}") from error
+    for number, record in enumerate(_member(pool, "records", list)):
+        try:
+            records.append(_record(record, exact=exact))
+        except ValueError as error:  # noqa: PERF203 - the first ends it
+            raise ValueError(f"record {number}: {error}") from error
+    if exact and "rest_base64" in pool:
+        records.append(jsontext.decode(pool["rest_base64"], "rest_base64"))
     return b"".join(records)
 
 
-def _record(record: dict[str, Any], *, exact: bool) -> bytes:
+def _record(record: object, *, exact: bool) -> bytes:
+    if not isinstance(record, dict):
+        raise ValueError(f"it is {jsontext.kind(record)}, not an object")  # noqa: TRY004 - one error for any bad document
     if exact and "record_base64" in record:
         raw = jsontext.decode(record["record_base64"], "record_base64")
         if len(raw) != RECORD_SIZE:
             raise ValueError(f"record_base64 has {len(raw)} bytes, {RECORD_SIZE} expected")
         return raw
     return encode(jsontext.read_field(record, "key"), jsontext.read_field(record, "value"))
+
+
+def _member(document: object, name: str, kind: type[_Kind]) -> _Kind:
+    """Return a member of an object that has to be of a kind.
+
+    :raises ValueError: it is not, or it is missing, or this is no object.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"it is {jsontext.kind(document)}, not an object")  # noqa: TRY004 - as above
+    if name not in document:
+        raise ValueError(f"it has no {name}")
+    value = document[name]
+    if type(value) is not kind:  # true is an int to Python
+        raise ValueError(f"{name} is {jsontext.kind(value)}, not {jsontext.kind(kind())}")
+    return value
 
 
 EXPORT = Command("export", "write pools as JSON", _add_export_arguments, _export)

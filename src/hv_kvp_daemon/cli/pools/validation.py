@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.pools.damage import INVALID, LEFTOVERS, NO_KEY, UNENDING, damage
+from hv_kvp_daemon.wire.columns import fit
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 from hv_kvp_daemon.wire.text import (
     FIELD_MAX_KEY,
@@ -34,6 +36,9 @@ HOST_RECORDS: Final = 1024
 
 # How many of the records that a finding is about are named.
 _NAMED: Final = 5
+
+# The columns of a key in a finding; the longest has 511 bytes.
+_NAME_COLUMNS: Final = 40
 
 _CUT: Final = "cut"
 
@@ -84,7 +89,7 @@ def findings(data: bytes) -> list[Finding]:
         for raw, pair in zip(records, pairs, strict=True)
     ]
     found = [
-        Finding(level, f"{_which(indices)}: {meaning}", repairable=repairable)
+        Finding(level, f"{_which(indices, pairs)}: {meaning}", repairable=repairable)
         for kind, level, repairable, meaning in _KINDS
         if (indices := [index for index, wrong in enumerate(kinds) if kind in wrong])
     ]
@@ -120,12 +125,17 @@ def cleaned(data: bytes) -> list[bytes]:
     return found
 
 
-def _which(indices: list[int]) -> str:
-    """``record 3`` or ``12 records (3, 4, 5, 6, 7 ...)``."""
+def _which(indices: list[int], records: list[Record]) -> str:
+    """``record 3 (its.key)`` or ``12 records (3 its.key, 4 another ...)``."""
+    keys = [
+        fit(terminal.text(records[index].key), _NAME_COLUMNS, "...")
+        for index in indices[:_NAMED]
+    ]
     if len(indices) == 1:
-        return f"record {indices[0]}"
-    named = ", ".join(map(str, indices[:_NAMED]))
-    return f"{len(indices)} records ({named}{' ...' if len(indices) > _NAMED else ''})"
+        return f"record {indices[0]} ({keys[0]})" if keys[0] else f"record {indices[0]}"
+    names = [f"{index} {key}".rstrip() for index, key in zip(indices, keys, strict=False)]
+    more = " ..." if len(indices) > _NAMED else ""
+    return f"{len(indices)} records ({', '.join(names)}{more})"
 
 
 def _is_cut(record: Record) -> bool:
@@ -156,15 +166,18 @@ def _repetitions(records: list[Record]) -> Iterable[Finding]:
         seen.add(record)
         keys.add(record.key)
     if equal:
-        yield Finding(NOTE, f"{_which(equal)}: equal to an earlier record", repairable=True)
+        yield Finding(
+            NOTE, f"{_which(equal, records)}: equal to an earlier record", repairable=True
+        )
     if other:
         yield Finding(
             NOTE,
-            f"{_which(other)}: another value of an earlier record's key; GET answers with the"
-            " first, a host may show the last",
+            f"{_which(other, records)}: another value of an earlier record's key; GET answers"
+            " with the first, a host may show the last",
         )
     if case:
         yield Finding(
             NOTE,
-            f"{_which(case)}: differs from an earlier key in case only; to a host they are one",
+            f"{_which(case, records)}: differs from an earlier key in case only; to a host"
+            " they are one",
         )

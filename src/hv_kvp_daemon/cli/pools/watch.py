@@ -3,6 +3,8 @@
 After an inotify event about a pool, it is read again under a shared lock and compared.  The
 watch is set up before the first read, so no change is missed in between.  Changes that
 follow each other closely may show as one.
+
+With ``--exec`` a program gets the changes instead of standard output (`program_runner`).
 """
 
 from __future__ import annotations
@@ -17,15 +19,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.cli.command import (
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    EXIT_UNUSABLE,
+    Command,
+    describe,
+)
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport import inotify
 
-from .pool_files import OpenPool
+from . import pool_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hv_kvp_daemon.guest.child import Wait
+
     Values = dict[bytes, list[bytes]]
 
 _MARKS: Final = {"present": "=", "added": "+", "changed": "~", "deleted": "-"}
@@ -57,23 +70,73 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end after this time; the exit status is 1 if --until's key did not come",
     )
+    parser.add_argument(
+        "--key", type=arguments.key, metavar="KEY", help="only changes of records with this key"
+    )
+    parser.add_argument(
+        "--present",
+        action="store_true",
+        help="begin with the records that are there already, as changes of the kind present",
+    )
+    parser.add_argument(
+        "--exec",
+        type=_program,
+        metavar="PROGRAM",
+        help="run a program for each change, with event, pool and key as its arguments and"
+        " the value in HV_KVP_VALUE",
+    )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
 
+def _program(name: str) -> str:
+    """Return the path of a program; without a slash in its name it is looked for in PATH."""
+    import shutil  # noqa: PLC0415 - only --exec needs it
+
+    path = shutil.which(name)
+    if path is None:
+        raise argparse.ArgumentTypeError(f"{name!r} is no program that can be run")
+    return path
+
+
 def _watch(options: argparse.Namespace) -> int:
+    if options.exec is None:
+        come = _follow(options, wait_readable, lambda each: _show(each, as_json=options.json))
+        return _status(options, come=come)
+    if options.json:
+        raise UsageError("--json is for changes that are shown; --exec gives them to a program")
+    from .program_runner import Runner  # noqa: PLC0415 - only --exec needs it
+
+    with Runner(options.exec) as runner:
+        come = _follow(options, runner.wait, runner.add)
+        runner.finish()
+    if runner.signal:
+        return 128 + runner.signal  # as a shell has it
+    return _status(options, come=come) or (EXIT_UNUSABLE if runner.failed else EXIT_DONE)
+
+
+def _follow(options: argparse.Namespace, wait: Wait, handle: Callable[[Event], object]) -> bool:
+    """Handle the changes that the options select; return whether --until's key has come."""
     watcher = Watcher(
         arguments.directory(options),
         arguments.FILES if options.pool is None else (options.pool,),
         None if options.timeout is None else time.monotonic() + options.timeout,
+        wait,
     )
     for change in watcher.changes():
-        is_wanted = change.key == options.until and change.kind != "deleted"
-        if is_wanted or change.kind != "present":
-            _show(change, as_json=options.json)
-        if is_wanted:
-            return EXIT_DONE
-    if options.until is None:
+        is_awaited = change.key == options.until and change.kind != "deleted"
+        is_selected = options.key in {None, change.key} and (
+            options.present or change.kind != "present"
+        )
+        if is_awaited or is_selected:
+            handle(change)
+        if is_awaited:
+            return True
+    return False
+
+
+def _status(options: argparse.Namespace, *, come: bool) -> int:
+    if come or options.until is None:
         return EXIT_DONE
     terminal.say(f"no key {terminal.text(options.until)} within {options.timeout:g} s")
     return EXIT_NOT_FOUND
@@ -99,10 +162,20 @@ def _show(change: Event, *, as_json: bool) -> None:
 
 
 class Watcher:
-    """The changes of some pools of a directory, until ``deadline`` (time.monotonic)."""
+    """The changes of some pools of a directory, until ``deadline`` (time.monotonic).
 
-    def __init__(self, path: str, numbers: tuple[int, ...], deadline: float | None) -> None:
+    They also end if ``wait`` returns False before.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        numbers: tuple[int, ...],
+        deadline: float | None,
+        wait: Wait = wait_readable,
+    ) -> None:
         self._path = path
+        self._wait_readable = wait
         self._files = {os.path.basename(pool_path(path, number)): number for number in numbers}
         self._deadline = deadline
         self._known: dict[int, Values] = {}
@@ -153,7 +226,7 @@ class Watcher:
     def _wait(self, events: inotify.Inotify) -> bool:
         """Wait for events; False once the deadline has passed, even if there are some."""
         left = math.inf if self._deadline is None else self._deadline - time.monotonic()
-        return left > 0 and wait_readable(events.fileno(), left)
+        return left > 0 and self._wait_readable(events.fileno(), left)
 
     def _compare(self, number: int) -> Iterator[Event]:
         new = self._read(number)
@@ -176,13 +249,12 @@ class Watcher:
         """Return the values of each key; None, and one line, if the pool cannot be read."""
         values: Values = {}
         try:
-            with OpenPool(self._path, number) as pool:
-                for record in pool.records():
-                    values.setdefault(record.key, []).append(record.value)
+            for record in pool_files.records(self._path, number):
+                values.setdefault(record.key, []).append(record.value)
         except PoolError as error:
             if self._reported.get(number) != error.reason:
                 self._reported[number] = error.reason
-                terminal.say(str(error))
+                terminal.say(describe(error))
             return None
         self._reported.pop(number, None)
         return values

@@ -18,7 +18,13 @@ import stat
 from typing import Final
 
 from hv_kvp_daemon.cli import arguments, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
+from hv_kvp_daemon.cli.command import (
+    EXIT_DECLINED,
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    Command,
+    CommandError,
+)
 from hv_kvp_daemon.pools.errors import LockTimeoutError, PoolError
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.pools.pool import PoolFile
@@ -39,10 +45,15 @@ _RUN: Final = (re.compile(r"lock|status(\.new)?"),)
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--root", default="/", metavar="DIR", help="an image's root, instead of this machine"
+        "--root",
+        type=arguments.path,
+        default="/",
+        metavar="DIR",
+        help="an image's root, instead of this machine",
     )
     parser.add_argument(
         "--pool-dir",
+        type=arguments.path,
         metavar="DIR",
         help="directory of the pools, if it is neither the running daemon's nor"
         f" {POOL_DIRECTORY} nor {OTHER_DIRECTORY}",
@@ -59,7 +70,7 @@ def _clean(options: argparse.Namespace) -> int:
         raise CommandError(f"--root {options.root}: no such directory")
     question = f"Remove all pairs and journals from {root}?"
     if not options.dry_run and not terminal.confirmed(question, yes=options.yes):
-        return EXIT_DONE
+        return EXIT_DECLINED
     places: dict[str, tuple[re.Pattern[str], ...]]
     places = dict.fromkeys((POOL_DIRECTORY, OTHER_DIRECTORY), _OURS)
     if root == "/":

@@ -9,8 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from hv_kvp_daemon.cli import terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command, CommandError
+from hv_kvp_daemon.cli import arguments, terminal
+from hv_kvp_daemon.cli.command import (
+    EXIT_DECLINED,
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    Command,
+    CommandError,
+)
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport.driver import DEVICE
@@ -27,7 +33,11 @@ _NETLINK = (
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--root", default="/", metavar="DIR", help="an image's root, instead of this machine"
+        "--root",
+        type=arguments.path,
+        default="/",
+        metavar="DIR",
+        help="an image's root, instead of this machine",
     )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -36,6 +46,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _add_install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pool-dir",
+        type=arguments.path,
         metavar="DIR",
         help=f"the pools (default: {POOL_DIRECTORY} or {OTHER_DIRECTORY}, as each start finds"
         " them)",
@@ -61,9 +72,9 @@ def _install(options: argparse.Namespace) -> int:
     root.require_writable([file.path for file in files])
     foreign = [file.path for file in files if root.is_foreign(file.path)]
     if foreign and not root.confirmed(f"Replace files of others: {', '.join(foreign)}?"):
-        return EXIT_DONE
+        return EXIT_DECLINED
     if replaced and not root.confirmed(f"Stop and replace {', '.join(replaced)}?"):
-        return EXIT_DONE
+        return EXIT_DECLINED
     if options.transport != "chardev":
         root.remove(unit_files.DROP_IN_PATH)
     for file in files:
@@ -103,7 +114,7 @@ def _uninstall(options: argparse.Namespace) -> int:
         return EXIT_NOT_FOUND
     root.require_writable(ours)
     if not root.confirmed(f"Stop and remove {UNIT}?"):
-        return EXIT_DONE
+        return EXIT_DECLINED
     if UNIT_PATH in ours:
         root.run("systemctl", "stop", UNIT)
     for path in ours:

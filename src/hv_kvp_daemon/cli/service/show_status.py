@@ -7,18 +7,23 @@ No key and no value is shown.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
-
-import psutil
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
+
+try:
+    import psutil
+except ImportError:
+    # The other commands, and --help, do without.
+    psutil = None  # type: ignore[assignment]
 
 # The process names of the daemons for this driver: ours and the C daemon's, and RHEL's.
 _NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
@@ -33,6 +38,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if psutil is None:
+        raise CommandError("status needs the Python module psutil: pip install psutil")
+    if not os.path.exists("/proc/self/stat"):
+        raise CommandError("without /proc it cannot be seen whether a daemon runs")
     path = arguments.status_page(options)
     try:
         daemon = find(path)
@@ -47,7 +56,10 @@ def _status(options: argparse.Namespace) -> int:
             jsontext.show({"running": False, "serving": False})
         raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
     facts = {"running": True, "serving": daemon.serving}
-    facts |= _reported(daemon) | _observed(daemon)
+    try:
+        facts |= _reported(daemon) | _observed(daemon)
+    except psutil.NoSuchProcess as error:
+        raise CommandError(f"hv-kvp-daemon (pid {daemon.pid}) has just ended") from error
     if options.json:
         jsontext.show(facts)
     else:

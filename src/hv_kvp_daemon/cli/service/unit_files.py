@@ -26,6 +26,7 @@ ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
+WATCH_PATH: Final = f"{_SYSTEM}/hv-kvp-watch@.service"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
@@ -41,7 +42,7 @@ _MANUALS: Final = {
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH),
+    *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
@@ -112,6 +113,7 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
         File(UNIT_PATH, f"# {_MARK}\n{unit}"),
         File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
         File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
+        File(WATCH_PATH, f"# {_MARK}\n" + _watch(daemon, pool_dir)),
     ]
     if transport == "chardev":
         text = _template("systemd/chardev.conf")
@@ -157,6 +159,16 @@ def _tmpfiles(pool_dir: str) -> str:
     target = other_directory_link(pool_dir).replace("%", "%%")
     link = f"L {OTHER_DIRECTORY} - - - - {target}"
     return _replaced(text, "L .*", "" if pool_dir == OTHER_DIRECTORY else link)
+
+
+def _watch(daemon: str, pool_dir: str) -> str:
+    text = _template("systemd/hv-kvp-watch@.service")
+    command = _quoted(os.path.join(os.path.dirname(daemon), "hv-kvp"))
+    options = "--key=%I --present --exec /etc/hv-kvp-watch/%i"
+    if pool_dir:
+        text = _replaced(text, "RequiresMountsFor=.*", f"RequiresMountsFor={_quoted(pool_dir)}")
+        options += f" --pool-dir {_quoted(pool_dir)}"
+    return _replaced(text, "ExecStart=.*", f"ExecStart={command} watch external {options}")
 
 
 def _marked(name: str, text: str) -> str:

@@ -1,0 +1,57 @@
+"""Runs a command in a forked child, in which a test has taken something away from it.
+
+A child costs some milliseconds, the command as a process a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from hv_kvp_daemon.cli.main import main
+from tests.support.command import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_NAMES = ("stdin", "stdout", "stderr")
+
+
+def run_forked(
+    words: Sequence[str],
+    prepare: Callable[[], object] = lambda: None,
+    *,
+    stdin: bytes = b"",
+    closed: Sequence[int] = (),
+) -> Done:
+    """Return status and output of main(); ``closed`` are standard descriptors."""
+    files = [os.memfd_create(name) for name in _NAMES]
+    os.pwrite(files[0], stdin, 0)
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            for fd, file in enumerate(files):
+                os.dup2(file, fd)
+            for fd, name in enumerate(_NAMES):
+                stream = open(fd, "r" if fd == 0 else "w", encoding="utf-8")  # noqa: SIM115
+                # As the interpreter does when it finds a descriptor closed.
+                setattr(sys, name, None if fd in closed else stream)
+                if fd in closed:
+                    stream.close()
+            prepare()
+            status = main(words)
+            # The interpreter does it, and ends with 120 where it fails.
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:  # noqa: BLE001 - the test that called this shows it
+            os.write(files[2], traceback.format_exc().encode())
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    texts = [os.pread(file, 1 << 20, 0).decode() for file in files[1:]]
+    for file in files:
+        os.close(file)
+    return Done(status, *texts)
