@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.cli import arguments
-from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.cli.command import CommandError, Parser
 from hv_kvp_daemon.service import status
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError
 
@@ -55,6 +55,50 @@ def test_an_argument_is_parsed(
 def test_a_wrong_argument_is_refused(parse: Callable[[str], object], word: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         parse(word)
+
+
+@pytest.mark.parametrize(
+    ("words", "one", "several"),
+    [
+        ([], None, []),
+        (["--json"], None, []),
+        (["1"], 1, [1]),
+        (["--json", "guest"], 1, [1]),
+        (["--pool", "guest"], 1, [1]),
+        (["--pool", "guest", "--json"], 1, [1]),
+        (["--json", "--pool=guest"], 1, [1]),
+        (["external", "guest"], None, [0, 1]),
+        (["--pool", "host", "--pool", "guest"], 1, [3, 1]),
+    ],
+)
+def test_a_pool_is_an_argument_or_an_option(
+    words: list[str], one: int | None, several: list[int]
+) -> None:
+    for repeated, expected in ((False, one), (True, several)):
+        parser = Parser()
+        arguments.add_json(parser)
+        arguments.add_pool(parser, arguments.file_pool, repeated=repeated)
+        if words != ["external", "guest"] or repeated:
+            assert parser.parse_args(words).pool == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["guest", "--pool", "host"], "argument --pool: not allowed with argument POOL"),
+        (["--pool", "host", "guest"], "argument POOL: not allowed with argument --pool"),
+        ([], "one of the arguments POOL --pool is required"),
+        (["--pool", "lost"], "no pool 'lost'; there are: 0 external"),
+    ],
+)
+def test_a_pool_that_is_named_twice_or_not_at_all_is_wrong_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser()
+    arguments.add_pool(parser, arguments.file_pool, required=True)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(words)
+    assert said in capsys.readouterr().err
 
 
 def test_the_named_directory_is_made_absolute(

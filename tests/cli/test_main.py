@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.cli.main import COMMANDS
+from hv_kvp_daemon.cli.main import COMMANDS, build_parser
 from tests.support.command import COMMAND, PATIENCE, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.command import Pools
 
 #: Modules that ``list`` does without: each costs a start a millisecond or more.
@@ -43,6 +46,45 @@ def test_wrong_usage_ends_with_2_and_says_what_there_is(words: list[str]) -> Non
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert err.startswith("usage: hv-kvp")
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+def test_no_parser_takes_an_abbreviation_for_an_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """H1."""
+    found = [*parsers(build_parser())]
+    assert len(found) > len(COMMANDS) + 8  # those of `host`, too
+    for parser in found:
+        for option in parser._option_string_actions:
+            if option.startswith("--") and option[:-1] not in parser._option_string_actions:
+                with pytest.raises(SystemExit, match="2"):
+                    parser.parse_args([option[:-1], "word"])
+    assert "unrecognized arguments: --poo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "export"])
+def test_a_pool_named_by_an_option_is_no_directory(pools: Pools, command: str) -> None:
+    for pool in ("guest", "external"):
+        pools("set", f"{pool}.key", "v", "--pool", pool)
+    status, out, _ = pools(command, "--pool", "guest")
+    assert status == 0
+    assert "guest.key" in out
+    assert "external.key" not in out
+
+
+def test_watch_waits_for_a_key_in_the_pool_that_an_option_names(pools: Pools) -> None:
+    """H1."""
+    pools("set", "t", "v", "--pool", "external")
+    done = pools("watch", "--pool", "external", "--until", "t")
+    assert done == (0, "=\texternal\tt\tv\n", "")
 
 
 def test_list_imports_nothing_dear(pools: Pools) -> None:

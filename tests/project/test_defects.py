@@ -11,16 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, where it runs, and what the guest reports of itself.
+#: Rows of the list: messages, pools, where it runs, what the guest reports of itself, tools.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("H", 1))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOU]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUH]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOU]\d+\b")
+ID = re.compile(r"\b[TPOUH]\d+\b")
 
 
 def rows() -> dict[str, str]:

@@ -14,7 +14,8 @@ from .command import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Any, Final
 
 #: The pools whose records are in files; those of the auto pool are made for each request.
 FILES: Final = tuple(number for number in range(KVP_POOL_COUNT) if number != KVP_POOL_AUTO)
@@ -27,6 +28,54 @@ def add_pool_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory of the pool files (default: the running daemon's, else"
         f" {POOL_DIRECTORY} or {OTHER_DIRECTORY})",
+    )
+
+
+class _Positional(argparse.Action):
+    """An argument that may be left out and then does not overwrite the option's value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        del parser, option_string
+        if values is not self.default:
+            setattr(namespace, self.dest, values)
+
+
+def add_pool(
+    parser: argparse.ArgumentParser,
+    parse: Callable[[str], int],
+    text: str = "only this pool",
+    *,
+    required: bool = False,
+    repeated: bool = False,
+) -> None:
+    """Add a pool as an argument that can be given as ``--pool POOL`` as well.
+
+    ``options.pool`` is its number or None; with ``repeated`` a list of numbers.
+    """
+    default: list[int] | None = [] if repeated else None
+    pools = parser.add_mutually_exclusive_group(required=required)
+    pools.add_argument(
+        "pool",
+        nargs="*" if repeated else "?",
+        action=_Positional,
+        type=parse,
+        default=default,
+        metavar="POOL",
+        help=text,
+    )
+    pools.add_argument(
+        "--pool",
+        action="append" if repeated else "store",
+        type=parse,
+        default=default,
+        metavar="POOL",
+        help="the same; may be repeated" if repeated else "the same",
     )
 
 

@@ -125,7 +125,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _add_clear_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pool", type=arguments.file_pool, metavar="POOL")
+    arguments.add_pool(parser, arguments.file_pool, "the pool", required=True)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     arguments.add_pool_dir(parser)
 

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 
 def _add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pool", nargs="?", type=arguments.pool, metavar="POOL", help="only this pool"
-    )
+    arguments.add_pool(parser, arguments.pool)
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
