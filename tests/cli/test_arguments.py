@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon import Pool
 from hv_kvp_daemon.cli import arguments
 from hv_kvp_daemon.cli.command import CommandError, Parser
+from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.service import status
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError
 
@@ -108,31 +110,39 @@ def test_the_named_directory_is_made_absolute(
     assert arguments.directory(options("pools")) == f"{tmp_path}/pools"
 
 
-def test_the_directory_is_by_default_the_running_daemons(
+def test_the_directory_is_by_default_the_running_daemons_for_tool_and_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """H2."""
     daemon = DaemonStatus(pid=1, serving=True)
     daemon.pool_dir = "/srv/pools"
     monkeypatch.setattr(status, "find", lambda _: daemon)
     assert arguments.directory(options(None)) == "/srv/pools"
+    assert Pool("guest").path == pool_path("/srv/pools", 1)
     assert arguments.directory(options(str(tmp_path))) == str(tmp_path)
+    assert Pool("guest", directory=str(tmp_path)).path == pool_path(str(tmp_path), 1)
 
 
-@pytest.mark.parametrize("error", [PermissionError(), StatusError("no page")])
-def test_without_a_status_page_the_directory_is_one_that_exists(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [None, PermissionError(), StatusError("no page")])
+def test_without_a_daemon_the_directory_is_one_that_exists_for_tool_and_library(
+    error: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """H2."""
+
     def find(_: str) -> None:
-        raise error
+        if error is not None:
+            raise error
 
     monkeypatch.setattr(status, "find", find)
-    monkeypatch.setattr(arguments, "POOL_DIRECTORY", f"{tmp_path}/none")
-    monkeypatch.setattr(arguments, "OTHER_DIRECTORY", f"{tmp_path}/other")
+    monkeypatch.setattr(status, "POOL_DIRECTORY", f"{tmp_path}/none")
+    monkeypatch.setattr(status, "OTHER_DIRECTORY", f"{tmp_path}/other")
     assert arguments.directory(options(None)) == f"{tmp_path}/none"
+    assert Pool(1).path == pool_path(f"{tmp_path}/none", 1)
     with pytest.raises(CommandError, match="there is no pool directory"):
         arguments.existing_directory(options(None))
     os.mkdir(f"{tmp_path}/other")
     assert arguments.existing_directory(options(None)) == f"{tmp_path}/other"
+    assert Pool(1).path == pool_path(f"{tmp_path}/other", 1)
 
 
 def test_input_is_a_file_or_standard_input(

@@ -7,7 +7,7 @@ import os
 import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
-from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from .command import CommandError
@@ -188,15 +188,7 @@ def directory(options: argparse.Namespace) -> str:
         return os.path.abspath(named)
     from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
 
-    try:
-        running = status.find(status_page(options))
-    except (OSError, status.StatusError):
-        # The page says where a daemon that is not the default one keeps its pools.  If
-        # it cannot be read, the directory is the one that a daemon would choose.
-        running = None
-    if running is not None and running.pool_dir:
-        return running.pool_dir
-    return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
+    return status.pool_directory(status_page(options))
 
 
 def existing_directory(options: argparse.Namespace) -> str:
