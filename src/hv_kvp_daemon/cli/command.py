@@ -54,8 +54,21 @@ class _Help(argparse.HelpFormatter):
     """Help as wide as the terminal."""
 
     def __init__(self, prog: str) -> None:
+        self._color: tuple[Any, ...] | None = None
         # Without a width argparse imports shutil for each option: 4 ms.
         super().__init__(prog, width=min(terminal.columns(), 100) - 2)
+
+    def _set_color(self, *color: Any) -> None:
+        # Python 3.14 makes a formatter to check the first option, and imports dataclasses
+        # for its colors: 16 of the 39 ms of `hv-kvp list`.  Colors wait for a help text.
+        self._color = color
+
+    def __getattr__(self, name: str) -> Any:
+        color, self._color = self.__dict__.get("_color"), None
+        if color is None:
+            raise AttributeError(name)
+        super()._set_color(*color)  # type: ignore[misc]  # not in Python 3.10
+        return getattr(self, name)
 
 
 class CommandError(Exception):
