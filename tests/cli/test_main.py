@@ -16,6 +16,7 @@ from tests.support.command import COMMAND, PATIENCE, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.command import Pools
 
@@ -102,6 +103,29 @@ def test_list_imports_nothing_dear(pools: Pools) -> None:
     roots = {name.split(".")[0] for name in done.stdout.split()}
     assert roots & TOO_DEAR == set()
     assert "argparse" in roots
+
+
+def test_without_psutil_or_netifaces_there_is_help_and_an_error_that_names_the_package(
+    tmp_path: Path,
+) -> None:
+    """H4."""
+    code = f"""
+import sys
+sys.modules["psutil"] = sys.modules["netifaces"] = None
+from hv_kvp_daemon.cli.main import build_parser, main
+print(len(build_parser().format_help()))
+print(main(["status", "--transport", "loopback:{tmp_path}/host"]))
+print(main(["auto", "--addresses", "getifaddrs"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    size, *statuses = map(int, done.stdout.split())
+    assert size > 500
+    assert statuses == [3, 3]
+    psutil, netifaces = done.stderr.splitlines()
+    assert psutil.startswith("hv-kvp: this needs psutil, the package psutil (pip) or python3-")
+    assert netifaces.startswith("hv-kvp: --addresses getifaddrs needs the Python module netif")
 
 
 def test_a_reader_that_goes_away_is_no_error(pools: Pools) -> None:

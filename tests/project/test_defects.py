@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 #: Rows of the list: messages, pools, where it runs, what the guest reports of itself, tools.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("H", 3))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("H", 4))
     for n in range(1, last + 1)
 ]
 

@@ -149,6 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_with_advice(error), EXIT_UNUSABLE)
     except (CommandError, OSError) as error:
         return _fail(str(error), EXIT_UNUSABLE)
+    except ModuleNotFoundError as error:
+        if error.name != "psutil":
+            raise
+        message = "this needs psutil, the package psutil (pip) or python3-psutil (Debian)"
+        return _fail(f"{message}: {error}", EXIT_UNUSABLE)
     return status
 
 

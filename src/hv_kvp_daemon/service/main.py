@@ -10,7 +10,7 @@ import os
 import sys
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.guest.addresses import address_source
+from hv_kvp_daemon.guest.addresses import MissingModuleError, address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
@@ -131,7 +131,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             log.error(f"pool directory ({options.pool_dir}): {watch.REASON}")
             return EXIT_FAILURE
         log.info("stopped by signal")
-    except (AlreadyRunningError, PoolError, TransportError) as error:
+    except (AlreadyRunningError, MissingModuleError, PoolError, TransportError) as error:
         log.error(str(error))
         return EXIT_FAILURE
     except OSError as error:

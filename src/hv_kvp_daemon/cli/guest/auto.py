@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, tables, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, Command
-from hv_kvp_daemon.guest.addresses import address_source
+from hv_kvp_daemon.cli.command import EXIT_DONE, Command, CommandError
+from hv_kvp_daemon.guest.addresses import MissingModuleError, address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import LOOKUP_TIMEOUT, FqdnLookup
@@ -95,7 +95,10 @@ class AutoValues:
         lookup = FqdnLookup(wait_readable, terminal.say, patience=LOOKUP_TIMEOUT)
         if exclude is None:
             exclude = self._daemon.exclude if self._daemon else ()
-        source = address_source(self._addresses, exclude)
+        try:
+            source = address_source(self._addresses, exclude)
+        except MissingModuleError as error:
+            raise CommandError(str(error)) from error
         auto_pool = AutoPool(source, lookup, report=terminal.say)
         try:
             if self._daemon is not None and self._daemon.driver_version:

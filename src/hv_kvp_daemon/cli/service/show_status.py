@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
-
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
@@ -60,6 +58,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _others() -> str:
     """Return ", but ... is", if other processes have the name of a KVP daemon."""
+    import psutil  # noqa: PLC0415 - the help is there without it
+
     found = [
         f"{process.info['name']} (pid {process.pid})"
         for process in psutil.process_iter(["name"])
@@ -87,6 +87,8 @@ def _reported(daemon: DaemonStatus) -> dict[str, Any]:
 
 def _observed(daemon: DaemonStatus) -> dict[str, Any]:
     """Return facts about its process and pools; None where only root may read them."""
+    import psutil  # noqa: PLC0415 - as above
+
     process = psutil.Process(daemon.pid)
     facts: dict[str, Any] = {
         "pid": daemon.pid,
