@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.cli.main import COMMANDS, build_parser
+from hv_kvp_daemon.cli.main import COMMANDS, _parse, build_parser, main
 from tests.support.command import COMMAND, PATIENCE, run
 
 if TYPE_CHECKING:
@@ -27,8 +27,65 @@ TOO_DEAR = {
 }
 
 
-def test_the_version() -> None:
-    assert run("--version") == (0, f"hv-kvp {__version__}\n", "")
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_version(option: str) -> None:
+    assert run(option) == (0, f"hv-kvp {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        ([], "usage: hv-kvp [-h]"),
+        (["list"], "usage: hv-kvp list "),
+        (["host", "set"], "usage: hv-kvp host set "),
+        (["help"], "usage: hv-kvp help "),
+    ],
+)
+def test_help_shows_what_the_option_does(
+    words: list[str], start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for line in (["help", *words], [*words, "--help"]):
+        try:
+            assert main(line) == 0
+        except SystemExit as end:
+            assert not end.code  # noqa: PT017 - of either
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert shown[0].startswith(start)
+
+
+def test_help_for_a_command_that_does_not_exist_says_which_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["help", "lost"]) == 2
+    assert "no command 'lost'; there are: list, get" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", [["--json", "list"], ["list", "--json"], ["--json", "list", "--json"]]
+)
+def test_json_is_asked_for_before_or_after_the_command(
+    pools: Pools, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkdir(pools.path)
+    assert main([*line, "--pool-dir", pools.path]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "line", [["--json", "host", "get"], ["host", "--json", "get"], ["host", "get", "--json"]]
+)
+def test_json_of_the_simulated_host(line: list[str]) -> None:
+    command, options = _parse([*line, "external", "k"])
+    assert (command.name, options.action, options.json) == ("host", "get", True)
+
+
+def test_json_of_a_command_that_has_none_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--json", "set", "k", "v"]) == 2
+    assert capsys.readouterr().err == "hv-kvp: set takes no --json\n"
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -42,7 +99,9 @@ def test_help_fits_the_terminal(command: str, columns: str) -> None:
         assert max(map(len, out.splitlines())) <= int(columns)
 
 
-@pytest.mark.parametrize("words", [[], ["lost"], ["list", "lost"], ["list", "--lost"], ["get"]])
+@pytest.mark.parametrize(
+    "words", [["lost"], ["list", "lost"], ["list", "--lost"], ["get"], ["--lost"]]
+)
 def test_wrong_usage_ends_with_2_and_says_what_there_is(words: list[str]) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")

@@ -79,9 +79,9 @@ def add_pool(
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse.ArgumentParser, default: Any = False) -> None:
     """Add the option that asks for JSON."""
-    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.add_argument("--json", action="store_true", default=default, help="write JSON")
 
 
 def add_transport(parser: argparse.ArgumentParser) -> None:

@@ -19,14 +19,12 @@ from hv_kvp_daemon.pools.errors import PoolError, PoolFieldError
 from hv_kvp_daemon.service.options import UsageError
 
 from . import terminal
-from .command import EXIT_UNUSABLE, EXIT_USAGE, CommandError, Parser
+from .command import EXIT_DONE, EXIT_UNUSABLE, EXIT_USAGE, Command, CommandError, Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
-
-    from .command import Command
 
 PROGRAM: Final = "hv-kvp"
 
@@ -34,7 +32,7 @@ PROGRAM: Final = "hv-kvp"
 COMMANDS: Final = (
     *("list", "get", "set", "append", "delete", "clear", "export", "import", "watch"),
     *("auto", "ip", "check", "doctor", "install-service", "uninstall-service", "host"),
-    *("status", "clean-image"),
+    *("status", "clean-image", "overview", "help"),
 )
 
 # A shell's exit status for a command that a signal ended.
@@ -84,6 +82,10 @@ def find(name: str) -> Command:  # noqa: C901, PLR0912 - a table
             from .host.simulate import HOST as command
         case "status":
             from .service.show_status import STATUS as command
+        case "overview":
+            from .service.overview import OVERVIEW as command
+        case "help":
+            command = HELP
         case _:
             raise KeyError(name)
     return command
@@ -99,7 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
         " the host asks for), host (3, about the host), internal (4). Exit status: 0 done,"
         " 1 not found, 2 wrong usage, 3 a file or the daemon cannot be used.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    # Understood by `_parse`; here for the help and the completions.
+    parser.add_argument("--json", action="store_true", help="write JSON, if the command can")
+    parser.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in map(find, COMMANDS):
         added = commands.add_parser(
@@ -122,19 +126,49 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _add_help_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
+
+
+def _help(options: argparse.Namespace) -> int:
+    if not options.words:
+        build_parser().print_help()
+    elif options.words[0] in COMMANDS:
+        name, *rest = options.words  # `help host set`
+        _command_parser(find(name)).parse_args([*rest, "--help"])
+    else:
+        raise UsageError(f"no command {options.words[0]!r}; there are: {', '.join(COMMANDS)}")
+    return EXIT_DONE
+
+
+HELP: Final = Command("help", "show the arguments of a command", _add_help_arguments, _help)
+
+
+def _parse(words: list[str]) -> tuple[Command, argparse.Namespace]:
+    """Return the command that the words name, and its options; without one the overview."""
+    as_json = words[:1] == ["--json"]
+    name, *rest = words[as_json:] or ["overview"]
+    if name in COMMANDS:
+        command = find(name)
+        options = _command_parser(command).parse_args(rest)
+    else:
+        options = build_parser().parse_args([name, *rest])
+        command = find(options.command)
+    if as_json and not hasattr(options, "json"):
+        raise UsageError(f"{command.name} takes no --json")
+    if as_json:
+        options.json = True
+    return command, options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else [*arguments]
     # A key may hold what the terminal's encoding has no byte for.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
     try:
-        if words and words[0] in COMMANDS:
-            command = find(words[0])
-            options = _command_parser(command).parse_args(words[1:])
-        else:
-            options = build_parser().parse_args(words)
-            command = find(options.command)
+        command, options = _parse(words)
         status = command.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:

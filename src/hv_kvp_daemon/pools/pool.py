@@ -172,8 +172,8 @@ class PoolFile:
         with self._file.creating as size:
             self._append(key, record, size, self._whole(size))
 
-    def delete(self, key: bytes) -> bool:
-        """Remove every record with this key; False if there is none.
+    def delete(self, key: bytes) -> int:
+        """Remove every record with this key, and return how many there were.
 
         All of them, or the value of an earlier append by another program would come back.
         The records after them move up as they are.
@@ -185,14 +185,14 @@ class PoolFile:
             count = self._whole(size)
             offsets = self._records.all(start, count)
             if not offsets:
-                return False
+                return 0
             tail = self._tail(size) if self._odd_bytes else b""
             self._records.begin_change()
             self._file.writer.remove(offsets, tail)
             self._odd_bytes = 0
             self._records.index_remove(key)
             self._records.end_change(count - len(offsets))
-            return True
+            return len(offsets)
 
     def clear(self, if_older_than: int | None = None) -> int:
         """Remove all records by one cut, and return how many there were.

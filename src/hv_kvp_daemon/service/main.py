@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     level = logs.DEBUG if options.debug else logs.LEVELS[options.log_level]
     attached = options.foreground or options.no_daemon
-    log = logs.Log(_log_target(), level)
+    log = logs.Log(_log_target(options), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
     execute_by_process_name()
@@ -158,9 +158,9 @@ def _choose_pool_dir(log: logs.Log) -> str:
     return place.path
 
 
-def _log_target() -> Callable[[int, str], None]:
+def _log_target(options: Options) -> Callable[[int, str], None]:
     if not logs.stderr_is_journal():
-        return logs.to_terminal
+        return logs.to_terminal_with_time if options.foreground else logs.to_terminal
     # A journal that hangs must not block the daemon.  O_NONBLOCK belongs to the open
     # file, and no other program shares this one, as is possible with a terminal.
     os.set_blocking(2, False)

@@ -51,8 +51,8 @@ def _auto(options: argparse.Namespace) -> int:
     return show(pool, as_json=options.json, sources=True)
 
 
-def show(pool: AutoValues, *, as_json: bool, sources: bool) -> int:
-    """Write the values, as JSON or a table; the exit status."""
+def show(pool: AutoValues, *, as_json: bool, sources: bool, **form: bool) -> int:
+    """Write the values, as JSON or a table (in the form of `tables.show`); the exit status."""
     rows = list(zip(KVP_AUTO_KEYS, pool.values, pool.sources, strict=True))
     if as_json:
         jsontext.show(
@@ -65,7 +65,7 @@ def show(pool: AutoValues, *, as_json: bool, sources: bool) -> int:
         return EXIT_DONE
     shown = 3 if sources else 2
     texts = [(terminal.text(key), terminal.text(value), source) for key, value, source in rows]
-    tables.show(("KEY", "VALUE", "SOURCE")[:shown], [row[:shown] for row in texts])
+    tables.show(("KEY", "VALUE", "SOURCE")[:shown], [row[:shown] for row in texts], **form)
     return EXIT_DONE
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
@@ -31,6 +31,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
+    facts = gather(options)
+    if options.json:
+        jsontext.show(facts)
+    if not facts["running"]:
+        raise CommandError(f"hv-kvp-daemon is {not_running()}")
+    if not options.json:
+        show_lines(page(facts))
+    return EXIT_DONE if facts["serving"] else EXIT_UNUSABLE
+
+
+def gather(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the facts about the daemon that the options name, as a JSON document.
+
+    :raises CommandError: its status page cannot be read.
+    """
     path = arguments.status_page(options)
     try:
         daemon = find(path)
@@ -41,19 +56,21 @@ def _status(options: argparse.Namespace) -> int:
     except StatusError as error:
         raise CommandError(str(error)) from error
     if daemon is None:
-        if options.json:
-            jsontext.show({"running": False, "serving": False})
-        raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
+        return {"running": False, "serving": False}
     facts = {"running": True, "serving": daemon.serving}
-    facts |= _reported(daemon) | _observed(daemon)
-    if options.json:
-        jsontext.show(facts)
-    else:
-        # In a pipe no line is cut.
-        columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
-        for name, text in _page(facts):
-            print(terminal.fit(f"{name:>12}: {text}", columns))
-    return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
+    return facts | _reported(daemon) | _observed(daemon)
+
+
+def not_running() -> str:
+    """Return "not running", who runs instead, and what to do."""
+    return f"not running{_others()}; see: hv-kvp doctor"
+
+
+def show_lines(lines: Iterable[tuple[str, str]]) -> None:
+    """Write named texts, one a line; in a pipe no line is cut."""
+    columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
+    for name, text in lines:
+        print(terminal.fit(f"{name:>12}: {text}", columns))
 
 
 def _others() -> str:
@@ -112,7 +129,8 @@ def _observed(daemon: DaemonStatus) -> dict[str, Any]:
     return facts
 
 
-def _page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each line about a running daemon."""
     mark = terminal.paint("serving", terminal.GREEN)
     if not facts["serving"]:
         mark = terminal.paint("not serving", terminal.RED)
