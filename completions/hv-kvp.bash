@@ -39,15 +39,22 @@ _shtab_hv_kvp_help_option_strings=(-h --help)
 _shtab_hv_kvp_option_strings=(-h --help --json -V --version)
 
 _shtab_hv_kvp_list___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_get_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_get___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_set_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_set___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_append_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_append___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_delete_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_delete___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_clear___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_export___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_import_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_hv_kvp_import___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_watch___until_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_watch___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_auto___exclude_interface_COMPGEN=_hv_kvp_interfaces
+_shtab_hv_kvp_ip_pos_0_COMPGEN=_hv_kvp_interfaces
 _shtab_hv_kvp_check___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_doctor___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_doctor___run_dir_COMPGEN=_shtab_compgen_dirs
@@ -56,8 +63,11 @@ _shtab_hv_kvp_install_service___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_uninstall_service___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_run_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_hv_kvp_host_run___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_set_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_set___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_get_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_get___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_delete_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_delete___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_enumerate___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_intrinsic___pool_dir_COMPGEN=_shtab_compgen_dirs
@@ -89,6 +99,7 @@ _shtab_hv_kvp_host_get_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_delete_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_enumerate_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_pos_0_choices=(run set get delete enumerate intrinsic ip set-ip)
+_shtab_hv_kvp_help_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image overview help)
 _shtab_hv_kvp_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image overview help)
 
 _shtab_hv_kvp_list__h_nargs=0
@@ -205,6 +216,37 @@ _shtab_hv_kvp___json_nargs=0
 _shtab_hv_kvp__V_nargs=0
 _shtab_hv_kvp___version_nargs=0
 
+
+# Custom Preamble
+
+# The keys of the pool that the line names, else of the command's.  $1: what has been typed.
+_hv_kvp_keys() {
+  local pool= typed=${1//\\} key i
+  local -a directory=()
+  for ((i = 1; i < COMP_CWORD - 1; i++)); do
+    case ${COMP_WORDS[i]} in
+      --pool) pool=${COMP_WORDS[i + 1]} ;;
+      --pool-dir) directory=(--pool-dir "${COMP_WORDS[i + 1]}") ;;
+      set|append|delete) pool=${pool:-guest} ;;
+    esac
+  done
+  case ${COMP_WORDS[COMP_CWORD - 1]} in
+    set|append|delete) pool=${pool:-guest} ;;
+  esac
+  while IFS= read -r key; do
+    [[ $key == "$typed"* && $key != *\\* ]] && printf '%q\n' "$key"
+  done < <(hv-kvp list ${pool:+"$pool"} "${directory[@]}" 2>/dev/null |
+    cut -f "$([[ $pool ]] && echo 1 || echo 2)")
+}
+
+_hv_kvp_interfaces() {
+  local path
+  for path in /sys/class/net/*; do
+    [[ -d $path && ${path##*/} == "$1"* ]] && printf '%q\n' "${path##*/}"
+  done
+}
+
+# End Custom Preamble
 
 # $1=COMP_WORDS[1]
 _shtab_compgen_files() {
