@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.cli.service.unit_files import PATHS
 from hv_kvp_daemon.wire.record import encode
 from tests.support import completions
 from tests.support.command import COMMAND
@@ -39,6 +40,13 @@ def test_zsh_offers_each_command_option_and_choice(program: str) -> None:
     for name, choices in wanted.choices.items():
         prefix = max((each for each in found.options if name.startswith(each)), key=len)
         assert choices <= found.choices[prefix], HINT
+
+
+@pytest.mark.parametrize("program", ["hv-kvp", "hv-kvp-daemon"])
+def test_the_files_are_installed_where_each_shell_looks_for_them(program: str) -> None:
+    assert f"/usr/local/share/bash-completion/completions/{program}" in PATHS
+    assert f"/usr/local/share/zsh/site-functions/_{program}" in PATHS
+    assert shipped(program, "zsh").startswith(f"#compdef {program}\n")
 
 
 def completed(program: str, *words: str) -> set[str]:

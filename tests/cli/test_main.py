@@ -12,6 +12,7 @@ import pytest
 
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.cli.main import COMMANDS, _parse, build_parser, main
+from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, PATIENCE, run
 
 if TYPE_CHECKING:
@@ -90,13 +91,25 @@ def test_json_of_a_command_that_has_none_is_wrong_usage(
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 @pytest.mark.parametrize("columns", ["40", "200"])
-def test_help_fits_the_terminal(command: str, columns: str) -> None:
-    words = [command] if command else []
-    status, out, err = run(*words, "--help", env={"COLUMNS": columns})
-    assert (status, err) == (0, "")
+def test_help_fits_the_terminal(
+    command: str,
+    columns: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"] if command else ["--help"])
+    out = capsys.readouterr().out
     assert out.startswith(f"usage: hv-kvp {command}".rstrip())
     if columns != "40":  # a word may be longer than that
         assert max(map(len, out.splitlines())) <= int(columns)
+
+
+def test_the_installed_command_has_its_help() -> None:
+    status, out, err = run("list", "--help", env={"COLUMNS": "200"})
+    assert (status, err) == (0, "")
+    assert out.startswith("usage: hv-kvp list ")
 
 
 @pytest.mark.parametrize(
@@ -131,13 +144,15 @@ def test_no_parser_takes_an_abbreviation_for_an_option(
 
 
 @pytest.mark.parametrize("command", ["list", "export"])
-def test_a_pool_named_by_an_option_is_no_directory(pools: Pools, command: str) -> None:
-    for pool in ("guest", "external"):
-        pools("set", f"{pool}.key", "v", "--pool", pool)
-    status, out, _ = pools(command, "--pool", "guest")
-    assert status == 0
-    assert "guest.key" in out
-    assert "external.key" not in out
+def test_a_pool_named_by_an_option_is_no_directory(
+    pools: Pools, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, pool in ((0, b"external"), (1, b"guest")):
+        pools.write(number, encode(b"of " + pool, b"v"))
+    assert main([command, "--pool", "guest", "--pool-dir", pools.path]) == 0
+    out = capsys.readouterr().out
+    assert "of guest" in out
+    assert "of external" not in out
 
 
 def test_watch_waits_for_a_key_in_the_pool_that_an_option_names(pools: Pools) -> None:
