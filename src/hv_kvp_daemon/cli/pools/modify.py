@@ -6,7 +6,6 @@ A key or value that a host would see cut or changed is refused, unless ``--force
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, Command
@@ -51,7 +50,7 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
 
 
 def _value(value: bytes) -> bytes:
-    return sys.stdin.buffer.read() if value == b"-" else value
+    return arguments.read_input("-") if value == b"-" else value
 
 
 def _add_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +156,7 @@ def _add_delete_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _delete(options: argparse.Namespace) -> int:
     with OpenPool(arguments.existing_directory(options), options.pool, write=True) as pool:
-        removed = {key: pool.delete(key) for key in options.keys}
+        removed = {key: pool.delete(key) for key in dict.fromkeys(options.keys)}
     total = sum(removed.values())
     if options.json:
         from hv_kvp_daemon.cli import jsontext  # noqa: PLC0415 - not needed without --json

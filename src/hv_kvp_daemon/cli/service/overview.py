@@ -6,7 +6,7 @@ import argparse
 import os
 
 from hv_kvp_daemon.cli import arguments, jsontext, tables, terminal
-from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
+from hv_kvp_daemon.cli.command import EXIT_UNUSABLE, Command, CommandError
 from hv_kvp_daemon.cli.pools import pool_info
 
 from . import show_status
@@ -44,8 +44,9 @@ def _overview(options: argparse.Namespace) -> int:
         tables.show(
             ("POOL", "RECORDS"), [(pool["pool"], pool_info.count(pool)) for pool in pools]
         )
-    unusable = any(pool["records"] is None for pool in pools)
-    return EXIT_DONE if facts["serving"] and not unusable else EXIT_UNUSABLE
+    if any(pool["records"] is None for pool in pools):
+        return EXIT_UNUSABLE
+    return show_status.exit_status(facts)
 
 
 OVERVIEW = Command(

@@ -38,6 +38,11 @@ def _status(options: argparse.Namespace) -> int:
         raise CommandError(f"hv-kvp-daemon is {not_running()}")
     if not options.json:
         show_lines(page(facts))
+    return exit_status(facts)
+
+
+def exit_status(facts: dict[str, Any]) -> int:
+    """Return the exit status that says whether the daemon serves."""
     return EXIT_DONE if facts["serving"] else EXIT_UNUSABLE
 
 
