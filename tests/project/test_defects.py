@@ -11,16 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, where it runs, what the guest reports of itself, tools.
+#: Rows of the list: messages, pools, where it runs, what the guest reports
+#: of itself, what an attacker reaches, and hv-kvp.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("H", 4))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("S", 1), ("H", 4))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOUH]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUSH]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOUH]\d+\b")
+ID = re.compile(r"\b[TPOUSH]\d+\b")
 
 
 def rows() -> dict[str, str]:
