@@ -83,7 +83,6 @@ from hv_kvp_daemon.transport.driver import DEVICE
 
 real_open = os.open
 os.open = lambda path, *rest: os.dup(fd) if path == DEVICE else real_open(path, *rest)
-daemon.take = lambda: None
 turns = []
 
 def on_event(frame, event, function):
@@ -94,7 +93,9 @@ def on_event(frame, event, function):
             turns[-1].append(function.__name__)
 
 sys.setprofile(on_event)
-status = daemon.main(["-n", "--transport", "chardev", "--no-sync", "--pool-dir", sys.argv[3]])
+# With a lock of its own, beside a daemon of the machine and those of other tests.
+where = ["--pool-dir", sys.argv[3], "--run-dir", sys.argv[3] + "/run"]
+status = daemon.main(["-n", "--transport", "chardev", "--no-sync", *where])
 sys.setprofile(None)
 modules = sorted(set(sys.modules) - bare)
 import json
