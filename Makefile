@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test coverage lint driver-test bench soak clean
+.PHONY: help demo test test-pythons coverage lint driver-test bench soak clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
 	@echo "make test         unit, property and process tests (under a minute)"
+	@echo "make test-pythons the same tests on each other Python, 3.10 to 3.14, that is here"
 	@echo "make coverage     the same tests, and which branches of src they take (95 % at least)"
 	@echo "make lint         ruff and mypy --strict"
 	@echo "make driver-test  a VM with the kernel's own hv_kvp driver (Debian, root)"
@@ -34,6 +35,19 @@ demo: $(VENV)/.run
 # Three workers on two processors, since many tests wait for another process.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 3
+
+# Each has an environment of its own.
+test-pythons:
+	@set -e; for version in 3.10 3.11 3.12 3.13 3.14; do \
+	  if ! python=$$(.ci/find-python $$version); then \
+	    echo "Python $$version: not on this machine"; \
+	  elif [ $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') = $$version ]; then \
+	    echo "Python $$version: make test"; \
+	  else \
+	    echo "Python $$version: $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=build/python$$version; \
+	  fi; \
+	done
 
 # A process that was killed while it wrote its file leaves one that cannot be read.
 coverage: $(VENV)/.test

@@ -6,17 +6,17 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_hv_kvp_host_subparsers=(run set get delete enumerate intrinsic ip set-ip)
-_shtab_hv_kvp_subparsers=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image)
+_shtab_hv_kvp_subparsers=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image overview help)
 
-_shtab_hv_kvp_list_option_strings=(-h --help --pool-dir --json)
+_shtab_hv_kvp_list_option_strings=(-h --help --pool --info --no-header --full --pool-dir --json)
 _shtab_hv_kvp_get_option_strings=(-h --help --pool -n --no-newline --join --pool-dir --json)
 _shtab_hv_kvp_set_option_strings=(-h --help --pool --force --pool-dir --split)
 _shtab_hv_kvp_append_option_strings=(-h --help --pool --force --pool-dir)
-_shtab_hv_kvp_delete_option_strings=(-h --help --pool --pool-dir)
-_shtab_hv_kvp_clear_option_strings=(-h --help -y --yes --pool-dir)
-_shtab_hv_kvp_export_option_strings=(-h --help --pool-dir --json)
+_shtab_hv_kvp_delete_option_strings=(-h --help --pool --pool-dir --json)
+_shtab_hv_kvp_clear_option_strings=(-h --help --pool -y --yes --pool-dir)
+_shtab_hv_kvp_export_option_strings=(-h --help --pool --pool-dir --json)
 _shtab_hv_kvp_import_option_strings=(-h --help --merge --exact -y --yes --pool-dir)
-_shtab_hv_kvp_watch_option_strings=(-h --help --until --timeout --key --present --exec --pool-dir --json)
+_shtab_hv_kvp_watch_option_strings=(-h --help --pool --until --timeout --key --present --exec --pool-dir --json)
 _shtab_hv_kvp_auto_option_strings=(-h --help --addresses --exclude-interface --transport --json)
 _shtab_hv_kvp_ip_option_strings=(-h --help --json)
 _shtab_hv_kvp_check_option_strings=(-h --help --repair --pool-dir --json)
@@ -31,21 +31,31 @@ _shtab_hv_kvp_host_enumerate_option_strings=(-h --help --transport --pool-dir --
 _shtab_hv_kvp_host_intrinsic_option_strings=(-h --help --transport --pool-dir --timeout --json)
 _shtab_hv_kvp_host_ip_option_strings=(-h --help --transport --pool-dir --timeout --json)
 _shtab_hv_kvp_host_set_ip_option_strings=(-h --help --address --subnet --gateway --dns --dhcp --transport --pool-dir --timeout --json)
-_shtab_hv_kvp_host_option_strings=(-h --help)
+_shtab_hv_kvp_host_option_strings=(-h --help --json)
 _shtab_hv_kvp_status_option_strings=(-h --help --transport --run-dir --json)
 _shtab_hv_kvp_clean_image_option_strings=(-h --help --root --pool-dir --dry-run -y --yes)
-_shtab_hv_kvp_option_strings=(-h --help --version)
+_shtab_hv_kvp_overview_option_strings=(-h --help --pool-dir --transport --run-dir --json)
+_shtab_hv_kvp_help_option_strings=(-h --help)
+_shtab_hv_kvp_option_strings=(-h --help --json -V --version)
 
 _shtab_hv_kvp_list___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_get_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_get___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_set_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_set___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_append_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_append___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_delete_pos_0_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_delete___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_clear___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_export___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_import_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_hv_kvp_import___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_watch___until_COMPGEN=_hv_kvp_keys
+_shtab_hv_kvp_watch___key_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_watch___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_auto___exclude_interface_COMPGEN=_hv_kvp_interfaces
+_shtab_hv_kvp_ip_pos_0_COMPGEN=_hv_kvp_interfaces
 _shtab_hv_kvp_check___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_doctor___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_doctor___run_dir_COMPGEN=_shtab_compgen_dirs
@@ -54,8 +64,11 @@ _shtab_hv_kvp_install_service___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_uninstall_service___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_run_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_hv_kvp_host_run___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_set_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_set___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_get_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_get___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_host_delete_pos_1_COMPGEN=_hv_kvp_keys
 _shtab_hv_kvp_host_delete___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_enumerate___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_host_intrinsic___pool_dir_COMPGEN=_shtab_compgen_dirs
@@ -64,15 +77,21 @@ _shtab_hv_kvp_host_set_ip___pool_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_status___run_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_clean_image___root_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_clean_image___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_overview___pool_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_hv_kvp_overview___run_dir_COMPGEN=_shtab_compgen_dirs
 
 _shtab_hv_kvp_list_pos_0_choices=(external guest auto host internal)
+_shtab_hv_kvp_list___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_get___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_set___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_append___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_delete___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_clear_pos_0_choices=(external guest auto host internal)
+_shtab_hv_kvp_clear___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_export_pos_0_choices=(external guest auto host internal)
+_shtab_hv_kvp_export___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_watch_pos_0_choices=(external guest auto host internal)
+_shtab_hv_kvp_watch___pool_choices=(external guest auto host internal)
 _shtab_hv_kvp_auto___addresses_choices=(rtnetlink getifaddrs)
 _shtab_hv_kvp_install_service___transport_choices=(auto netlink chardev)
 _shtab_hv_kvp_host_set_pos_0_choices=(external guest auto host internal)
@@ -81,10 +100,14 @@ _shtab_hv_kvp_host_get_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_delete_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_enumerate_pos_0_choices=(external guest auto host internal)
 _shtab_hv_kvp_host_pos_0_choices=(run set get delete enumerate intrinsic ip set-ip)
-_shtab_hv_kvp_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image)
+_shtab_hv_kvp_help_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image overview help)
+_shtab_hv_kvp_pos_0_choices=(list get set append delete clear export import watch auto ip check doctor install-service uninstall-service host status clean-image overview help)
 
 _shtab_hv_kvp_list__h_nargs=0
 _shtab_hv_kvp_list___help_nargs=0
+_shtab_hv_kvp_list___info_nargs=0
+_shtab_hv_kvp_list___no_header_nargs=0
+_shtab_hv_kvp_list___full_nargs=0
 _shtab_hv_kvp_list___json_nargs=0
 _shtab_hv_kvp_get__h_nargs=0
 _shtab_hv_kvp_get___help_nargs=0
@@ -92,6 +115,7 @@ _shtab_hv_kvp_get__n_nargs=0
 _shtab_hv_kvp_get___no_newline_nargs=0
 _shtab_hv_kvp_get___join_nargs=0
 _shtab_hv_kvp_get___json_nargs=0
+_shtab_hv_kvp_set_pos_0_nargs=+
 _shtab_hv_kvp_set__h_nargs=0
 _shtab_hv_kvp_set___help_nargs=0
 _shtab_hv_kvp_set___force_nargs=0
@@ -102,6 +126,7 @@ _shtab_hv_kvp_append___force_nargs=0
 _shtab_hv_kvp_delete_pos_0_nargs=+
 _shtab_hv_kvp_delete__h_nargs=0
 _shtab_hv_kvp_delete___help_nargs=0
+_shtab_hv_kvp_delete___json_nargs=0
 _shtab_hv_kvp_clear__h_nargs=0
 _shtab_hv_kvp_clear___help_nargs=0
 _shtab_hv_kvp_clear__y_nargs=0
@@ -171,6 +196,7 @@ _shtab_hv_kvp_host_set_ip___json_nargs=0
 _shtab_hv_kvp_host_pos_0_nargs=A...
 _shtab_hv_kvp_host__h_nargs=0
 _shtab_hv_kvp_host___help_nargs=0
+_shtab_hv_kvp_host___json_nargs=0
 _shtab_hv_kvp_status__h_nargs=0
 _shtab_hv_kvp_status___help_nargs=0
 _shtab_hv_kvp_status___json_nargs=0
@@ -179,11 +205,50 @@ _shtab_hv_kvp_clean_image___help_nargs=0
 _shtab_hv_kvp_clean_image___dry_run_nargs=0
 _shtab_hv_kvp_clean_image__y_nargs=0
 _shtab_hv_kvp_clean_image___yes_nargs=0
+_shtab_hv_kvp_overview__h_nargs=0
+_shtab_hv_kvp_overview___help_nargs=0
+_shtab_hv_kvp_overview___json_nargs=0
+_shtab_hv_kvp_help_pos_0_nargs='*'
+_shtab_hv_kvp_help__h_nargs=0
+_shtab_hv_kvp_help___help_nargs=0
 _shtab_hv_kvp_pos_0_nargs=A...
 _shtab_hv_kvp__h_nargs=0
 _shtab_hv_kvp___help_nargs=0
+_shtab_hv_kvp___json_nargs=0
+_shtab_hv_kvp__V_nargs=0
 _shtab_hv_kvp___version_nargs=0
 
+
+# Custom Preamble
+
+# The keys of the pool that the line names, else of the command's.  $1: what has been typed.
+_hv_kvp_keys() {
+  local pool= typed=${1//\\} key i
+  local -a directory=()
+  for ((i = 1; i < COMP_CWORD - 1; i++)); do
+    case ${COMP_WORDS[i]} in
+      --pool) pool=${COMP_WORDS[i + 1]} ;;
+      --pool-dir) directory=(--pool-dir "${COMP_WORDS[i + 1]}") ;;
+      set|append|delete) pool=${pool:-guest} ;;
+    esac
+  done
+  case ${COMP_WORDS[COMP_CWORD - 1]} in
+    set|append|delete) pool=${pool:-guest} ;;
+  esac
+  while IFS= read -r key; do
+    [[ $key == "$typed"* && $key != *\\* ]] && printf '%q\n' "$key"
+  done < <(hv-kvp list ${pool:+"$pool"} "${directory[@]}" 2>/dev/null |
+    cut -f "$([[ $pool ]] && echo 1 || echo 2)")
+}
+
+_hv_kvp_interfaces() {
+  local path
+  for path in /sys/class/net/*; do
+    [[ -d $path && ${path##*/} == "$1"* ]] && printf '%q\n' "${path##*/}"
+  done
+}
+
+# End Custom Preamble
 
 # $1=COMP_WORDS[1]
 _shtab_compgen_files() {

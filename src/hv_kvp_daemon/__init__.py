@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .pools.library import (
+    from .library import (
         DIRECTORIES,
         FIELD_MAX_KEY,
         FIELD_MAX_VALUE,
@@ -51,7 +51,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .pools import library  # noqa: PLC0415
+    from . import library  # noqa: PLC0415
 
     return getattr(library, name)
 

@@ -109,8 +109,10 @@ def run(words: list[str], daemon: RunningDaemon) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize("line", runs())
 def test_a_line_of_readme_works(daemon: RunningDaemon, line: str) -> None:
     words = words_of(line)
+    if len(words) == 1:
+        words.append("overview")  # what it stands for
     name = words[1]
-    if name == "status":
+    if name in {"status", "overview"}:
         words += ["--transport", f"loopback:{daemon.path}"]
     elif name == "install-service":
         os.makedirs(f"{daemon.directory}/root")
@@ -138,14 +140,15 @@ def test_each_line_of_readme_is_run_or_named_with_the_reason() -> None:
 
 @pytest.mark.parametrize("option", ["-n", "--foreground"])
 def test_the_daemon_starts_as_readme_says(daemon: RunningDaemon, option: str) -> None:
-    """Over loopback; it shows an exchange in the foreground only."""
+    """Over loopback; it shows an exchange, with its time, in the foreground only."""
     assert f"hv-kvp-daemon {option}" in typed(README)
     path = f"{daemon.directory}/of-its-own"
     words = (option, "--transport", f"loopback:{path}", "--pool-dir", f"{path}.pools")
     with DaemonProcess(*words) as running:
         with SimulatedHost(SimulatedDriver(path, PATIENCE)) as host:
             assert host.set(0, "shown.key", "v") == 0
-        assert ("shown.key" in running.stderr) == (option == "--foreground")
+        shown = re.search(r"^\d\d:\d\d:\d\d\.\d{3} .*shown\.key", running.stderr, re.MULTILINE)
+        assert bool(shown) == ("shown.key" in running.stderr) == (option == "--foreground")
 
 
 def test_the_other_man_pages_hold_no_example_that_is_not_run() -> None:

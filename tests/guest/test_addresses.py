@@ -21,6 +21,7 @@ import hv_kvp_daemon
 from hv_kvp_daemon.guest import addresses, rtnetlink
 from hv_kvp_daemon.guest.addresses import (
     AddressSource,
+    MissingModuleError,
     address_source,
     cut,
 )
@@ -427,8 +428,9 @@ def test_an_interface_that_is_removed_while_getifaddrs_is_read_is_left_out() -> 
 def test_a_source_that_is_not_installed_is_an_error_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """C9."""
     monkeypatch.setitem(sys.modules, "netifaces", None)
-    with pytest.raises(ImportError):
+    with pytest.raises(MissingModuleError, match=r"-plus \(pip\) or python3-netifaces \("):
         address_source("getifaddrs")
 
 

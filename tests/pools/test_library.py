@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -171,11 +172,22 @@ def test_a_stuck_holder_of_both_locks_is_an_error_that_says_who(
     assert caught.value.pool == 1
 
 
-def test_without_a_directory_it_is_the_daemons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.path.isdir", lambda path: path == "/var/lib/hyperv")
-    assert Pool(0).path == "/var/lib/hyperv/.kvp_pool_0"
-    monkeypatch.setattr("os.path.isdir", lambda _: False)
-    assert Pool(0).path == "/var/opt/hyperv/.kvp_pool_0"
+def test_the_auto_pool_cannot_be_changed(public: str) -> None:
+    """C8."""
+    with Pool("auto", directory=public) as pool:
+        for change in (
+            lambda: pool.__setitem__("a", "b"),
+            lambda: pool.update(a="b"),
+            lambda: pool.setdefault("a", "b"),
+            lambda: pool.append("a", "b"),
+            lambda: pool.__delitem__("a"),
+            pool.clear,
+        ):
+            with pytest.raises(PoolError, match="made for each request of the host") as caught:
+                change()
+            assert (caught.value.pool, caught.value.path) == (2, pool.path)
+        assert dict(pool) == {}
+        assert not os.path.exists(pool.path)
 
 
 def test_every_public_name_is_there_and_no_other() -> None:

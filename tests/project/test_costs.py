@@ -95,8 +95,9 @@ def on_event(frame, event, function):
             turns[-1].append(function.__name__)
 
 sys.setprofile(on_event)
-options = ["-n", "--transport", "chardev", "--no-sync", "--run-dir", sys.argv[3]]
-status = daemon.main([*options, "--pool-dir", sys.argv[3]])
+# With a lock of its own, beside a daemon of the machine and those of other tests.
+where = ["--pool-dir", sys.argv[3], "--run-dir", sys.argv[3] + "/run"]
+status = daemon.main(["-n", "--transport", "chardev", "--no-sync", *where])
 sys.setprofile(None)
 modules = sorted(set(sys.modules) - bare)
 import json

@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 #: Rows of the list: messages, pools, where it runs, what the guest reports
-#: of itself, what an attacker reaches, and the command.
+#: of itself, what an attacker reaches, and hv-kvp with the library.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 32), ("S", 1), ("C", 5))
+    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 32), ("S", 1), ("C", 9))
     for n in range(1, last + 1)
 ]
 

@@ -9,6 +9,8 @@ import errno
 import os
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +94,27 @@ def test_a_daemon_that_cannot_serve_exits_with_1_and_reports_why(tmp_path: Path)
     with RunningDaemon(tmp_path) as daemon:
         assert daemon.process.wait(60) == 1
         assert os.strerror(errno.ENOTDIR) in daemon.stderr
+
+
+def test_a_daemon_without_the_module_of_its_source_says_which_package_has_it(
+    tmp_path: Path,
+) -> None:
+    """C9."""
+    code = (
+        "import sys; sys.modules['netifaces'] = None;"
+        "from hv_kvp_daemon.service.main import main; raise SystemExit(main(sys.argv[1:]))"
+    )
+    options = ("-n", "--addresses", "getifaddrs", "--pool-dir", f"{tmp_path}/pools")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options, "--transport", f"loopback:{tmp_path}/host"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "netifaces-plus (pip) or python3-netifaces (Debian)" in line
 
 
 def test_duplicates_far_apart_are_all_deleted(daemon: RunningDaemon) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.service import log as logs
 from hv_kvp_daemon.service.log import DEBUG, ERR, INFO, WARNING, Log, Reporter
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Lines(list[tuple[int, str]]):
@@ -23,6 +28,14 @@ def test_messages_above_the_level_are_not_written() -> None:
     log.info("info")
     log.debug("debug")
     assert lines == [(ERR, "error"), (WARNING, "warning")]
+
+
+def test_in_the_foreground_a_line_has_its_time(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.to_terminal_with_time(INFO, "line")
+    logs.to_terminal_with_time(ERR, "line")
+    plain, error = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} line", plain)
+    assert error.endswith(" error: line")
 
 
 def test_a_reason_is_logged_once_and_counted() -> None:

@@ -21,10 +21,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
+from hv_kvp_daemon.library import Pool
 from hv_kvp_daemon.pools import edit
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.library import Pool
 from hv_kvp_daemon.wire.record import RECORD_SIZE, decode, encode
 from tests.pools.crash import DeadError, content
 from tests.pools.crash_cases import after_delete, after_set, key_of, put, records, whole

@@ -8,14 +8,15 @@ import stat
 import sys
 
 from hv_kvp_daemon.pools.directory import parse_pool
-from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
 from .command import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Any, Final
 
 # Seconds, about 30 years.  The kernel and Python take no number of any size.
 _FOREVER: Final = 1e9
@@ -35,9 +36,57 @@ def add_pool_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+class _Positional(argparse.Action):
+    """An argument that may be left out and then does not overwrite the option's value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        del parser, option_string
+        if values is not self.default:
+            setattr(namespace, self.dest, values)
+
+
+def add_pool(
+    parser: argparse.ArgumentParser,
+    parse: Callable[[str], int],
+    text: str = "only this pool",
+    *,
+    required: bool = False,
+    repeated: bool = False,
+) -> None:
+    """Add a pool as an argument that can be given as ``--pool POOL`` as well.
+
+    ``options.pool`` is its number or None; with ``repeated`` a list of numbers.
+    """
+    default: list[int] | None = [] if repeated else None
+    pools = parser.add_mutually_exclusive_group(required=required)
+    pools.add_argument(
+        "pool",
+        nargs="*" if repeated else "?",
+        action=_Positional,
+        type=parse,
+        default=default,
+        metavar="POOL",
+        help=text,
+    )
+    pools.add_argument(
+        "--pool",
+        action="append" if repeated else "store",
+        type=parse,
+        default=default,
+        metavar="POOL",
+        help="the same; may be repeated" if repeated else "the same",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, default: Any = False) -> None:
     """Add the option that asks for JSON."""
-    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.add_argument("--json", action="store_true", default=default, help="write JSON")
 
 
 def add_transport(parser: argparse.ArgumentParser) -> None:
@@ -154,15 +203,7 @@ def directory(options: argparse.Namespace) -> str:
         return os.path.abspath(named)
     from hv_kvp_daemon.service import status  # noqa: PLC0415 - a tenth of `import argparse`
 
-    try:
-        running = status.find(status_page(options))
-    except (OSError, status.StatusError):
-        # The page says where a daemon that is not the default one keeps its pools.  If
-        # it cannot be read, the directory is the one that a daemon would choose.
-        running = None
-    if running is not None and running.pool_dir:
-        return running.pool_dir
-    return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
+    return status.pool_directory(status_page(options))
 
 
 def pool_dir_option(options: argparse.Namespace) -> str:

@@ -1,13 +1,16 @@
-"""A command of ``hv-kvp``, its exit statuses, and the error that ends it."""
+"""A command of ``hv-kvp``, its parser, its exit statuses, and the error that ends it."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
+from . import terminal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 EXIT_DONE = 0
 EXIT_NOT_FOUND = 1
@@ -37,6 +40,38 @@ class Command:
         self.help = text
         self.add_arguments = add_arguments
         self.run = run
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes options by their full names only; its subparsers do the same.
+
+    argparse would take ``--pool`` for an abbreviation of ``--pool-dir`` in each command
+    that has no ``--pool``, and the command would look in a directory of a pool's name.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
+
+
+class _Help(argparse.HelpFormatter):
+    """Help as wide as the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        self._color: tuple[Any, ...] | None = None
+        # Without a width argparse imports shutil for each option: 4 ms.
+        super().__init__(prog, width=min(terminal.columns(), 100) - 2)
+
+    def _set_color(self, *color: Any) -> None:
+        # Python 3.14 makes a formatter to check the first option, and imports dataclasses
+        # for its colors: 16 of the 39 ms of `hv-kvp list`.  Colors wait for a help text.
+        self._color = color
+
+    def __getattr__(self, name: str) -> Any:
+        color, self._color = self.__dict__.get("_color"), None
+        if color is None:
+            raise AttributeError(name)
+        super()._set_color(*color)  # type: ignore[misc]  # not in Python 3.10
+        return getattr(self, name)
 
 
 class CommandError(Exception):

@@ -18,14 +18,20 @@ from hv_kvp_daemon.pools.errors import PoolError, PoolFieldError
 from hv_kvp_daemon.service.options import UsageError
 
 from . import streams, terminal
-from .command import EXIT_DONE, EXIT_UNUSABLE, EXIT_USAGE, CommandError, describe
+from .command import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    EXIT_USAGE,
+    Command,
+    CommandError,
+    Parser,
+    describe,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
-
-    from .command import Command
 
 PROGRAM: Final = "hv-kvp"
 
@@ -33,7 +39,7 @@ PROGRAM: Final = "hv-kvp"
 COMMANDS: Final = (
     *("list", "get", "set", "append", "delete", "clear", "export", "import", "watch"),
     *("auto", "ip", "check", "doctor", "install-service", "uninstall-service", "host"),
-    *("status", "clean-image"),
+    *("status", "clean-image", "overview", "help"),
 )
 
 # A shell's exit status for a command that a signal ended.
@@ -83,38 +89,34 @@ def find(name: str) -> Command:  # noqa: C901, PLR0912 - a table
             from .host.simulate import HOST as command
         case "status":
             from .service.show_status import STATUS as command
+        case "overview":
+            from .service.overview import OVERVIEW as command
+        case "help":
+            command = HELP
         case _:
             raise KeyError(name)
     return command
 
 
-class _Help(argparse.HelpFormatter):
-    """Help as wide as the terminal."""
-
-    def __init__(self, prog: str) -> None:
-        # Without a width argparse imports shutil for each option: 4 ms.
-        super().__init__(prog, width=min(terminal.columns(), 100) - 2)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands, from which the completions are generated, too."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
-        formatter_class=_Help,
         description="Show and change the key/value pairs that this guest shares with its"
         " Hyper-V host, and find out why they do not arrive.",
         epilog="Pools: external (0, from the host), guest (1, to the host), auto (2, facts that"
         " the host asks for), host (3, about the host), internal (4). Exit status: 0 done,"
         " 1 not found, 2 wrong usage, 3 a file or the daemon cannot be used.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    # Understood by `_parse`; here for the help and the completions.
+    parser.add_argument("--json", action="store_true", help="write JSON, if the command can")
+    parser.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in map(find, COMMANDS):
         added = commands.add_parser(
             command.name,
             help=command.help,
             description=_sentence(command.help),
-            formatter_class=_Help,
         )
         command.add_arguments(added)
     return parser
@@ -122,11 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command_parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of one command's words, in a tenth of `build_parser`'s time."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} {command.name}",
-        description=_sentence(command.help),
-        formatter_class=_Help,
-    )
+    parser = Parser(prog=f"{PROGRAM} {command.name}", description=_sentence(command.help))
     command.add_arguments(parser)
     return parser
 
@@ -135,9 +133,44 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _add_help_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
+
+
+def _help(options: argparse.Namespace) -> int:
+    if not options.words:
+        build_parser().print_help()
+    elif options.words[0] in COMMANDS:
+        name, *rest = options.words  # `help host set`
+        _command_parser(find(name)).parse_args([*rest, "--help"])
+    else:
+        raise UsageError(f"no command {options.words[0]!r}; there are: {', '.join(COMMANDS)}")
+    return EXIT_DONE
+
+
+HELP: Final = Command("help", "show the arguments of a command", _add_help_arguments, _help)
+
+
+def _parse(words: list[str]) -> tuple[Command, argparse.Namespace]:
+    """Return the command that the words name, and its options; without one the overview."""
+    as_json = words[:1] == ["--json"]
+    name, *rest = words[as_json:] or ["overview"]
+    if name in COMMANDS:
+        command = find(name)
+        options = _command_parser(command).parse_args(rest)
+    else:
+        options = build_parser().parse_args([name, *rest])
+        command = find(options.command)
+    if as_json and not hasattr(options, "json"):
+        raise UsageError(f"{command.name} takes no --json")
+    if as_json:
+        options.json = True
+    return command, options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else [*arguments]
     streams.prepare()
     try:
         status = _run(words)
@@ -153,20 +186,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(describe(error), EXIT_UNUSABLE)
     except MemoryError:
         return _fail("there is not enough memory", EXIT_UNUSABLE)
+    except ModuleNotFoundError as error:
+        if error.name != "psutil":
+            raise
+        message = "this needs psutil, the package psutil (pip) or python3-psutil (Debian)"
+        return _fail(f"{message}: {error}", EXIT_UNUSABLE)
     return status
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: list[str]) -> int:
     try:
-        if words and words[0] in COMMANDS:
-            command = find(words[0])
-            options = _command_parser(command).parse_args(words[1:])
-        else:
-            options = build_parser().parse_args(words)
-            command = find(options.command)
-    except SystemExit as end:  # after --help, or an error
+        command, options = _parse(words)
+        return command.run(options)
+    except SystemExit as end:  # after a help text, or a wrong argument
         return int(end.code or EXIT_DONE)
-    return command.run(options)
 
 
 def _fail(message: str, status: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from hv_kvp_daemon.wire.text import width
 
 from . import terminal
@@ -14,16 +16,28 @@ if TYPE_CHECKING:
 _GAP: Final = "  "
 
 
-def show(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of safe texts (`terminal.text`); the heads on a terminal only."""
+def show(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    header: bool = True,
+    full: bool = False,
+) -> None:
+    """Write rows of safe texts (`terminal.text`).
+
+    On a terminal below a line with ``heads``, unless ``header`` is false, and cut to its
+    width, unless ``full``.
+    """
     if not terminal.is_terminal():
         for row in rows:
             print(*row, sep="\t")
         return
     listed = list(rows)
     if listed:
-        head, *body = lines([heads, *listed], terminal.columns())
-        print(terminal.paint(head, terminal.BOLD))
+        space = sys.maxsize if full else terminal.columns()
+        head, *body = lines([heads if header else [""] * len(heads), *listed], space)
+        if header:
+            print(terminal.paint(head, terminal.BOLD))
         for line in body:
             print(line)
 

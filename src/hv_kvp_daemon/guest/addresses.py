@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Found: TypeAlias = dict[int, list[tuple[int, str]]]
 
 
+class MissingModuleError(Exception):
+    """The source cannot be used without a module; the text names packages that have it."""
+
+
 class AddressSource:
     """Both values, cached until the kernel's next notification.
 
@@ -91,14 +95,19 @@ def address_source(name: str, exclude: Sequence[str] = ()) -> AddressSource:
     The addresses of interfaces whose name fits one of the patterns in ``exclude`` are left
     out, see `guest.pattern`.
 
-    :raises ImportError: getifaddrs is meant, and netifaces is not installed.
+    :raises MissingModuleError: getifaddrs is meant, and netifaces is not installed.
     :raises OSError: there is no socket for notifications.
     """
     if name != "getifaddrs":
         return AddressSource(lambda: read_rtnetlink(exclude))
     # Not at the first request; and the default source does without the module.
-    from netifaces import ifaddresses  # noqa: PLC0415
-
+    try:
+        from netifaces import ifaddresses  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingModuleError(
+            "--addresses getifaddrs needs the Python module netifaces, which is in the package"
+            f" netifaces-plus (pip) or python3-netifaces (Debian): {error}"
+        ) from error
     return AddressSource(lambda: read_getifaddrs(ifaddresses, exclude))
 
 

@@ -185,8 +185,8 @@ class PoolFile:
         except OutdatedError:
             self.append(key, value)
 
-    def delete(self, key: bytes) -> bool:
-        """Remove every record with this key; False if there is none.
+    def delete(self, key: bytes) -> int:
+        """Remove every record with this key, and return how many there were.
 
         All of them, or the value of an earlier append by another program would come back.
         The records after them move up as they are.
@@ -199,7 +199,7 @@ class PoolFile:
                 count = self._whole(size)
                 found = self._records.first(start, count)
                 if found is None:
-                    return False
+                    return 0
                 others = self._records.others(start, found[0], count)
                 offsets = [found[0] * RECORD_SIZE, *others]
                 tail = self._tail(size) if self._odd_bytes else b""
@@ -208,7 +208,7 @@ class PoolFile:
                 self._odd_bytes = 0
                 self._records.index_remove(key)
                 self._records.end_change(count - len(offsets))
-                return True
+                return len(offsets)
         except OutdatedError:
             return self.delete(key)
 

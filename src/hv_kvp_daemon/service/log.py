@@ -26,6 +26,8 @@ DEBUG = 7
 
 LEVELS = {"error": ERR, "warning": WARNING, "notice": NOTICE, "info": INFO, "debug": DEBUG}
 
+_MARKS = {ERR: "error: ", WARNING: "warning: "}
+
 #: Seconds during which `Log.limited` logs a reason once.
 INTERVAL = 60.0
 
@@ -102,8 +104,15 @@ class Reporter:
 
 def to_terminal(priority: int, line: str) -> None:
     """Write a line to standard error; errors and warnings are marked as such."""
-    mark = {ERR: "error: ", WARNING: "warning: "}.get(priority, "")
-    _to_stderr(f"{mark}{line}\n")
+    _to_stderr(f"{_MARKS.get(priority, '')}{line}\n")
+
+
+def to_terminal_with_time(priority: int, line: str) -> None:
+    """The same, after the time of day in milliseconds."""
+    now = time.time()
+    moment = time.strftime("%H:%M:%S", time.localtime(now))
+    mark = _MARKS.get(priority, "")
+    _to_stderr(f"{moment}.{int(now * 1000) % 1000:03d} {mark}{line}\n")
 
 
 def to_journal(priority: int, line: str) -> None:

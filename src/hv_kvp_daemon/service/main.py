@@ -10,7 +10,7 @@ import os
 import sys
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.guest.addresses import address_source
+from hv_kvp_daemon.guest.addresses import MissingModuleError, address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     level = logs.DEBUG if options.debug else logs.LEVELS[options.log_level]
     attached = options.foreground or options.no_daemon
-    log = logs.Log(_log_target(), level)
+    log = logs.Log(_log_target(options), level)
     if attached:
         return _serve(options, log, ready=lambda: None)
     execute_by_process_name()
@@ -131,7 +131,7 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
             log.error(f"pool directory ({options.pool_dir}): {watch.REASON}")
             return EXIT_FAILURE
         log.info("stopped by signal")
-    except (AlreadyRunningError, PoolError, TransportError) as error:
+    except (AlreadyRunningError, MissingModuleError, PoolError, TransportError) as error:
         log.error(str(error))
         return EXIT_FAILURE
     except OSError as error:
@@ -158,9 +158,9 @@ def _choose_pool_dir(log: logs.Log) -> str:
     return place.path
 
 
-def _log_target() -> Callable[[int, str], None]:
+def _log_target(options: Options) -> Callable[[int, str], None]:
     if not logs.stderr_is_journal():
-        return logs.to_terminal
+        return logs.to_terminal_with_time if options.foreground else logs.to_terminal
     # A journal that hangs must not block the daemon.  O_NONBLOCK belongs to the open
     # file, and no other program shares this one, as is possible with a terminal.
     os.set_blocking(2, False)

@@ -92,7 +92,7 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("--foreground", "stay in the foreground and log a line for each request"),
+    Option("--foreground", "stay in the foreground and log each request, with the time"),
     Option("-n --no-daemon", "stay in the foreground, for a service manager"),
     Option(
         "--transport",
@@ -136,7 +136,7 @@ OPTIONS: Final = (
         "LEVEL",
         tuple(LEVELS),
     ),
-    Option("--version", "show the version and exit"),
+    Option("-V --version", "show the version and exit"),
     Option("-h --help", "show this help and exit"),
 )
 

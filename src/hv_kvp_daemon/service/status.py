@@ -11,6 +11,7 @@ import os
 import time
 from binascii import crc32
 
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from hv_kvp_daemon.wire.text import printable
 from hv_kvp_daemon.wire.uapi import KVP_OP_NAMES
 
@@ -148,6 +149,21 @@ def find(path: str = PATH) -> DaemonStatus | None:
         f"{path}: the state does not match its checksum; the daemon (pid {pid}) may have"
         " been stopped while it stored it"
     )
+
+
+def pool_directory(page: str = PATH) -> str:
+    """The pool directory that `hv-kvp` and the library use, unless one is named.
+
+    It is that of the running daemon whose page this is.  Without one, or if the page
+    cannot be read, it is the one that a daemon would choose now.
+    """
+    try:
+        running = find(page)
+    except (OSError, StatusError):
+        running = None
+    if running is not None and running.pool_dir:
+        return running.pool_dir
+    return choose(POOL_DIRECTORY, OTHER_DIRECTORY).path
 
 
 def _identify(page: memoryview, path: str) -> int:

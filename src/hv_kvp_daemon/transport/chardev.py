@@ -19,7 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-from io import FileIO
+from _io import FileIO  # from Python 3.14 on an interpreter starts without `io`
 
 from hv_kvp_daemon.wire.message import MESSAGE_SIZE, decode_version, encode_register
 from hv_kvp_daemon.wire.uapi import KVP_OP_REGISTER1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.cli.main import main
 from hv_kvp_daemon.wire.record import encode
 from tests.support.daemon import RunningDaemon
 
@@ -36,6 +38,54 @@ def test_set_changes_the_first_record_in_place_and_removes_the_others(pools: Poo
 def test_set_takes_every_byte_of_standard_input(pools: Pools) -> None:
     assert pools("set", "k", "-", stdin=b" line\r\n").status == 0
     assert pools.data(1) == encode(b"k", b" line\r\n")
+
+
+def test_set_takes_any_number_of_pairs(pools: Pools) -> None:
+    pools.write(1, encode(b"b", b"1"))
+    assert pools("set", "a=x=y", "b=2", "c=") == (0, "", "")
+    assert pools.data(1) == encode(b"b", b"2") + encode(b"a", b"x=y") + encode(b"c", b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "pairs"),
+    [
+        (["k", "a=b"], [(b"k", b"a=b")]),
+        (["k=x", "v"], [(b"k=x", b"v")]),
+        (["k=x"], [(b"k", b"x")]),
+        (["k=x", "l=-"], [(b"k", b"x"), (b"l", b"-")]),
+    ],
+)
+def test_two_words_are_a_key_and_a_value_unless_both_have_an_equals_sign(
+    pools: Pools, words: list[str], pairs: list[tuple[bytes, bytes]]
+) -> None:
+    assert main(["set", *words, "--pool-dir", pools.path]) == 0
+    assert pools.data(1) == b"".join(encode(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["k"], "k is not KEY=VALUE; a single pair can be KEY VALUE"),
+        (["k=1", "l", "m=3"], "l is not KEY=VALUE"),
+        (["k=1", "=2"], "a key has at least one character"),
+        (["k=1", "l=" + "v" * 1023], "value of 1023 UTF-16 units"),
+        (["--force", "k=1", "l=" + "v" * 2048], "value of 2048 bytes, 0 to 2047 allowed"),
+        (["--split", "k=" + "v" * 5000, "l" * 255 + "=1"], "key of 255 UTF-16 units"),
+    ],
+)
+def test_no_pair_is_set_if_one_of_them_cannot_be(
+    pools: Pools, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["set", *words, "--pool-dir", pools.path]) == 2
+    assert said in capsys.readouterr().err
+    assert not os.path.exists(pools.path)
+
+
+def test_several_long_values_are_split(pools: Pools) -> None:
+    words = ["--split", "a=" + "1" * 1500, "b=2"]
+    assert main(["set", *words, "--pool-dir", pools.path]) == 0
+    parts = [(b"a.0", b"1" * 1022), (b"a.1", b"1" * 478), (b"b", b"2")]
+    assert pools.data(1) == b"".join(encode(*part) for part in parts)
 
 
 def test_set_takes_bytes_of_the_command_line_as_they_are(pools: Pools) -> None:
@@ -128,8 +178,10 @@ def test_append_adds_a_record_whatever_is_there(pools: Pools) -> None:
 
 def test_delete_removes_all_of_a_key_and_names_what_is_missing(pools: Pools) -> None:
     pools.write(1, b"".join(encode(key, b"v") for key in (b"a", b"b", b"a", b"c")))
-    assert pools("delete", "a", "c") == (0, "", "")
-    assert pools("delete", "x", "b") == (1, "", "hv-kvp: no key x in pool guest\n")
+    assert pools("delete", "a", "c", "a") == (0, "3 records removed\n", "")
+    done = pools("delete", "x", "b", "--json")
+    assert json.loads(done.out) == {"pool": "guest", "removed": 1}
+    assert (done.status, done.err) == (1, "hv-kvp: no key x in pool guest\n")
     assert pools.data(1) == b""
 
 

@@ -191,6 +191,15 @@ def test_a_heading_is_coloured_on_a_terminal_only_without_no_color(
     assert coloured.screen.splitlines()[0] == "\x1b[1mPOOL   KEY  VALUE\x1b[0m"
 
 
+def test_list_on_a_terminal_can_do_without_headings_and_cuts(
+    pools: Pools, on_terminal: Callable[..., Terminal]
+) -> None:
+    pools.write(1, encode(b"k", b"v" * 300))
+    terminal = on_terminal("list", "--no-header", "--full", columns=40)
+    assert terminal.end() == 0
+    assert terminal.screen == f"guest  k  {'v' * 300}\r\n"
+
+
 def test_a_wait_for_a_lock_is_shown_on_a_terminal(
     pools: Pools, on_terminal: Callable[..., Terminal]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, jsontext, tables, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, Command, CommandError
-from hv_kvp_daemon.guest.addresses import address_source
+from hv_kvp_daemon.guest.addresses import MissingModuleError, address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import LOOKUP_TIMEOUT, FqdnLookup
@@ -51,8 +51,8 @@ def _auto(options: argparse.Namespace) -> int:
     return show(pool, as_json=options.json, sources=True)
 
 
-def show(pool: AutoValues, *, as_json: bool, sources: bool) -> int:
-    """Write the values, as JSON or a table; the exit status."""
+def show(pool: AutoValues, *, as_json: bool, sources: bool, **form: bool) -> int:
+    """Write the values, as JSON or a table (in the form of `tables.show`); the exit status."""
     rows = list(zip(KVP_AUTO_KEYS, pool.values, pool.sources, strict=True))
     if as_json:
         jsontext.show(
@@ -65,7 +65,7 @@ def show(pool: AutoValues, *, as_json: bool, sources: bool) -> int:
         return EXIT_DONE
     shown = 3 if sources else 2
     texts = [(terminal.text(key), terminal.text(value), source) for key, value, source in rows]
-    tables.show(("KEY", "VALUE", "SOURCE")[:shown], [row[:shown] for row in texts])
+    tables.show(("KEY", "VALUE", "SOURCE")[:shown], [row[:shown] for row in texts], **form)
     return EXIT_DONE
 
 
@@ -97,10 +97,8 @@ class AutoValues:
             exclude = self._daemon.exclude if self._daemon else ()
         try:
             source = address_source(self._addresses, exclude)
-        except ImportError as error:
-            raise CommandError(
-                f"--addresses getifaddrs needs the module netifaces: {error}"
-            ) from error
+        except MissingModuleError as error:
+            raise CommandError(str(error)) from error
         auto_pool = AutoPool(source, lookup, report=terminal.say)
         try:
             if self._daemon is not None and self._daemon.driver_version:

@@ -13,6 +13,7 @@ import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from hv_kvp_daemon.cli import arguments
+from hv_kvp_daemon.cli.command import Parser
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.simhost import exchange
 from hv_kvp_daemon.simhost.simulated_host import HostIpInfo
@@ -76,7 +77,7 @@ def _ip_info(options: argparse.Namespace) -> HostIpInfo:
     )
 
 
-class _LineParser(argparse.ArgumentParser):
+class _LineParser(Parser):
     """Raises an error in a script instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:

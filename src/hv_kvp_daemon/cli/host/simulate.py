@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_json(parser)
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     run = actions.add_parser("run", help="run a script of requests")
     run.add_argument(
@@ -68,7 +69,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for an answer (default: %(default)g, as the driver does)",
     )
-    arguments.add_json(parser)
+    # Without a default, which would replace what was given before the action.
+    arguments.add_json(parser, default=argparse.SUPPRESS)
 
 
 def _host(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from hv_kvp_daemon.cli.command import (
 )
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS, KVP_POOL_AUTO
 
 from . import pool_files
@@ -31,20 +32,35 @@ if TYPE_CHECKING:
 
 
 def _add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_pool(parser, arguments.pool)
     parser.add_argument(
-        "pool", nargs="?", type=arguments.pool, metavar="POOL", help="only this pool"
+        "--info",
+        action="store_true",
+        help="show the pools' files instead: records, size, mode, age, limits, path",
+    )
+    parser.add_argument("--no-header", action="store_true", help="write no headings")
+    parser.add_argument(
+        "--full", action="store_true", help="cut no text to the width of the terminal"
     )
     arguments.add_pool_dir(parser)
     arguments.add_json(parser)
 
 
 def _list(options: argparse.Namespace) -> int:
+    form = {"header": not options.no_header, "full": options.full}
     if options.pool == KVP_POOL_AUTO:
+        if options.info:
+            raise UsageError("the auto pool has no file: it is made for each request")
         from hv_kvp_daemon.cli.guest import auto  # noqa: PLC0415
 
-        return auto.show(auto.AutoValues(), as_json=options.json, sources=False)
+        return auto.show(auto.AutoValues(), as_json=options.json, sources=False, **form)
     path = arguments.existing_directory(options)
-    found, failed = _read(path, arguments.FILES if options.pool is None else (options.pool,))
+    numbers = arguments.FILES if options.pool is None else (options.pool,)
+    if options.info:
+        from . import pool_info  # noqa: PLC0415
+
+        return pool_info.show(pool_info.collect(path, numbers), as_json=options.json, **form)
+    found, failed = _read(path, numbers)
     if options.json:
         from hv_kvp_daemon.cli import jsontext  # noqa: PLC0415
 
@@ -60,7 +76,7 @@ def _list(options: argparse.Namespace) -> int:
             (POOL_NAMES[number], terminal.text(record.key), terminal.text(record.value))
             for number, record in found
         ]
-        tables.show(("POOL", "KEY", "VALUE")[first:], [row[first:] for row in rows])
+        tables.show(("POOL", "KEY", "VALUE")[first:], [row[first:] for row in rows], **form)
     return EXIT_UNUSABLE if failed else EXIT_DONE
 
 

@@ -38,13 +38,8 @@ _Kind = TypeVar("_Kind")
 
 
 def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pool",
-        nargs="*",
-        type=arguments.file_pool,
-        metavar="POOL",
-        help="the pools (default: all but auto)",
-    )
+    text = "the pools (default: all but auto)"
+    arguments.add_pool(parser, arguments.file_pool, text, repeated=True)
     arguments.add_pool_dir(parser)
     # Without effect, as there is no other format; accepted as by the other commands.
     arguments.add_json(parser)

@@ -55,9 +55,7 @@ class Event(NamedTuple):
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pool", nargs="?", type=arguments.file_pool, metavar="POOL", help="only this pool"
-    )
+    arguments.add_pool(parser, arguments.file_pool)
     parser.add_argument(
         "--until",
         type=arguments.key,

@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
@@ -18,12 +18,6 @@ from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, Command
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
-
-try:
-    import psutil
-except ImportError:
-    # The other commands, and --help, do without.
-    psutil = None  # type: ignore[assignment]
 
 # The process names of the daemons for this driver: ours and the C daemon's, and RHEL's.
 _NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
@@ -38,8 +32,26 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    if psutil is None:
-        raise CommandError("status needs the Python module psutil: pip install psutil")
+    facts = gather(options)
+    if options.json:
+        jsontext.show(facts)
+    if not facts["running"]:
+        raise CommandError(f"hv-kvp-daemon is {not_running()}")
+    if not options.json:
+        show_lines(page(facts))
+    return exit_status(facts)
+
+
+def exit_status(facts: dict[str, Any]) -> int:
+    """Return the exit status that says whether the daemon serves."""
+    return EXIT_DONE if facts["serving"] else EXIT_UNUSABLE
+
+
+def gather(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the facts about the daemon that the options name, as a JSON document.
+
+    :raises CommandError: its status page cannot be read.
+    """
     if not os.path.exists("/proc/self/stat"):
         raise CommandError("without /proc it cannot be seen whether a daemon runs")
     path = arguments.status_page(options)
@@ -52,26 +64,32 @@ def _status(options: argparse.Namespace) -> int:
     except StatusError as error:
         raise CommandError(str(error)) from error
     if daemon is None:
-        if options.json:
-            jsontext.show({"running": False, "serving": False})
-        raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
+        return {"running": False, "serving": False}
+    import psutil  # noqa: PLC0415 - the help is there without it
+
     facts = {"running": True, "serving": daemon.serving}
     try:
-        facts |= _reported(daemon) | _observed(daemon)
+        return facts | _reported(daemon) | _observed(daemon)
     except psutil.NoSuchProcess as error:
         raise CommandError(f"hv-kvp-daemon (pid {daemon.pid}) has just ended") from error
-    if options.json:
-        jsontext.show(facts)
-    else:
-        # In a pipe no line is cut.
-        columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
-        for name, text in _page(facts):
-            print(terminal.fit(f"{name:>12}: {text}", columns))
-    return EXIT_DONE if daemon.serving else EXIT_UNUSABLE
+
+
+def not_running() -> str:
+    """Return "not running", who runs instead, and what to do."""
+    return f"not running{_others()}; see: hv-kvp doctor"
+
+
+def show_lines(lines: Iterable[tuple[str, str]]) -> None:
+    """Write named texts, one a line; in a pipe no line is cut."""
+    columns = terminal.columns() if terminal.is_terminal() else sys.maxsize
+    for name, text in lines:
+        print(terminal.fit(f"{name:>12}: {text}", columns))
 
 
 def _others() -> str:
     """Return ", but ... is", if other processes have the name of a KVP daemon."""
+    import psutil  # noqa: PLC0415 - as above
+
     found = [
         f"{process.info['name']} (pid {process.pid})"
         for process in psutil.process_iter(["name"])
@@ -99,6 +117,8 @@ def _reported(daemon: DaemonStatus) -> dict[str, Any]:
 
 def _observed(daemon: DaemonStatus) -> dict[str, Any]:
     """Return facts about its process and pools; None where only root may read them."""
+    import psutil  # noqa: PLC0415 - as above
+
     process = psutil.Process(daemon.pid)
     facts: dict[str, Any] = {
         "pid": daemon.pid,
@@ -122,7 +142,8 @@ def _observed(daemon: DaemonStatus) -> dict[str, Any]:
     return facts
 
 
-def _page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each line about a running daemon."""
     mark = terminal.paint("serving", terminal.GREEN)
     if not facts["serving"]:
         mark = terminal.paint("not serving", terminal.RED)

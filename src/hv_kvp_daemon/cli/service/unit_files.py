@@ -38,6 +38,10 @@ _MANUALS: Final = {
     "man/kvp-pool.5": "/usr/local/share/man/man5/kvp-pool.5",
     "completions/hv-kvp.bash": "/usr/local/share/bash-completion/completions/hv-kvp",
     "completions/_hv-kvp": "/usr/local/share/zsh/site-functions/_hv-kvp",
+    "completions/hv-kvp-daemon.bash": (
+        "/usr/local/share/bash-completion/completions/hv-kvp-daemon"
+    ),
+    "completions/_hv-kvp-daemon": "/usr/local/share/zsh/site-functions/_hv-kvp-daemon",
 }
 
 #: All files of an installation.

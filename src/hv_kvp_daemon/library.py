@@ -14,25 +14,25 @@ from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hv_kvp_daemon.wire.text import (
+from .pools.config import LOCK_WAIT
+from .pools.directory import parse_pool, pool_path
+from .pools.errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
+from .pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from .pools.pool import PoolFile
+from .service.status import pool_directory
+from .wire.text import (
     FIELD_MAX_KEY,
     FIELD_MAX_VALUE,
     HOST_MAX_KEY,
     HOST_MAX_VALUE,
 )
-from hv_kvp_daemon.wire.uapi import (
+from .wire.uapi import (
     KVP_POOL_AUTO,
     KVP_POOL_AUTO_EXTERNAL,
     KVP_POOL_AUTO_INTERNAL,
     KVP_POOL_EXTERNAL,
     KVP_POOL_GUEST,
 )
-
-from .config import LOCK_WAIT
-from .directory import parse_pool, pool_path
-from .errors import LockTimeoutError, NotAPoolError, PoolError, PoolFieldError
-from .place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
-from .pool import PoolFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,8 @@ __all__ = [
 HOST_SAFE_KEY: Final = HOST_MAX_KEY
 HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
 
-#: Where pools are looked for: the daemon's default, then cloud-init's and the C daemon's.
+#: The directories among which a daemon chooses that is started without ``--pool-dir``: its
+#: own, and that of cloud-init and the C daemon.
 DIRECTORIES: Final = (POOL_DIRECTORY, OTHER_DIRECTORY)
 
 
@@ -103,7 +104,8 @@ class Pool(MutableMapping[str, str]):
     a kill or a power cut in a change, the next program or the daemon finds all of it or
     nothing, and everything else whole and in its order.
 
-    ``directory`` is the first of `DIRECTORIES` that exists, unless it is given.  With
+    ``directory`` is by default that of the running daemon, and without one the one that a
+    daemon would choose (`pools.place`); ``hv-kvp`` has the same rule.  With
     ``writable=False`` nothing is created or changed.  After ``lock_wait`` seconds one kind
     of lock will do; without either the operation fails.  ``report`` gets lines about
     conditions that do not make an operation fail; by default each is a `PoolWarning`.
@@ -112,7 +114,8 @@ class Pool(MutableMapping[str, str]):
 
     Every operation may raise
 
-    :raises PoolError: the file cannot be used; with ``pool``, ``path`` and ``reason``.
+    :raises PoolError: the file cannot be used, or the auto pool is to be changed, which is
+        made for each request of the host; with ``pool``, ``path`` and ``reason``.
     :raises PoolFieldError: a key of 0 or more than 511 bytes (FIELD_MAX_KEY), a value
         of more than 2047 (FIELD_MAX_VALUE), or a NUL in either, where one is to be
         set; with ``field``, ``actual`` and ``allowed``.  Also a ``ValueError``.
@@ -132,7 +135,7 @@ class Pool(MutableMapping[str, str]):
         self.id = PoolId(number)
         self._file = PoolFile(
             number,
-            pool_path(directory or _default_directory(), number),
+            pool_path(directory or pool_directory(), number),
             report=report or _warn,
             sync=sync,
             writable=writable,
@@ -164,12 +167,12 @@ class Pool(MutableMapping[str, str]):
         return _decode(value)
 
     def __setitem__(self, key: str, value: str) -> None:
-        self._file.store(_encode(key), _encode(value))
+        self._changeable().store(_encode(key), _encode(value))
 
     def __delitem__(self, key: str) -> None:
         """Remove all records with this key."""
         try:
-            found = self._file.delete(_encode(key))
+            found = self._changeable().delete(_encode(key))
         except PoolFieldError as error:
             raise KeyError(key) from error
         if not found:
@@ -211,14 +214,20 @@ class Pool(MutableMapping[str, str]):
 
     def append(self, key: str, value: str) -> None:
         """Add a record behind the last, whether or not the key is there."""
-        self._file.append(_encode(key), _encode(value))
+        self._changeable().append(_encode(key), _encode(value))
 
     def clear(self) -> None:
         """Remove everything, by one call that is done or not."""
-        self._file.clear()
+        self._changeable().clear()
 
     def __repr__(self) -> str:
         return f"Pool({self.id.name.lower()!r}, path={self.path!r})"
+
+    def _changeable(self) -> PoolFile:
+        if self.id is PoolId.AUTO:
+            reason = "made for each request of the host, so it cannot be changed"
+            raise PoolError(self.id, self.path, reason)
+        return self._file
 
     def _snapshot(self) -> dict[str, str]:
         pairs: dict[str, str] = {}
@@ -227,10 +236,6 @@ class Pool(MutableMapping[str, str]):
             if 0 < len(record.key) <= FIELD_MAX_KEY:
                 pairs.setdefault(_decode(record.key), _decode(record.value))
         return pairs
-
-
-def _default_directory() -> str:
-    return choose(*DIRECTORIES).path
 
 
 def _warn(text: str) -> None:
