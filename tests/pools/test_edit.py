@@ -179,6 +179,7 @@ def test_a_batch_of_new_records_waits_for_the_disk_three_times(
     """P28."""
     trial.prepare(records(1))
     waits: list[str] = []
+    monkeypatch.setattr(edit, "_LONGEST_HOLD", 3600)
     monkeypatch.setattr(
         os, "fdatasync", lambda fd: waits.append(os.readlink(f"/proc/self/fd/{fd}"))
     )

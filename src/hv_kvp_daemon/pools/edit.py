@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 200
 
 # Seconds after which the locks are released; what is being done then is completed first.
-_LONGEST_HOLD: Final = 0.4
+_LONGEST_HOLD: Final = 0.3
 # Seconds until they are taken again: longer than programs like this one pause between two
 # attempts.
 _PAUSE: Final = 0.03
