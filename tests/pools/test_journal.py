@@ -535,7 +535,7 @@ def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public:
 def test_a_directory_that_is_exchanged_gets_no_journal(
     pool: PoolFile, public: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O32: root's command wrote its journal into any directory, over that of other pools."""
+    """S2: root's command wrote its journal into any directory, over that of other pools."""
     other = Journal(PoolConfig(1, f"{tmp_path}/.kvp_pool_1", report=print))
     other.write(replace(0, OLD, NEW))
     other.close()
@@ -585,7 +585,7 @@ def test_the_journal_of_a_directory_that_is_exchanged_is_left_behind(
 def test_a_journal_of_another_user_is_not_believed_unless_the_pool_is_his(
     pool: PoolFile, public: str, *, of_pool: bool
 ) -> None:
-    """O32: in /tmp, say, he could have anything written into root's pool."""
+    """S2: in /tmp, say, he could have anything written into root's pool."""
     pool.store(b"k", b"1" * 2000)
     pool.close()
     journal = open_journal(public, sync=False)

@@ -36,7 +36,7 @@ def test_a_directory_that_is_exchanged_for_a_link_lends_its_mode_to_nothing(
 def test_a_private_directory_that_is_put_in_place_of_a_new_one_stays_private(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O32: who may write above the new directory can rename one of root's."""
+    """S2: who may write above the new directory can rename one of root's."""
     tmp_path.chmod(0o777)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)

@@ -105,7 +105,7 @@ def test_a_pool_that_cannot_be_emptied_is_told_and_the_other_one_is_emptied(
 def test_the_mark_of_the_boot_is_written_to_no_other_file(
     pools: PoolDirectory, proc: Path, reports: list[str], tmp_path: Path, kind: str
 ) -> None:
-    """O32: root's daemon, with the pools in a directory of another user."""
+    """S2: root's daemon, with the pools in a directory of another user."""
     other = tmp_path / "other"
     other.write_text("stays")
     for name in (".hv_kvp_boot", ".hv_kvp_boot.new"):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 #: of itself, what an attacker reaches, and hv-kvp with the library.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 32), ("S", 1), ("C", 9))
+    for kind, last in (("T", 22), ("P", 29), ("U", 7), ("O", 31), ("S", 2), ("C", 9))
     for n in range(1, last + 1)
 ]
 

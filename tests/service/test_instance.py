@@ -50,7 +50,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_hard_link_in_place_of_the_lock_is_not_written(tmp_path: Path) -> None:
-    """O32."""
+    """S2."""
     directory = tmp_path / "run"
     directory.mkdir()
     victim = tmp_path / "victim"

@@ -122,7 +122,7 @@ def test_a_file_is_not_removed(tmp_path: Path) -> None:
 def test_a_socket_that_is_exchanged_for_a_link_lends_its_mode_to_nothing(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O32: root made another file unreadable where a user owned the directory."""
+    """S2: root made another file unreadable where a user owned the directory."""
     secret = tmp_path / "secret"
     secret.touch(0o644)
     modes = []

@@ -15,7 +15,7 @@ Facts on which this module rests (measured on the driver of Linux 6.1):
   may send to its members.
 - Any local user may send to the driver.  If a registration of the old protocol (operation
   4) arrives between the reset and the daemon's, the driver answers that one, refuses the
-  daemon's, and serves in the old mode until the next reset: it ignores the status of a
+  daemon's, and serves in its legacy mode until the next reset: it ignores the status of a
   reply, and tells the host HV_S_CONT for each SET that was done.
 - A driver that is loaded again announces its device shortly before it is ready (see
   `driver`), and sends nothing over netlink.
@@ -292,7 +292,7 @@ class NetlinkLink(Link):
         return request
 
     def _on_preempted(self) -> None:
-        """Plan to register again: the driver has answered another process in the old mode."""
+        """Plan to register again: the driver has answered another process."""
         if self._doing == _PREEMPTED:
             return
         self._doing = _PREEMPTED
