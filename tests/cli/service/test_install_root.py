@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.cli.service.exec_start import ExecStart
 from hv_kvp_daemon.cli.service.install_root import InstallRoot
 from hv_kvp_daemon.cli.service.unit_files import UNIT_PATH, File, files
+from hv_kvp_daemon.service.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,7 @@ def test_a_dry_run_shows_the_changes_and_makes_none(
 
 
 def test_only_what_is_ours_is_removed(tmp_path: Path) -> None:
-    unit = files("/usr/bin/hv-kvp-daemon", "/var/opt/hyperv", "auto", [])[0]
+    unit = files(ExecStart("/usr/bin/hv_kvp_daemon", Options()), [])[0]
     place = root(tmp_path)
     place.write(unit)
     assert not place.is_foreign(UNIT_PATH)
@@ -85,11 +87,14 @@ def test_a_command_that_fails_on_a_machine_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for place in (root(tmp_path), root(tmp_path, dry_run=True)):
-        place._is_live = True
+        place.is_live = True
         place.run("true")
-    assert capsys.readouterr().out == "run true\n"
+    assert capsys.readouterr().out == "run true\nrun true\n"
+    dry = root(tmp_path, dry_run=True)
+    dry.is_live = True
+    dry.run("false")  # is only shown
     machine = root(tmp_path)
-    machine._is_live = True
+    machine.is_live = True
     with pytest.raises(CommandError, match="false ended with status 1"):
         machine.run("false")
 
