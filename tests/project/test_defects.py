@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 #: installing it.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("I", 8))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("I", 9))
     for n in range(1, last + 1)
 ]
 
