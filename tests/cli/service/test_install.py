@@ -493,18 +493,27 @@ def test_links_follow_the_installation(image: Path) -> None:
     assert os.readlink(link) == f"{os.path.dirname(DAEMON)}/hv-kvp"
 
 
-@pytest.mark.parametrize("pools", ["there", "gone"])
-def test_the_link_to_the_pools_is_removed_or_said_to_stay(image: Path, pools: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "there", "said"),
+    [
+        ("../opt/hyperv", True, "where other programs find the pairs"),
+        ("../opt/hyperv", False, ""),
+        ("/srv/theirs", False, "which does not exist, and not that of this installation"),
+    ],
+)
+def test_the_link_to_the_pools_is_removed_or_said_to_stay(
+    image: Path, target: str, there: bool, said: str
+) -> None:
     """I4: Debian's daemon ends at a link that leads nowhere."""
     install(image)
     link = image / "var/lib/hyperv"
     link.parent.mkdir(parents=True)
-    link.symlink_to("../opt/hyperv")
-    if pools == "there":
+    link.symlink_to(target)
+    if there:
         (image / "var/opt/hyperv").mkdir(parents=True)
     err = call("uninstall-service", f"--root={image}", "--yes").err
-    assert link.is_symlink() == (pools == "there")
-    assert ("/var/lib/hyperv stays, a link to ../opt/hyperv" in err) == (pools == "there")
+    assert link.is_symlink() == bool(said)
+    assert (f"/var/lib/hyperv stays, a link to {target}, {said}" in err) == bool(said)
 
 
 def test_the_link_to_the_pools_follows_a_directory_that_is_named(image: Path) -> None:

@@ -70,7 +70,8 @@ def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
         root.unlink(OTHER_DIRECTORY, target)
     elif target:
         reason = (
-            "which does not exist, but another than hv-kvp has made the link"
+            "which does not exist, and not that of this installation; remove it, since other"
+            " KVP daemons end there"
             if dangling
             else "where other programs find the pairs; remove it together with those"
         )
