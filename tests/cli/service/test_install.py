@@ -17,6 +17,7 @@ from hv_kvp_daemon.cli.service import install as module
 from hv_kvp_daemon.cli.service.exec_start import find, words
 from hv_kvp_daemon.cli.service.install import _outcome
 from hv_kvp_daemon.cli.service.install_root import InstallRoot
+from hv_kvp_daemon.cli.service.installation import _places
 from hv_kvp_daemon.service.status import find as find_status
 from hv_kvp_daemon.service.status_page import loopback_path
 from hv_kvp_daemon.wire.uapi import KVP_OP_GET, KVP_OP_SET
@@ -626,6 +627,15 @@ def test_a_package_replaces_the_unit_of_an_installation_before(package: Path) ->
     assert "ExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale --transport netlink" in settings(
         package, OPTIONS
     )
+
+
+def test_all_that_a_program_of_this_machine_is_started_from_is_looked_at() -> None:
+    root = InstallRoot(argparse.Namespace(root="/", dry_run=False, yes=True))
+    places = {*_places(root, DAEMON)}
+    interpreter = os.path.realpath(sys.executable)
+    files = (DAEMON, sys.executable, interpreter, os.__file__, module.__file__)
+    assert {*files, *map(os.path.dirname, files)} <= places
+    assert _places(root, "/usr/bin/env")[:1] == ["/usr"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's files are always writable")

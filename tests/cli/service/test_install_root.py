@@ -79,6 +79,23 @@ def test_a_link_replaces_a_link_and_nothing_else(tmp_path: Path) -> None:
         place.link("/file", "/one")
 
 
+def test_a_directory_in_the_place_of_a_file_is_named_before_anything_is_done(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "etc/file").mkdir(parents=True)
+    with pytest.raises(CommandError, match="etc/file is a directory; move it away"):
+        root(tmp_path).require_writable(["/etc/file"])
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    place = root(tmp_path)
+    place.write(File("/file", "before"))
+    with pytest.raises(UnicodeEncodeError):
+        place.write(File("/file", "\udcff"))
+    assert place.read("/file") == "before"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_no_command_is_run_for_an_image(tmp_path: Path) -> None:
     root(tmp_path).run("false")
 

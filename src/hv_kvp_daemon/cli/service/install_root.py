@@ -116,6 +116,8 @@ class InstallRoot:
         :raises CommandError: one cannot.
         """
         for path in [] if self._dry_run else paths:
+            if os.path.isdir(self.outside(path)):
+                raise CommandError(f"{self.outside(path)} is a directory; move it away")
             folder = os.path.dirname(self.outside(path))
             while not os.path.lexists(folder):
                 folder = os.path.dirname(folder)
@@ -165,7 +167,7 @@ class InstallRoot:
             try:
                 yield folder, new
                 os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
+            except BaseException:
                 with suppress(OSError):
                     os.unlink(new, dir_fd=folder)
                 raise
