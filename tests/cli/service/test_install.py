@@ -284,6 +284,8 @@ def test_what_is_installed_is_valid_for_its_readers(image: Path) -> None:
     assert compdef.startswith("#compdef hv-kvp\n")
     manual = (share / "man/man1/hv-kvp.1").read_text()
     assert manual.startswith('.\\" Written by hv-kvp install-service')
+    # man-db looks there whether a page needs tbl.
+    assert (share / "man/man5/kvp-pool.5").read_text().startswith('\'\\" t\n.\\" Written by')
     bash = share / "bash-completion/completions/hv-kvp"
     subprocess.run(["bash", "-n", bash], check=True)
 

@@ -73,6 +73,9 @@ _UNIT_DIRECTORIES: Final = (
 
 _MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
 
+# Of man pages; everything else has "#".
+_COMMENTS: Final = dict.fromkeys(("1", "5", "8"), '.\\"')
+
 # Directories that ProtectHome=yes hides.
 _HOMES: Final = ("/home/", "/root/", "/run/user/")
 
@@ -199,12 +202,12 @@ def _tmpfiles(pool_dir: str) -> str:
 
 def _marked(path: str, text: str) -> File:
     """Return a file that has the mark as a comment of its language."""
-    if "/man/" in path:
-        return File(path, f'.\\" {_MARK}\n{text}')
-    if not path.startswith("/etc/"):
-        first, newline, rest = text.partition("\n")  # #compdef must be the first
-        return File(path, f"{first}{newline}# {_MARK}\n{rest}")
-    return File(path, f"# {_MARK}\n{text}")
+    mark = f"{_COMMENTS.get(path.rpartition('.')[2], '#')} {_MARK}\n"
+    first, newline, rest = text.partition("\n")
+    # By their first line, zsh knows a completion, and man what a page needs: tbl.
+    if first.startswith(("#compdef", "'\\\"")):
+        return File(path, f"{first}{newline}{mark}{rest}")
+    return File(path, f"{mark}{text}")
 
 
 def _replaced(text: str, pattern: str, line: str) -> str:
