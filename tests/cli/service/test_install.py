@@ -624,8 +624,12 @@ def test_a_package_replaces_the_unit_of_an_installation_before(package: Path) ->
     unit.rename(package / "later")
     install(package, "--transport", "netlink")
     (package / "later").rename(unit)
+    before = tree(package)
     install(package)
-    assert not (package / UNIT).exists()
+    removed = before - tree(package)
+    assert UNIT in removed
+    assert {f"{SYSTEM}/hypervkvpd.service", "usr/local/bin/hv-kvp"} <= removed
+    assert not {path for path in tree(package) if path.startswith("usr/local")}
     assert "ExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale --transport netlink" in settings(
         package, OPTIONS
     )

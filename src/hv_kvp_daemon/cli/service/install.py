@@ -84,8 +84,7 @@ def _install(options: argparse.Namespace) -> int:
     for name in replaced:
         root.run("systemctl", "stop", name)
     _link_aliases(root, aliases, package.path if package else UNIT_PATH)
-    if not package:
-        _link_programs(root, program, former)
+    _link_programs(root, {} if package else unit_files.program_links(program), former)
     _link_pools(root, command, former)
     root.run("systemd-tmpfiles", "--create", os.path.basename(TMPFILES_PATH))
     root.reload_udev()
@@ -118,17 +117,19 @@ def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Opti
 
 
 def _link_aliases(root: InstallRoot, aliases: dict[str, str], unit: str) -> None:
-    for name, path in aliases.items():
-        for former in unit_files.alias_paths(name):
-            if former != path:
-                root.unlink(former, "/dev/null", UNIT_PATH, unit)
+    """Make the aliases, and remove those of an earlier installation and masks in their way."""
+    for name in unit_files.OTHER_UNITS:
+        masks = ("/dev/null",) if name in aliases else ()
+        for path in unit_files.alias_paths(name):
+            if path != aliases.get(name):
+                root.unlink(path, UNIT_PATH, unit, *masks)
+    for path in aliases.values():
         root.link(path, unit)
 
 
-def _link_programs(root: InstallRoot, program: str, former: ExecStart | None) -> None:
+def _link_programs(root: InstallRoot, links: dict[str, str], former: ExecStart | None) -> None:
     """Link the programs to where shells find them, unless others have the names."""
     before = unit_files.program_links(former.program) if former else {}
-    links = unit_files.program_links(program)
     for path, target in before.items():
         if path not in links:
             root.unlink(path, target)

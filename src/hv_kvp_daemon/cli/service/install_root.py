@@ -58,6 +58,10 @@ class InstallRoot:
         """
         return resolve(self.path, path, follow=follow)
 
+    def inside(self, path: str) -> str:
+        """Return a path as the root has it, with all links followed."""
+        return f"/{os.path.relpath(self.outside(path, follow=True), self.path)}"
+
     @contextmanager
     def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
         """Yield a descriptor of the directory that a path is in, and the name there."""

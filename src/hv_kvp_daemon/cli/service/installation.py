@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from .exec_start import ExecStart
     from .install_root import InstallRoot
 
-# The kernel reads as much of a script's first line (BINPRM_BUF_SIZE).
-_HEAD: Final = 256
-
 ADVICE: Final = "install the package where only root may write, such as in /opt"
 
 
@@ -37,7 +34,8 @@ def packaged(root: InstallRoot) -> PackagedUnit | None:
     """Return the unit of a distribution's package, unless that is another project's."""
     for path in vendor_paths(UNIT):
         command = exec_start.find(root.read(path))
-        if command and is_script(root.outside(command.program, follow=True)):
+        program = root.outside(command.program, follow=True) if command else ""
+        if command and os.path.isfile(program) and is_script(program):
             return PackagedUnit(path, command)
     return None
 
@@ -77,14 +75,10 @@ def _require(root: InstallRoot, path: str) -> None:
 
     :raises CommandError: it has not.
     """
-    script = root.outside(path, follow=True)
-    needed = [path]
-    if os.access(script, os.X_OK):
-        with open(script, "rb") as file:
-            first = os.fsdecode(file.readline(_HEAD))
-        # The kernel ends the path at a blank.
-        needed += first.removeprefix("#!").split()[:1] if first.startswith("#!") else []
-    for each in needed:
+    first = root.read(root.inside(path)).partition("\n")[0]
+    # The kernel ends the path at a blank.
+    interpreter = first.removeprefix("#!").split()[:1] if first.startswith("#!") else []
+    for each in (path, *interpreter):
         if not os.access(root.outside(each, follow=True), os.X_OK):
             advice = (
                 f"install the package in the image, and run: chroot {shlex.quote(root.path)}"
@@ -137,8 +131,7 @@ def _places(root: InstallRoot, program: str) -> list[str]:
     found: set[str] = set()
     for file in files:
         # Also the directory of a link: whoever may write it can exchange the link.
-        inside = os.path.relpath(root.outside(file, follow=True), root.path)
-        for place in file, f"/{inside}":
+        for place in file, root.inside(file):
             above = place
             while above != "/" and above not in found:
                 found.add(above)
