@@ -16,7 +16,8 @@ help:
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
 
-$(VENV)/.run: pyproject.toml
+# An editable installation has copies of the scripts.
+$(VENV)/.run: pyproject.toml $(wildcard scripts/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
