@@ -4,19 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pythons coverage lint driver-test bench soak clean
+.PHONY: help demo test test-pythons coverage lint spdx driver-test bench soak clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
 	@echo "make test         unit, property and process tests (under a minute)"
 	@echo "make test-pythons the same tests on each other Python, 3.10 to 3.14, that is here"
 	@echo "make coverage     the same tests, and which branches of src they take (95 % at least)"
-	@echo "make lint         ruff and mypy --strict"
+	@echo "make lint         ruff, mypy --strict, and reuse: each file names copyright and license"
+	@echo "make spdx         adds these lines to files that have none"
 	@echo "make driver-test  a VM with the kernel's own hv_kvp driver (Debian, root)"
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
 
-$(VENV)/.run: pyproject.toml
+# An editable installation has copies of the scripts.
+$(VENV)/.run: pyproject.toml $(wildcard scripts/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
@@ -61,6 +63,21 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/reuse lint --lines
+
+# The packages that are ported from the kernel's hv_kvp_daemon.c also name its author.
+PORTED := wire transport pools guest netconfig service
+FILES := git ls-files --cached --others --exclude-standard
+ANNOTATE := xargs -d '\n' $(BIN)/reuse annotate --template lines --skip-existing \
+	--exclude-year --license GPL-2.0-only --copyright "2026 The hv-kvp-daemon authors"
+NOVELL := 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+
+spdx: $(VENV)/.lint
+	@$(FILES) $(PORTED:%='src/hv_kvp_daemon/%/*.py') | $(ANNOTATE) --copyright "$(NOVELL)"
+	@$(FILES) '*.py' '*.c' '*.h' '*.md' '*.toml' '*.yml' '*Makefile' .gitignore | $(ANNOTATE)
+	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
+		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm | $(ANNOTATE) --style python
+	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 driver-test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/driver --timeout=600

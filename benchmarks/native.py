@@ -69,9 +69,9 @@ raise SystemExit(main())
 OPTIONS = {"C": None, "ours": ["--no-sync"], "ours, synced": []}
 #: The least that any Python program costs: it says that it has started, then sleeps.
 BARE = "import os, time; os.write({fd}, b'x'); time.sleep(999)"
-#: The wrapper that pip writes runs without -I, and site-packages may have .pth files.  Both
+#: What a unit starts.  It runs without -I, and site-packages may have .pth files.  Both
 #: count, but an interpreter of the same venv has the latter, too.
-INSTALLED = os.path.join(os.path.dirname(sys.executable), "hv-kvp-daemon")
+INSTALLED = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
 BARES = {"python": [PYTHON, "-I"], "venv's python": [sys.executable]}
 START_TRIES = 4
 _ANSWER_WITHIN = 120.0

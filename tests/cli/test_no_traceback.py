@@ -179,7 +179,7 @@ def test_without_psutil_and_netifaces(filled: Pools, name: str) -> None:
     usual = run_forked(working(name, filled))
     fill(filled)
     done = run_forked(working(name, filled), without("psutil", "netifaces"))
-    said = "this needs psutil, the package psutil (pip) or python3-psutil" if name == "status" else ""
+    said = "this needs psutil, the package psutil (pip)" if name == "status" else ""
     assert_is_said(done, usual.status, said)
 
 

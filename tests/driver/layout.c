@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: GPL-2.0-only
 /*
  * The kernel's user-space API as a C compiler sees it: the table that stands
  * in tests/wire/layout.tsv.

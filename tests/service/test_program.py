@@ -94,4 +94,7 @@ def test_a_program_alone_or_beside_the_c_daemon_serves_by_its_own_name(
 def test_a_script_is_told_from_a_compiled_program(tmp_path: Path) -> None:
     assert is_script(os.path.join(BIN, NAME))
     assert not is_script("/bin/true")
+    # Ubuntu's, of linux-cloud-tools-common.
+    (tmp_path / NAME).write_text('#!/bin/bash\nexec /usr/lib/linux-tools/$(uname -r)/$0 "$@"\n')
+    assert not is_script(str(tmp_path / NAME))
     assert not is_script(str(tmp_path / "missing"))

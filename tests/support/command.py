@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import os
 import pty
 import select
@@ -13,6 +15,7 @@ import termios
 import time
 from typing import TYPE_CHECKING, NamedTuple, final
 
+from hv_kvp_daemon.cli.main import main
 from hv_kvp_daemon.pools.directory import pool_path
 
 if TYPE_CHECKING:
@@ -83,6 +86,25 @@ def run(
         cwd=cwd,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def call(*words: str) -> Done:
+    """Run a command in this process, which is faster, without a terminal."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(3)]
+    out, err, stdin = streams
+    before = sys.stdin
+    sys.stdin = stdin
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = main(words)
+            except SystemExit as ended:  # argparse
+                status = int(ended.code or 0)
+    finally:
+        sys.stdin = before
+    for stream in out, err:
+        stream.seek(0)
+    return Done(status, out.read(), err.read())
 
 
 @final

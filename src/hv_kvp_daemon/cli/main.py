@@ -82,7 +82,7 @@ def find(name: str) -> Command:  # noqa: C901, PLR0912 - a table
         case "install-service":
             from .service.install import INSTALL as command
         case "uninstall-service":
-            from .service.install import UNINSTALL as command
+            from .service.uninstall import UNINSTALL as command
         case "clean-image":
             from .service.clean import CLEAN_IMAGE as command
         case "host":

@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 PROCESS_NAME: Final = "hv_kvp_daemon"
 
 
+# What the package's program imports; it is in the first lines, whoever made the script.
+_IMPORTED: Final = b"hv_kvp_daemon.service.main"
+_SCRIPT_SIZE: Final = 4096
+
+
 def is_script(path: str) -> bool:
-    """Whether a file is a script, as this package's program is.  The C daemon is none."""
+    """Whether a file is the script that is this package's program.
+
+    The C daemon is none.  Ubuntu has a shell script of its name, which executes it.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(2) == b"#!"
+            head = file.read(_SCRIPT_SIZE)
     except OSError:
         return False
+    return head.startswith(b"#!") and _IMPORTED in head
 
 
 def execute_by_process_name() -> None:

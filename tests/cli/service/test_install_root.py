@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.cli.service.exec_start import ExecStart
 from hv_kvp_daemon.cli.service.install_root import InstallRoot
 from hv_kvp_daemon.cli.service.unit_files import UNIT_PATH, File, files
+from hv_kvp_daemon.service.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,7 @@ def test_a_dry_run_shows_the_changes_and_makes_none(
 
 
 def test_only_what_is_ours_is_removed(tmp_path: Path) -> None:
-    unit = files("/usr/bin/hv-kvp-daemon", "/var/opt/hyperv", "auto", [])[0]
+    unit = files(ExecStart("/usr/bin/hv_kvp_daemon", Options()), [])[0]
     place = root(tmp_path)
     place.write(unit)
     assert not place.is_foreign(UNIT_PATH)
@@ -77,6 +79,23 @@ def test_a_link_replaces_a_link_and_nothing_else(tmp_path: Path) -> None:
         place.link("/file", "/one")
 
 
+def test_a_directory_in_the_place_of_a_file_is_named_before_anything_is_done(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "etc/file").mkdir(parents=True)
+    with pytest.raises(CommandError, match="etc/file is a directory; move it away"):
+        root(tmp_path).require_writable(["/etc/file"])
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    place = root(tmp_path)
+    place.write(File("/file", "before"))
+    with pytest.raises(UnicodeEncodeError):
+        place.write(File("/file", "\udcff"))
+    assert place.read("/file") == "before"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_no_command_is_run_for_an_image(tmp_path: Path) -> None:
     root(tmp_path).run("false")
 
@@ -85,11 +104,14 @@ def test_a_command_that_fails_on_a_machine_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for place in (root(tmp_path), root(tmp_path, dry_run=True)):
-        place._is_live = True
+        place.is_live = True
         place.run("true")
-    assert capsys.readouterr().out == "run true\n"
+    assert capsys.readouterr().out == "run true\nrun true\n"
+    dry = root(tmp_path, dry_run=True)
+    dry.is_live = True
+    dry.run("false")  # is only shown
     machine = root(tmp_path)
-    machine._is_live = True
+    machine.is_live = True
     with pytest.raises(CommandError, match="false ended with status 1"):
         machine.run("false")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from hv_kvp_daemon.cli.command import CommandError
+from hv_kvp_daemon.cli.service import root_path
 from hv_kvp_daemon.cli.service.root_path import open_directory, resolve
 
 
@@ -56,6 +58,38 @@ def test_a_loop_is_an_error(image: Path) -> None:
     (image / "b").symlink_to("/a")
     with pytest.raises(CommandError, match="too many symbolic links"):
         resolve(str(image), "/a/file")
+
+
+def test_directories_are_made_inside_the_image(image: Path) -> None:
+    (image / "etc").symlink_to("/var/new")
+    before = os.umask(0o077)
+    try:
+        fd = open_directory(str(image), "/etc/systemd/system", create=True)
+    finally:
+        os.umask(before)
+    made = image / "var/new/systemd/system"
+    assert os.path.samestat(os.fstat(fd), made.stat())
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
+    os.close(fd)
+
+
+def test_a_component_that_becomes_a_link_after_the_look_is_not_followed(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I5: the owner of the image exchanges a directory while root works in it."""
+    (tmp_path / "outside").mkdir()
+    looked = root_path.resolve
+
+    def resolve_then_exchange(root: str, path: str, *, follow: bool = False) -> str:
+        found = looked(root, path, follow=follow)
+        os.rename(image / "var/opt", image / "var/old")
+        (image / "var/opt").symlink_to(tmp_path / "outside")
+        return found
+
+    monkeypatch.setattr(root_path, "resolve", resolve_then_exchange)
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+        open_directory(str(image), "/var/opt/new", create=True)
+    assert os.listdir(tmp_path / "outside") == []
 
 
 def test_a_directory_that_is_missing_leaves_no_descriptor(image: Path) -> None:

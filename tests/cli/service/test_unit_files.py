@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.cli.service import unit_files
-from hv_kvp_daemon.cli.service.unit_files import DROP_IN_PATH, UNIT_PATH, files
+from hv_kvp_daemon.cli.service.exec_start import ExecStart
+from hv_kvp_daemon.cli.service.unit_files import DROP_IN_PATH, UNIT_PATH, File
+from hv_kvp_daemon.service.options import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 DAEMON = "/usr/bin/hv_kvp_daemon"
+
+
+def files(program: str, pool_dir: str, transport: str, aliases: Collection[str]) -> list[File]:
+    words = ["-n", "--clear-stale", "--transport", transport]
+    words += ["--pool-dir", pool_dir] if pool_dir else []
+    return unit_files.files(ExecStart(program, parse(words)), aliases)
 
 
 def text(path: str, pool_dir: str = "/var/opt/hyperv", transport: str = "auto") -> str:
@@ -37,7 +47,7 @@ def test_a_file_of_somebody_else_is_not_ours() -> None:
 def test_the_unit_conflicts_with_units_that_are_no_alias_of_it() -> None:
     lines = text(UNIT_PATH).splitlines()
     assert "Conflicts=shutdown.target hyperv-daemons.hv-kvp-daemon.service" in lines
-    all_of_them = files(DAEMON, "", "auto", unit_files.OTHER_UNITS)[0].text
+    all_of_them = files(DAEMON, "/srv/kvp", "auto", unit_files.OTHER_UNITS)[0].text
     assert "Conflicts=shutdown.target" in all_of_them.splitlines()
 
 
@@ -60,20 +70,3 @@ def test_the_watch_has_the_command_and_the_pools_of_the_installation() -> None:
 def test_a_daemon_in_a_home_needs_it_readable() -> None:
     unit = files("/home/u/bin/hv_kvp_daemon", "/var/opt/hyperv", "auto", [])[0].text
     assert "ProtectHome=read-only" in unit.splitlines()
-
-
-def test_the_daemon_is_the_one_beside_the_command(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    daemon = f"{tmp_path}/image/bin/hv_kvp_daemon"
-    os.makedirs(os.path.dirname(daemon))
-    with open(daemon, "w", encoding="ascii") as script:
-        script.write("#!/bin/sh\n")
-    os.chmod(daemon, 0o755)
-    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/image/bin/hv-kvp"])
-    assert unit_files.daemon_path("/") == daemon
-    assert unit_files.daemon_path(f"{tmp_path}/image") == "/bin/hv_kvp_daemon"
-    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/hv-kvp"])
-    monkeypatch.setattr("sysconfig.get_path", lambda name: f"{tmp_path}/{name}")
-    with pytest.raises(CommandError, match="install the package first"):
-        unit_files.daemon_path("/")

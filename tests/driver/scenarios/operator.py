@@ -24,7 +24,9 @@ def setup() -> None:
 
 
 def hv_kvp(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["hv-kvp", *words], capture_output=True, text=True, check=False)
+    # Not by its link in /usr/local/bin, which uninstall-service removes.
+    argv = ["/payload/bin/hv-kvp", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def as_json(*words: str) -> Any:
@@ -136,10 +138,27 @@ def check_doctor_names_the_c_daemon_that_holds_the_device() -> None:
     wait_for("registration", _serving)
 
 
+def check_a_second_installation_keeps_the_transport_and_the_keys() -> None:
+    """I1, I4: on a machine where the daemon serves."""
+    assert hv_kvp("set", "kept", "value").returncode == 0
+    done = hv_kvp("install-service", "--yes", "--transport", "chardev")
+    assert done.returncode == 0, done
+    done = hv_kvp("install-service", "--yes")
+    assert done.returncode == 0, done
+    assert "as installed before: --transport chardev" in done.stderr, done
+    assert "hv-kvp-daemon.service serves (pid " in done.stdout, done
+    assert as_json("status")["transport"] == "chardev"
+    assert hv_kvp("get", "kept").stdout == "value\n"
+    done = hv_kvp("install-service", "--yes", "--transport", "auto")
+    assert "hv-kvp-daemon.service serves (pid " in done.stdout, done
+    assert as_json("status")["transport"] == "netlink"
+
+
 def check_uninstall_service_leaves_the_pools() -> None:
     assert hv_kvp("set", "k", "v").returncode == 0
     assert hv_kvp("uninstall-service", "--yes").returncode == 0
     assert not active()
     assert not os.path.exists(f"/etc/systemd/system/{UNIT}")
+    assert not os.path.lexists("/usr/local/bin/hv-kvp")
     assert hv_kvp("get", "k").stdout == "v\n"
     assert hv_kvp("uninstall-service", "--yes").returncode == 1

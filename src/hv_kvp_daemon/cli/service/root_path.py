@@ -51,18 +51,35 @@ def resolve(root: str, path: str, *, follow: bool = False) -> str:
     return os.path.join(root, *done)
 
 
-def open_directory(root: str, path: str) -> int:
+def open_directory(root: str, path: str, *, create: bool = False) -> int:
     """Open a directory of an image, and return a descriptor that leads nowhere else.
 
-    :raises OSError: there is none.
+    With ``create``, directories that are missing are made, with mode 0755.
+
+    :raises OSError: there is none, or the kernel refuses.
     """
     place = os.path.relpath(resolve(root, path, follow=True), root)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in place.split("/"):
-        # A component that has become a link meanwhile is not followed.
         try:
+            if create:
+                _make_directory(fd, name)
+            # A component that has become a link meanwhile is not followed.
             below = os.open(name, _FLAGS, dir_fd=fd)
         finally:
             os.close(fd)
         fd = below
     return fd
+
+
+def _make_directory(folder: int, name: str) -> None:
+    """Make a directory in another, unless there is something of that name."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=folder)
+    except FileExistsError:
+        return
+    fd = os.open(name, _FLAGS, dir_fd=folder)
+    try:
+        os.fchmod(fd, 0o755)  # whatever the umask
+    finally:
+        os.close(fd)

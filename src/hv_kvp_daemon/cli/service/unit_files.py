@@ -2,6 +2,9 @@
 
 The templates are the project's ``systemd/``, man pages and completions.  Each file has a
 line that says who wrote it; only files with this mark are replaced or removed unasked.
+
+Where a distribution's package has brought the unit, only what was chosen is written: options
+in a drop-in, and tmpfiles.d for another pool directory.
 """
 
 from __future__ import annotations
@@ -9,14 +12,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-import sysconfig
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import hv_kvp_daemon
 from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME
+
+from .exec_start import ExecStart, quoted
 
 UNIT: Final = "hv-kvp-daemon.service"
 
@@ -28,6 +33,7 @@ _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
 WATCH_PATH: Final = f"{_SYSTEM}/hv-kvp-watch@.service"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
+OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -46,24 +52,34 @@ _MANUALS: Final = {
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(DROP_IN_PATH, OPTIONS_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
+
+#: The programs of an installation, and where they are linked for shells to find them.
+PROGRAMS: Final = ("hv-kvp", PROGRAM, PROCESS_NAME)
+LINKS: Final = "/usr/local/bin"
+_ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
 #: then whoever starts or enables it by its name gets this service.  (UNIT is overridden.)
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
+
+#: Where packages have their units.
+_VENDORS: Final = ("/usr/lib/systemd/system", "/lib/systemd/system")
 
 #: Where systemd looks for units, in the order in which they override each other.
 _UNIT_DIRECTORIES: Final = (
     _SYSTEM,
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
+    *_VENDORS,
 )
 
 _MARK: Final = "Written by hv-kvp install-service, removed by hv-kvp uninstall-service."
+
+# Of man pages; everything else has "#".
+_COMMENTS: Final = dict.fromkeys(("1", "5", "8"), '.\\"')
 
 # Directories that ProtectHome=yes hides.
 _HOMES: Final = ("/home/", "/root/", "/run/user/")
@@ -90,41 +106,80 @@ def alias_paths(name: str) -> tuple[str, str]:
     return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
 
 
-def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) -> list[File]:
+def vendor_paths(name: str) -> tuple[str, ...]:
+    """Return where a package has a unit of this name."""
+    return tuple(f"{folder}/{name}" for folder in _VENDORS)
+
+
+def program_links(program: str) -> dict[str, str]:
+    """Return the links that lead shells to an installation, with the target of each.
+
+    None, where the daemon's program is in a directory that shells search.
+    """
+    directory = os.path.dirname(program)
+    if directory in _ON_PATH:
+        return {}
+    return {f"{LINKS}/{name}": f"{directory}/{name}" for name in PROGRAMS}
+
+
+def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     """Return the files for an installation.
 
-    An empty ``pool_dir`` leaves the choice to each start (`pools.place`).
-    ``daemon`` is the absolute path of ``hv_kvp_daemon``; ``transport`` is auto,
-    netlink or chardev; ``aliases`` are the other names that the unit gets.
+    ``aliases`` are the other names that the unit gets.
 
-    :raises CommandError: a template is not part of this installation.
+    :raises CommandError: a template is not part of this installation, or systemd cannot
+        hold a path.
     """
-    options = f" --pool-dir {_quoted(pool_dir)}" if pool_dir else ""
-    netlink = " --transport netlink" if transport == "netlink" else ""
-    command = f"ExecStart={_quoted(daemon)} -n --clear-stale"
     unit = _template("systemd/hv-kvp-daemon.service")
-    unit = _replaced(unit, "ExecStart=.*", f"{command}{netlink}{options}")
-    if pool_dir:
-        for key, value in ("RequiresMountsFor", pool_dir), ("ReadWritePaths", f"-{pool_dir}"):
-            unit = _replaced(unit, f"{key}=.*", f"{key}={_quoted(value)}")
-    if any(f"{path}/".startswith(_HOMES) for path in (daemon, sys.prefix, sys.base_prefix)):
+    unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command}")
+    pool_dir = command.options.pool_dir
+    for line in _pool_lines(pool_dir):
+        unit = _replaced(unit, f"{line.partition('=')[0]}=.*", line)
+    places = (command.program, sys.prefix, sys.base_prefix)
+    if any(f"{path}/".startswith(_HOMES) for path in places):
         unit = _replaced(unit, "ProtectHome=.*", "ProtectHome=read-only")
     # A unit that conflicts with itself is logged at each start.
     others = [name for name in OTHER_UNITS if name not in aliases]
     conflicts = " ".join(["Conflicts=shutdown.target", *others])
     unit = _replaced(unit, "Conflicts=.*", conflicts)
-    made = [
-        File(UNIT_PATH, f"# {_MARK}\n{unit}"),
-        File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
-        File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
-        File(WATCH_PATH, f"# {_MARK}\n" + _watch(daemon, pool_dir)),
+    return [
+        _marked(UNIT_PATH, unit),
+        _marked(RULES_PATH, _template("systemd/90-hv-kvp-daemon.rules")),
+        _marked(TMPFILES_PATH, _tmpfiles(pool_dir)),
+        _marked(WATCH_PATH, _watch(command)),
+        *_chardev(command),
+        *(_marked(path, _template(name)) for name, path in _MANUALS.items()),
     ]
-    if transport == "chardev":
-        text = _template("systemd/chardev.conf")
-        text = _replaced(text, "ExecStart=/.*", f"{command} --transport chardev{options}")
-        made.append(File(DROP_IN_PATH, f"# {_MARK}\n{text}"))
-    made += [File(path, _marked(name, _template(name))) for name, path in _MANUALS.items()]
-    return made
+
+
+def package_files(command: ExecStart, packaged: ExecStart) -> list[File]:
+    """Return the files beside a unit that a package has brought, for a command of its own.
+
+    :raises CommandError: as `files`.
+    """
+    if str(command) == str(packaged):
+        return []
+    pool_dir = command.options.pool_dir
+    mounts, *writable = _pool_lines(pool_dir) or [""]
+    lines = ["[Unit]", mounts, "[Service]", "ExecStart=", f"ExecStart={command}", *writable]
+    made = [_marked(OPTIONS_PATH, "".join(f"{line}\n" for line in lines if line))]
+    if pool_dir:
+        made.append(_marked(TMPFILES_PATH, _tmpfiles(pool_dir)))
+    return made + _chardev(command)
+
+
+def _pool_lines(pool_dir: str) -> list[str]:
+    """Return the lines of the unit that name a pool directory; none, if a start chooses it."""
+    if not pool_dir:
+        return []
+    return [f"RequiresMountsFor={quoted(pool_dir)}", f"ReadWritePaths={quoted(f'-{pool_dir}')}"]
+
+
+def _chardev(command: ExecStart) -> list[File]:
+    if command.options.transport != "chardev":
+        return []
+    text = _replaced(_template("systemd/chardev.conf"), "ExecStart=/.*", f"ExecStart={command}")
+    return [_marked(DROP_IN_PATH, text)]
 
 
 def is_ours(text: str) -> bool:
@@ -140,47 +195,36 @@ def other_directory_link(pool_dir: str) -> str:
     return os.path.relpath(pool_dir, os.path.dirname(OTHER_DIRECTORY))
 
 
-def daemon_path(root: str) -> str:
-    """Return the path of this installation's daemon, inside ``root`` where it is there.
-
-    :raises CommandError: there is none.
-    """
-    places = (os.path.dirname(os.path.abspath(sys.argv[0])), sysconfig.get_path("scripts"))
-    for place in places:
-        path = os.path.join(place, PROCESS_NAME)
-        if os.access(path, os.X_OK):
-            inside = os.path.relpath(path, root) if root != "/" else ""
-            return path if not inside or inside.startswith("..") else f"/{inside}"
-    raise CommandError(f"no {PROCESS_NAME} in {' or '.join(places)}; install the package first")
-
-
 def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
     if not pool_dir:
         return text
-    text = _replaced(text, f"d {POOL_DIRECTORY} .*", f"d {_quoted(pool_dir)} 0755 root root -")
+    text = _replaced(text, f"d {POOL_DIRECTORY} .*", f"d {quoted(pool_dir)} 0755 root root -")
     # The link at the usual place leads to the directory that was chosen.
     target = other_directory_link(pool_dir).replace("%", "%%")
     link = f"L {OTHER_DIRECTORY} - - - - {target}"
     return _replaced(text, "L .*", "" if pool_dir == OTHER_DIRECTORY else link)
 
 
-def _watch(daemon: str, pool_dir: str) -> str:
+def _watch(command: ExecStart) -> str:
     text = _template("systemd/hv-kvp-watch@.service")
-    command = _quoted(os.path.join(os.path.dirname(daemon), "hv-kvp"))
+    program = quoted(os.path.join(os.path.dirname(command.program), "hv-kvp"))
     options = "--key=%I --present --exec /etc/hv-kvp-watch/%i"
+    pool_dir = command.options.pool_dir
     if pool_dir:
-        text = _replaced(text, "RequiresMountsFor=.*", f"RequiresMountsFor={_quoted(pool_dir)}")
-        options += f" --pool-dir {_quoted(pool_dir)}"
-    return _replaced(text, "ExecStart=.*", f"ExecStart={command} watch external {options}")
+        text = _replaced(text, "RequiresMountsFor=.*", f"RequiresMountsFor={quoted(pool_dir)}")
+        options += f" --pool-dir {quoted(pool_dir.replace('$', '$$'))}"
+    return _replaced(text, "ExecStart=.*", f"ExecStart={program} watch external {options}")
 
 
-def _marked(name: str, text: str) -> str:
-    """Return a text with the mark as a comment of its language."""
-    if name.startswith("man/"):
-        return f'.\\" {_MARK}\n{text}'
-    first, newline, rest = text.partition("\n")  # #compdef must be the first
-    return f"{first}{newline}# {_MARK}\n{rest}"
+def _marked(path: str, text: str) -> File:
+    """Return a file that has the mark as a comment of its language."""
+    mark = f"{_COMMENTS.get(path.rpartition('.')[2], '#')} {_MARK}\n"
+    first, newline, rest = text.partition("\n")
+    # By their first line, zsh knows a completion, and man what a page needs: tbl.
+    if first.startswith(("#compdef", "'\\\"")):
+        return File(path, f"{first}{newline}{mark}{rest}")
+    return File(path, f"{mark}{text}")
 
 
 def _replaced(text: str, pattern: str, line: str) -> str:
@@ -192,14 +236,6 @@ def _replaced(text: str, pattern: str, line: str) -> str:
     if count != 1:
         raise CommandError(f"the unit's template has {count} lines {pattern}")
     return made
-
-
-def _quoted(path: str) -> str:
-    """Return a path as systemd.syntax(7) has it: ``%`` doubled, quoted if it has blanks."""
-    if any(character in path for character in "\"'\\\n"):
-        raise CommandError(f"a unit cannot hold this path: {path}")
-    path = path.replace("%", "%%")
-    return f'"{path}"' if " " in path else path
 
 
 def _template(name: str) -> str:

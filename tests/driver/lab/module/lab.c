@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: GPL-2.0
 /*
  * A host in a box: gives the kernel's own KVP driver (hv_kvp.c and
  * hv_utils_transport.c, unmodified) a VMBus channel whose far end is

@@ -1,0 +1,96 @@
+"""``uninstall-service``: removes what ``install-service`` wrote, and nothing else.
+
+The pools stay, and so does the link to them while other programs find pairs by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hv_kvp_daemon.cli import terminal
+from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+
+from . import installation, unit_files
+from .install_root import InstallRoot, add_common
+from .unit_files import RULES_PATH, UNIT, UNIT_PATH
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .installation import PackagedUnit
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    root = InstallRoot(options)
+    present = [path for path in unit_files.PATHS if root.exists(path)]
+    ours = [path for path in present if not root.is_foreign(path)]
+    package = installation.packaged(root)
+    if not ours:
+        whose = f"; {package.path} is of a package" if package else ""
+        terminal.say(f"hv-kvp install-service has written nothing here{whose}")
+        return EXIT_NOT_FOUND
+    root.require_writable(ours)
+    if not root.confirmed(f"Stop and remove {UNIT}?"):
+        return EXIT_DECLINED
+    _remove(root, ours)
+    if package:
+        root.run("systemctl", "try-restart", UNIT)
+    for path in present:
+        if path not in ours:
+            terminal.say(f"{path} stays: hv-kvp did not write it")
+    print("nothing was changed (--dry-run)" if options.dry_run else _left(root, package))
+    return EXIT_DONE
+
+
+def _remove(root: InstallRoot, ours: list[str]) -> None:
+    """Stop the service and remove its files, and the links that lead to it."""
+    command = installation.former(root, None)
+    if UNIT_PATH in ours:
+        root.run("systemctl", "stop", UNIT)
+    for path in ours:
+        root.remove(path)
+    for name in unit_files.OTHER_UNITS:
+        for path in unit_files.alias_paths(name):
+            root.unlink(path, UNIT_PATH, *unit_files.vendor_paths(UNIT))
+    if command:
+        for path, target in unit_files.program_links(command.program).items():
+            root.unlink(path, target)
+        _unlink_pools(root, command.options.pool_dir or POOL_DIRECTORY)
+    if RULES_PATH in ours:
+        root.reload_udev()
+    root.run("systemctl", "daemon-reload")
+
+
+def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
+    """Remove the link to the pools where it leads nowhere: the C daemon ends there."""
+    target = root.target(OTHER_DIRECTORY)
+    dangling = root.is_dangling(OTHER_DIRECTORY)
+    if dangling and target == unit_files.other_directory_link(pool_dir):
+        root.unlink(OTHER_DIRECTORY, target)
+    elif target:
+        reason = (
+            "which does not exist, and not that of this installation; remove it, since other"
+            " KVP daemons end there"
+            if dangling
+            else "where other programs find the pairs; remove it together with those"
+        )
+        terminal.say(f"{OTHER_DIRECTORY} stays, a link to {target}, {reason}")
+
+
+def _left(root: InstallRoot, package: PackagedUnit | None) -> str:
+    """Return which KVP daemon is left, as one line."""
+    if package:
+        return f"the service is that of a package again: {package.path}"
+    for name in (UNIT, *unit_files.OTHER_UNITS):
+        if any(map(root.is_others_unit, unit_files.unit_paths(name))):
+            return (
+                "no KVP daemon runs now, so the host gets no answers; for the distribution's:"
+                f" systemctl start {name}"
+            )
+    return "no KVP daemon is left, so the host gets no answers from this guest"
+
+
+UNINSTALL = Command(
+    "uninstall-service", "remove the service; the pools stay", add_common, _uninstall
+)
