@@ -109,7 +109,8 @@ class Dispatch:
             self._report(f"unusable request for pool {pool}: {error}", "field")
             return FAIL
         except PoolError as error:
-            self._report(str(error), f"{error.pool}: {error.reason}")
+            cause = getattr(error.__cause__, "errno", None)
+            self._report(str(error), f"{error.pool}: {type(error).__name__} {cause}")
             return FAIL
         self._report(f"operation {operation} is not supported", f"operation {operation}")
         return NOT_SUPPORTED
@@ -168,4 +169,4 @@ class Dispatch:
         return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
 
     def _report_ip(self, text: str) -> None:
-        self._report(f"GET_IP_INFO: {text}", f"ip: {text}")
+        self._report(f"GET_IP_INFO: {text}", f"ip: {text.partition(':')[0]}")
