@@ -33,41 +33,41 @@ def cloud_init() -> str:
         download = os.path.join(CACHE, "download")
         shutil.rmtree(download, ignore_errors=True)
         os.makedirs(download)
-        _run("apt-get", "update")
-        _run("apt-get", "download", *_CLOUD_INIT, cwd=download)
+        run("apt-get", "update")
+        run("apt-get", "download", *_CLOUD_INIT, cwd=download)
         for name in sorted(os.listdir(download)):
-            _run("dpkg-deb", "-x", os.path.join(download, name), root)
+            run("dpkg-deb", "-x", os.path.join(download, name), root)
     return packages
 
 
 def c_daemon() -> str:
     """Return the path of Debian's own daemon."""
-    _install("/usr/sbin/hv_kvp_daemon", "hyperv-daemons")
+    install("/usr/sbin/hv_kvp_daemon", "hyperv-daemons")
     return "/usr/sbin/hv_kvp_daemon"
 
 
 def strace() -> str:
     """Return the path of strace."""
-    _install("/usr/bin/strace", "strace")
+    install("/usr/bin/strace", "strace")
     return "/usr/bin/strace"
 
 
 def preload(name: str, source: str) -> str:
     """Compile a library for LD_PRELOAD and return its path."""
-    _install("/usr/bin/gcc", "gcc", "libc6-dev")
+    install("/usr/bin/gcc", "gcc", "libc6-dev")
     os.makedirs(CACHE, exist_ok=True)
     path = os.path.join(CACHE, name)
-    _run("gcc", "-O2", "-shared", "-fPIC", "-o", path, os.path.join(ROOT, source))
+    run("gcc", "-O2", "-shared", "-fPIC", "-o", path, os.path.join(ROOT, source))
     return path
 
 
-def _install(path: str, *packages: str) -> None:
+def install(path: str, *packages: str) -> None:
     if not os.path.exists(path):
-        _run("apt-get", "update")
-        _run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+        run("apt-get", "update")
+        run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
 
 
-def _run(*argv: str, cwd: str | None = None) -> None:
+def run(*argv: str, cwd: str | None = None) -> None:
     # RUNLEVEL keeps Debian's scripts from starting what they install.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     done = subprocess.run(
