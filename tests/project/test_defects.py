@@ -11,17 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, where it runs, what the guest reports of itself, and
-#: what the tools and the log say.
+#: Rows of the list: messages, pools, where it runs, what the guest reports
+#: of itself, what the tools say, and what an attacker reaches.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("D", 9))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("D", 9), ("S", 1))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOUD]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUDS]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOUD]\d+\b")
+ID = re.compile(r"\b[TPOUDS]\d+\b")
 
 
 def rows() -> dict[str, str]:
