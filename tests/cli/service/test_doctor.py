@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
+from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, Diagnosis
+from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
 from hv_kvp_daemon.cli.service.process_state import Stall
 from hv_kvp_daemon.cli.service.system_facts import Facts, Rival
@@ -88,19 +89,19 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ({"other_namespace": True}, "another network namespace", "--transport chardev"),
         (
             {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", "hypervkvpd.service")]},
-            "hv_kvp_daemon (pid 9 of hypervkvpd.service) holds /dev/x",
+            "hv_kvp_daemon (pid 9) holds /dev/x, in hypervkvpd.service;",
             "hv-kvp install-service",
         ),
         ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9) listens", "kill 9"),
         # D4: a service that has nothing to do with KVP was to be masked.
         (
             {"rivals": [Rival(9, "python3", "listens", ANY_SERVICE, listens=True)]},
-            f"python3 (pid 9 of {ANY_SERVICE}) listens",
+            f"python3 (pid 9) listens, in {ANY_SERVICE};",
             CHARDEV,
         ),
         (
             {"rivals": [Rival(9, "python3", "holds it", ANY_SERVICE)]},
-            f"python3 (pid 9 of {ANY_SERVICE}) holds it",
+            f"python3 (pid 9) holds it, in {ANY_SERVICE};",
             None,
         ),
         (
@@ -180,6 +181,14 @@ def test_a_healthy_guest_has_no_problem() -> None:
             {"daemon": daemon(version="0.0.1")},
             f"(pid 7) is version 0.0.1, this hv-kvp is {__version__}",
             RESTART,
+        ),
+        (
+            {
+                "daemon": daemon(version="0.0.1"),
+                "units": replace(ours(), is_of_another=True),
+            },
+            "(pid 7) is version 0.0.1",
+            "hv-kvp install-service",
         ),
         # D3: three of four SETs failed, and all was said to be well.
         (
@@ -271,7 +280,7 @@ def test_over_the_char_device_a_listener_of_the_group_hears_nothing() -> None:
     facts = replace(HEALTHY, daemon=daemon(transport="chardev"), rivals=[listener])
     assert found(facts) == []
     facts.rivals.append(Rival(10, "python3", "holds it", ANY_SERVICE))
-    assert [each.text[:20] for each in found(facts)] == ["python3 (pid 10 of w"]
+    assert [each.text[:21] for each in found(facts)] == ["python3 (pid 10) hold"]
 
 
 def test_what_is_about_to_start_is_no_problem_yet() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.cli.service.doctor import BAD, Diagnosis, diagnose
+from hv_kvp_daemon.cli.service.diagnosis import BAD, Diagnosis
+from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import gather_pools
 from hv_kvp_daemon.cli.service.system_facts import gather
 from hv_kvp_daemon.cli.service.unit_facts import UnitFacts

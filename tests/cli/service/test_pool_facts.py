@@ -56,6 +56,13 @@ def test_a_directory_that_is_missing_has_no_trouble(tmp_path: Path) -> None:
     assert (facts.is_replaced, facts.not_pools, facts.lock_holders) == (False, {}, [])
 
 
+def test_a_file_in_place_of_the_directory_is_found(tmp_path: Path) -> None:
+    """D2."""
+    path = tmp_path / "pools"
+    path.touch()
+    assert gather_pools(str(path), 0).not_pools == {str(path): f"{path} is not a directory"}
+
+
 def test_what_may_not_be_seen_counts_as_in_order(tmp_path: Path) -> None:
     assert lock_holders(f"{tmp_path}/none") == []
     assert not pool_dir_replaced(2**22 + 1, str(tmp_path))

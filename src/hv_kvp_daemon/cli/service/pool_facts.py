@@ -24,8 +24,8 @@ from hv_kvp_daemon.pools.place import (
 from hv_kvp_daemon.transport.holders import process_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO, KVP_POOL_COUNT
 
-# Bytes of a disk below which a change may fail: 16 records, with the journal's copy of them.
-_LITTLE_SPACE: Final = 1 << 16
+# Bytes of a disk below which a change may fail: a pool's first one makes a journal of 323 KiB.
+_LITTLE_SPACE: Final = 1 << 19
 
 # Seconds between two looks at the locks of a pool.  A program that uses one holds its locks
 # for milliseconds.
@@ -56,7 +56,7 @@ class PoolFacts:
     read_only_mount: str = ""
     #: Bytes of free space for the pools, where there is little.
     space_left: int | None = None
-    #: What is no pool file, though it has the path of one: path and finding.
+    #: What is neither the directory nor a pool file, but has its path: path and finding.
     not_pools: dict[str, str] = field(default_factory=dict)
     lock_holders: list[LockHolder] = field(default_factory=list)
 
@@ -75,6 +75,8 @@ def gather_pools(path: str, daemon: int) -> PoolFacts:
         facts.space_left = free
     if is_read_only(present):
         facts.read_only_mount = mount_point(present)
+    if os.path.lexists(facts.path) and not os.path.isdir(facts.path):
+        facts.not_pools[facts.path] = f"{facts.path} is not a directory"
     for number in range(KVP_POOL_COUNT):
         if number != KVP_POOL_AUTO:
             _look_at_pool(facts, number, daemon)

@@ -128,8 +128,11 @@ def _find_daemon(facts: Facts, status_page: str) -> None:
         facts.daemon_pid = next(
             (pid for pid in pids if parent(pid) not in pids), ours.main_pid if ours else 0
         )
-    if facts.daemon_pid:
-        started = start_ticks(facts.daemon_pid) / os.sysconf("SC_CLK_TCK")
+    ticks = start_ticks(facts.daemon_pid)
+    if not ticks:
+        facts.daemon, facts.daemon_pid = None, 0  # it has ended meanwhile
+    else:
+        started = ticks / os.sysconf("SC_CLK_TCK")
         facts.daemon_age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
         facts.daemon_unit = unit_of(facts.daemon_pid)
         facts.stall = find_stall(facts.daemon_pid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,6 +63,8 @@ class UnitFacts:
     units: dict[str, Unit] = field(default_factory=dict)
     #: Why our unit's program cannot be executed, if that is so.
     program_fault: str = ""
+    #: Whether our unit starts the daemon of another installation than this command's.
+    is_of_another: bool = False
     #: The last line of our unit in the journal, where the unit has trouble.
     last_line: str = ""
     denials: list[str] = field(default_factory=list)
@@ -83,6 +86,8 @@ def gather_units() -> UnitFacts:
     ours = facts.ours
     if ours:
         facts.program_fault = program_fault(ours.command)
+        own = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), PROCESS_NAME)
+        facts.is_of_another = os.path.realpath(ours.command) != os.path.realpath(own)
         if ours.active not in {"active", "inactive"}:
             # Written by its process; systemd's own lines only say that it has ended.
             lines = _output(*_JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
