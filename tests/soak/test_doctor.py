@@ -23,7 +23,10 @@ POOLS = "/var/opt/hyperv"
 OTHERS = "/var/lib/hyperv"
 INSTALLED = f"/etc/systemd/system/{UNIT}"
 MAIN_PID = f"$(systemctl show --value -p MainPID {UNIT})"
-HOLD = "import sys, fcntl, time; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX); time.sleep(999)"
+HOLD = (
+    "import sys, fcntl, time; file = open(sys.argv[1]);"
+    " fcntl.flock(file, fcntl.LOCK_EX); time.sleep(999)"
+)
 #: Joins group 9, as any program may.
 LISTEN = (
     "import socket, time; s = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11);"
@@ -124,7 +127,7 @@ SITUATIONS = {
         "mount -o remount,rw",
     ),
     "full": Situation(
-        f"mount -t tmpfs -o size=1m none {POOLS}; cat /dev/zero >{POOLS}/full || :;"
+        f"mount -t tmpfs -o size=4m none {POOLS}; cat /dev/zero >{POOLS}/full || :;"
         f" systemctl restart {UNIT}; {FAILING}",
         "is full: 0 bytes are left",
         None,
@@ -136,8 +139,7 @@ SITUATIONS = {
         "mv ",
     ),
     "locked": Situation(
-        f"systemd-run -q --uid=nobody --unit=holder python3 -c '{HOLD}' {POOLS}/.kvp_pool_0;"
-        " sleep 0.5",
+        f"systemd-run -q --uid=nobody --unit=holder python3 -c '{HOLD}' {POOLS}/.kvp_pool_0",
         "holds a lock (FLOCK WRITE)",
         "kill ",
     ),

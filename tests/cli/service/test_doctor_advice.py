@@ -7,20 +7,24 @@ Those that need systemd, and all that is done there as root, are in
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.cli.service import pool_facts
 from hv_kvp_daemon.cli.service.diagnosis import BAD, Diagnosis
 from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import gather_pools
 from hv_kvp_daemon.cli.service.system_facts import gather
 from hv_kvp_daemon.cli.service.unit_facts import UnitFacts
 from hv_kvp_daemon.pools.directory import pool_path
+from hv_kvp_daemon.service.status_page import LAYOUT
 from tests.pools.conftest import HOLD, PRELUDE
 from tests.support.daemon import RunningDaemon
 from tests.support.process import wait_for
@@ -51,17 +55,24 @@ class Trial:
         return [each for each in diagnose(facts) if each.state == BAD]
 
 
-@pytest.fixture
-def trial() -> Iterator[Trial]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Trial]:
     with RunningDaemon() as daemon, daemon.host() as host:
-        trial = Trial(daemon, host)
-        trial.ask()
-        assert trial.problems() == []
-        yield trial
-        for child in trial.children:
-            child.kill()
-            child.communicate()
+        yield Trial(daemon, host)
         os.kill(daemon.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def trial(shared: Trial, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    """A trial in which all is well, before the test and after it."""
+    monkeypatch.setattr(pool_facts, "_LONG_HOLD", 0.02)
+    shared.ask()
+    assert shared.problems() == []
+    yield shared
+    for child in shared.children:
+        child.kill()
+        child.communicate()
+    shared.children.clear()
 
 
 def stop(trial: Trial) -> None:
@@ -102,6 +113,7 @@ def test_the_command_ends_the_situation(
     trial: Trial, begin: Callable[[Trial], None], said: str
 ) -> None:
     """D1, D3, D5, D7."""
+    shutil.rmtree(f"{trial.pool}.old", ignore_errors=True)
     begin(trial)
     found = [each for each in trial.problems() if said in each.text and each.command]
     assert len(found) == 1
@@ -135,7 +147,7 @@ def test_a_lock_that_is_soon_released_is_no_problem(
     (holder,) = gather_pools(trial.daemon.pool_dir, trial.daemon.pid).lock_holders
     assert (holder.lock, holder.pid) == ("FLOCK WRITE", trial.children[0].pid)
     # The holder goes between the two looks.
-    monkeypatch.setattr("time.sleep", lambda _: trial.children[0].communicate())
+    monkeypatch.setattr(time, "sleep", lambda _: trial.children[0].communicate())
     assert gather_pools(trial.daemon.pool_dir, trial.daemon.pid).lock_holders == []
 
 
@@ -144,6 +156,9 @@ def test_a_page_that_another_version_wrote_names_its_daemon(trial: Trial) -> Non
     with open(f"{trial.daemon.path}.status", "r+b") as page:
         page.seek(8)
         page.write((99).to_bytes(4, sys.byteorder))
-    (problem,) = trial.problems()
+        page.flush()
+        (problem,) = trial.problems()
+        page.seek(8)
+        page.write(LAYOUT.to_bytes(4, sys.byteorder))
     assert "has layout version 99" in problem.text
     assert problem.command == f"kill {trial.daemon.pid}"
