@@ -49,15 +49,7 @@ def _status(options: argparse.Namespace) -> int:
         if options.json:
             jsontext.show({"running": False, "serving": False})
         raise CommandError(f"hv-kvp-daemon is not running{_others()}; see: hv-kvp doctor")
-    stall = find_stall(daemon.pid)
-    trouble = stall.text if stall else ""
-    if daemon.overdue:
-        trouble = trouble or f"has been handling one request for {daemon.overdue} s"
-    facts: dict[str, Any] = {
-        "running": True,
-        "serving": daemon.serving and not trouble,
-        "trouble": trouble or None,
-    }
+    facts = {"running": True, "serving": daemon.serving}
     facts |= _reported(daemon) | _observed(daemon)
     if options.json:
         jsontext.show(facts)
@@ -80,9 +72,12 @@ def _others() -> str:
 
 
 def _reported(daemon: DaemonStatus) -> dict[str, Any]:
-    """Return the facts that the daemon publishes."""
+    """Return the facts that the daemon publishes, and whether it can do as it says."""
     last, failure = daemon.last_request, daemon.last_failure
+    trouble = _trouble(daemon)
     return {
+        "serving": daemon.serving and not trouble,
+        "trouble": trouble or None,
         "version": daemon.version,
         "transport": daemon.transport,
         "state": daemon.state,
@@ -106,6 +101,14 @@ def _reported(daemon: DaemonStatus) -> dict[str, Any]:
         "dropped": daemon.dropped,
         "pool_dir": daemon.pool_dir,
     }
+
+
+def _trouble(daemon: DaemonStatus) -> str:
+    """Return why a daemon that says that it serves does not, or nothing."""
+    if stall := find_stall(daemon.pid):
+        return stall.text
+    seconds = daemon.overdue
+    return f"has been handling one request for {seconds} s" if seconds else ""
 
 
 def _observed(daemon: DaemonStatus) -> dict[str, Any]:
