@@ -67,7 +67,7 @@ class Booted:
     """``with Booted() as machine``: booted, the service installed and serving."""
 
     def __init__(self) -> None:
-        self.root = os.path.join(tools.CACHE, SUITE)
+        self.root = tools.debian(SUITE, "python3", "python3-psutil", "procps")
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
 
@@ -141,14 +141,6 @@ class Booted:
         wait_for("status 0", lambda: "Daemon: serving, hv" in self.run("hv-kvp status || :"))
 
     def _make(self) -> None:
-        if not os.path.exists(f"{self.root}/usr/bin/python3"):
-            tools.install("/usr/sbin/debootstrap", "debootstrap")
-            tools.install("/usr/bin/systemd-nspawn", "systemd-container")
-            shutil.rmtree(self.root, ignore_errors=True)
-            packages = "systemd,systemd-sysv,udev,dbus,kmod,procps,python3,python3-psutil"
-            tools.run(
-                "debootstrap", "--variant=minbase", f"--include={packages}", SUITE, self.root
-            )
         for state in ("etc/systemd/system", "etc/udev/rules.d", "etc/tmpfiles.d", "opt"):
             _empty(f"{self.root}/{state}", "hv")
         _empty(f"{self.root}/usr/lib/systemd/system", "hypervkvpd")

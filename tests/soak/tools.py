@@ -33,41 +33,60 @@ def cloud_init() -> str:
         download = os.path.join(CACHE, "download")
         shutil.rmtree(download, ignore_errors=True)
         os.makedirs(download)
-        run("apt-get", "update")
-        run("apt-get", "download", *_CLOUD_INIT, cwd=download)
+        _run("apt-get", "update")
+        _run("apt-get", "download", *_CLOUD_INIT, cwd=download)
         for name in sorted(os.listdir(download)):
-            run("dpkg-deb", "-x", os.path.join(download, name), root)
+            _run("dpkg-deb", "-x", os.path.join(download, name), root)
     return packages
 
 
 def c_daemon() -> str:
     """Return the path of Debian's own daemon."""
-    install("/usr/sbin/hv_kvp_daemon", "hyperv-daemons")
+    _install("/usr/sbin/hv_kvp_daemon", "hyperv-daemons")
     return "/usr/sbin/hv_kvp_daemon"
 
 
 def strace() -> str:
     """Return the path of strace."""
-    install("/usr/bin/strace", "strace")
+    _install("/usr/bin/strace", "strace")
     return "/usr/bin/strace"
+
+
+def file_systems() -> None:
+    """Install what makes the file systems of `test_file_systems`."""
+    _install("/usr/sbin/mkfs.ext4", "e2fsprogs")
+    _install("/usr/sbin/mkfs.xfs", "xfsprogs")
+    _install("/usr/sbin/mkfs.btrfs", "btrfs-progs")
+
+
+def debian(suite: str, *packages: str) -> str:
+    """Return the root directory of a small Debian with systemd, which is to be booted."""
+    root = os.path.join(CACHE, suite)
+    _install("/usr/bin/systemd-nspawn", "systemd-container")
+    if not os.path.exists(f"{root}/usr/bin/{packages[0]}"):
+        _install("/usr/sbin/debootstrap", "debootstrap")
+        shutil.rmtree(root, ignore_errors=True)
+        names = ",".join(("systemd", "systemd-sysv", "udev", "dbus", "kmod", *packages))
+        _run("debootstrap", "--variant=minbase", f"--include={names}", suite, root)
+    return root
 
 
 def preload(name: str, source: str) -> str:
     """Compile a library for LD_PRELOAD and return its path."""
-    install("/usr/bin/gcc", "gcc", "libc6-dev")
+    _install("/usr/bin/gcc", "gcc", "libc6-dev")
     os.makedirs(CACHE, exist_ok=True)
     path = os.path.join(CACHE, name)
-    run("gcc", "-O2", "-shared", "-fPIC", "-o", path, os.path.join(ROOT, source))
+    _run("gcc", "-O2", "-shared", "-fPIC", "-o", path, os.path.join(ROOT, source))
     return path
 
 
-def install(path: str, *packages: str) -> None:
+def _install(path: str, *packages: str) -> None:
     if not os.path.exists(path):
-        run("apt-get", "update")
-        run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+        _run("apt-get", "update")
+        _run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
 
 
-def run(*argv: str, cwd: str | None = None) -> None:
+def _run(*argv: str, cwd: str | None = None) -> None:
     # RUNLEVEL keeps Debian's scripts from starting what they install.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     done = subprocess.run(
