@@ -130,10 +130,10 @@ def test_a_failing_kind_of_request_is_a_problem_until_one_succeeds(trial: Trial)
     """D3."""
     make_a_directory_of_a_pool(trial)
     text = f"pool 0 ({trial.pool}): is a directory, not a regular file"
-    assert [each.text for each in trial.problems()] == [
-        f"the host's last SET failed 0 s ago (HV_E_FAIL): {text}",
-        text,
-    ]
+    failing, cause = (each.text for each in trial.problems())
+    assert failing.startswith("the host's last SET failed ")
+    assert failing.endswith(f" s ago (HV_E_FAIL): {text}")
+    assert cause == text
     os.rmdir(trial.pool)
     assert len(trial.problems()) == 1
     trial.ask()
