@@ -67,7 +67,16 @@ def debian(suite: str, *packages: str) -> str:
         _install("/usr/sbin/debootstrap", "debootstrap")
         shutil.rmtree(root, ignore_errors=True)
         names = ",".join(("systemd", "systemd-sysv", "udev", "dbus", "kmod", *packages))
-        _run("debootstrap", "--variant=minbase", f"--include={names}", suite, root)
+        # In a mount namespace: it mounts /proc, which must not stay if it is ended.
+        _run(
+            "unshare",
+            "--mount",
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={names}",
+            suite,
+            root,
+        )
     return root
 
 
