@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +33,6 @@ from tests.support.settled import wait_until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 class FakeAutoPool:
@@ -57,13 +58,18 @@ class Pools:
             str(directory), report=lambda _: None, sync=False, lock_wait=0.0
         )
         self.said: list[str] = []
+        self.reasons: set[str] = set()
         self.auto = FakeAutoPool()
         self.dispatch = Dispatch(
             self.pools,
             self.auto,  # type: ignore[arg-type]
-            lambda text, reason: self.said.append(text),
+            self.report,
             lambda *_: False,
         )
+
+    def report(self, text: str, reason: str) -> None:
+        self.said.append(text)
+        self.reasons.add(reason)
 
     def write(self, pool: int, *records: bytes) -> None:
         with open(pool_path(self.pools.path, pool), "wb") as file:
@@ -212,6 +218,22 @@ def test_a_pool_that_cannot_be_used_fails_and_is_reported(pools: Pools) -> None:
     assert pools.ask(KVP_POOL_GUEST, 0) == HV_E_FAIL
     assert pools.handle(Request(KVP_OP_SET, KVP_POOL_GUEST, b"key", b"value")) == HV_E_FAIL
     assert len(pools.said) == 2
+
+
+def test_a_reason_has_no_text_of_other_programs(pools: Pools) -> None:
+    """D8: a holder of the locks that renames itself made a reason of each failure."""
+    pools.write(0)
+    with open(pool_path(pools.pools.path, 0), "r+b") as file, open(file.name, "r+b") as other:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.fcntl(other, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", fcntl.F_WRLCK, *[0] * 4))
+        name = Path("/proc/self/comm")
+        before = name.read_text()
+        for new in ("first", "second"):
+            name.write_text(new)
+            assert pools.handle(Request(KVP_OP_SET, 0, b"key", b"value")) == HV_E_FAIL
+        name.write_text(before)
+    assert ["'first'" in pools.said[0], "'second'" in pools.said[1]] == [True, True]
+    assert pools.reasons == {"0: LockTimeoutError None"}
 
 
 def test_get_ip_info_for_a_mac_that_no_interface_has_fails(pools: Pools) -> None:

@@ -65,6 +65,16 @@ def test_after_a_minute_the_log_has_the_number_of_suppressed_messages() -> None:
     assert [line for _, line in lines] == ["first", "third (1 more like this before)"]
 
 
+def test_the_reasons_that_are_remembered_are_bounded() -> None:
+    """D8: with a new reason each time, the limit was none, and the table grew for ever."""
+    lines = Lines()
+    report = Reporter(Log(lines.write))
+    for number in range(3 * logs.MOST_REASONS):
+        report("failed", f"reason {number}")
+    report("failed as before", "reason 0")
+    assert len(lines) == logs.MOST_REASONS + 1
+
+
 def test_a_forged_priority_or_line_stays_within_its_line() -> None:
     lines = Lines()
     Log(lines.write).warning("key\n<0>forged \x1b[2J")

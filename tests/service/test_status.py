@@ -93,6 +93,35 @@ def test_what_is_stored_is_read(page: StatusPage, path: Path) -> None:
     assert status.last_failure.text == "pool 1 (/a b=c/.kvp_pool_1): is full"
 
 
+def test_failures_are_counted_by_their_status(page: StatusPage, path: Path) -> None:
+    """D3.  There is room for seven."""
+    for code in range(1, 10):
+        for _ in range(code):
+            page.failed(KVP_OP_SET, code, 1.0, "")
+    assert found(path).statuses == {code: code for code in range(1, 8)}
+    assert found(path).failures == {KVP_OP_SET: 45}
+
+
+def test_a_kind_fails_while_its_last_request_has_failed(page: StatusPage, path: Path) -> None:
+    """D3."""
+    now = time.monotonic()
+    for operation in (KVP_OP_SET, KVP_OP_ENUMERATE):
+        page.answered[operation] = now - 2
+        page.failed(operation, HV_E_FAIL, now - 2, "")
+    assert found(path).failing == [KVP_OP_SET, KVP_OP_ENUMERATE] == [1, 3]
+    page.answered[KVP_OP_SET] = now - 1
+    assert found(path).failing == [KVP_OP_ENUMERATE]
+
+
+@pytest.mark.parametrize(("came", "overdue"), [(None, 0), (29.0, 0), (99.5, 99)])
+def test_a_request_is_overdue_after_the_drivers_30_seconds(
+    page: StatusPage, path: Path, came: float | None, overdue: int
+) -> None:
+    """D1."""
+    page.busy[0] = 0.0 if came is None else time.monotonic() - came
+    assert found(path).overdue - overdue in range(30 if overdue else 1)
+
+
 def test_a_new_page_has_a_state_and_no_requests(path: Path) -> None:
     status = found(path)
     assert (status.serving, status.state) == (False, "starting")

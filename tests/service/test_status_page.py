@@ -55,6 +55,7 @@ def test_the_layout_is_the_one_that_is_documented(tmp_path: Path) -> None:
     assert struct.unpack_from("=IIQ", raw, 8) == (1, os.getpid(), start_ticks(os.getpid()))
     assert raw[56:66] == b"rtnetlink\0"
     assert struct.unpack_from("=Qd", raw, 128) == (1, 1.5)
+    assert struct.unpack_from("=4Q", raw, 144) == (HV_E_FAIL, 1, 0, 0)
     assert struct.unpack_from("=I16s64s", raw, 260)[1].rstrip(b"\0") == b"netlink"
     assert raw[4096 : 4096 + 18] == b"/a/pool directory\0"
     assert struct.unpack_from("=Q", raw, 8192 + 8 * KVP_OP_ENUMERATE) == (5,)

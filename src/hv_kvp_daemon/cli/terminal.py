@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from hv_kvp_daemon.cli import streams
 from hv_kvp_daemon.service.options import UsageError
@@ -80,6 +81,15 @@ def paint(line: str, color: str) -> str:
     if not is_terminal() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return line
     return f"\033[{color}m{line}\033[0m"
+
+
+def ago(when: int) -> str:
+    """Return how long ago a time is, in the largest whole unit: ``3 min ago``."""
+    seconds = max(0, int(time.time()) - when)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
 
 
 def say(line: str) -> None:

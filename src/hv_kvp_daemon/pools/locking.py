@@ -214,56 +214,8 @@ class PoolLock:
 
 
 def _holders(fd: int, missing: int) -> str:
-    """Name the processes that keep the missing locks, for one line of a log.
+    """Name the processes that hold the missing locks, for one line of a log."""
+    from .lock_holders import describe  # noqa: PLC0415 - needed after a wait in vain only
 
-    /proc/locks: ``1: FLOCK ADVISORY WRITE 123 fe:00:456 0 EOF`` with the pid,
-    -1 for an OFD lock, and the inode; ``->`` in second place marks a waiter.
-    """
     kinds = {"FLOCK"} if missing & _FLOCK else set()
-    if missing & _OFD:
-        kinds |= {"POSIX", "OFDLCK"}
-    found = []
-    try:
-        inode = _inode(fd)
-        with open("/proc/locks", encoding="ascii") as table:
-            for line in table:
-                _, kind, _, mode, pid, where = line.split(maxsplit=6)[:6]
-                if kind in kinds and where == inode:
-                    found.append(f"{kind} {mode} by {_process(int(pid))}")
-    except (OSError, ValueError):
-        return "its holder cannot be told from /proc"
-    if not found:
-        return "its holder is gone, or not shown by the kernel"
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return "held as " + ", ".join(found[:_NAMED]) + more
-
-
-# Anyone may hold a thousand locks; a log line stays one.
-_NAMED: Final = 4
-
-
-def _inode(fd: int) -> str:
-    """Return the name that /proc/locks has for an inode.
-
-    Its device is the mount's.  On btrfs st_dev is another number, as each subvolume has
-    its own.
-    """
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
-        mount = [line.split()[1] for line in info if line.startswith("mnt_id:")]
-    with open("/proc/self/mountinfo", "rb") as mounts:
-        rows = [line.split(maxsplit=3) for line in mounts]
-    device = [row[2].decode() for row in rows if [row[0].decode()] == mount]
-    major, minor = device[0].split(":") if device else ("", "")
-    return f"{int(major):02x}:{int(minor):02x}:{os.fstat(fd).st_ino}"
-
-
-def _process(pid: int) -> str:
-    if pid <= 0:
-        return "a process that the kernel does not name"
-    try:
-        # comm is whatever the process calls itself: shown with its escapes.
-        with open(f"/proc/{pid}/comm", "rb") as comm:
-            name = ascii(comm.read().rstrip(b"\n").decode("utf-8", "replace"))
-    except OSError:
-        return f"pid {pid}"
-    return f"pid {pid} {name}"
+    return describe(fd, kinds | {"POSIX", "OFDLCK"} if missing & _OFD else kinds)

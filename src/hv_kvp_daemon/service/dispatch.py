@@ -111,7 +111,8 @@ class Dispatch:
             self._report(f"unusable request for pool {pool}: {error}", "field")
             return FAIL
         except PoolError as error:
-            self._report(str(error), f"{error.pool}: {error.reason}")
+            cause = getattr(error.__cause__, "errno", None)
+            self._report(str(error), f"{error.pool}: {type(error).__name__} {cause}")
             return FAIL
         except MemoryError:
             # Until this clause ends, its traceback holds what the request had allocated.
@@ -179,4 +180,4 @@ class Dispatch:
         return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
 
     def _report_ip(self, text: str) -> None:
-        self._report(f"GET_IP_INFO: {text}", f"ip: {text}")
+        self._report(f"GET_IP_INFO: {text}", f"ip: {text.partition(':')[0]}")

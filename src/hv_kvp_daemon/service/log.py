@@ -31,6 +31,11 @@ _MARKS = {ERR: "error: ", WARNING: "warning: "}
 #: Seconds during which `Log.limited` logs a reason once.
 INTERVAL = 60.0
 
+#: The most reasons that `Log` remembers.  All others count as one.
+MOST_REASONS = 64
+
+_ANOTHER = "another reason"
+
 
 class Log:
     """Writes messages of priority ``level`` or more urgent with ``write(priority, line)``."""
@@ -50,10 +55,13 @@ class Log:
         """Log a message as one line; control characters are written as escapes.
 
         With a ``reason``, at most one a minute for each: the next one says how many were
-        left out.  There must be few reasons, because each is remembered.
+        left out.  A reason must not have text that other programs choose, such as a
+        process's name: whoever changes it would evade the limit.
         """
         if reason:
             now = time.monotonic()
+            if len(self._seen) >= MOST_REASONS and reason not in self._seen:
+                reason = _ANOTHER
             last, held_back = self._seen.get(reason, (-INTERVAL, 0))
             if now - last < INTERVAL:
                 self._seen[reason] = (last, held_back + 1)

@@ -216,7 +216,7 @@ class Server:
             return
 
     def _refuse(self, message: memoryview) -> bytes:
-        self._log.warning(
+        self._publisher.report(
             f"{KVP_OP_NAMES[message[0]]} refused: it may have waited longer than the"
             f" {HV_UTIL_TIMEOUT} s after which the driver tells the host that it failed"
         )

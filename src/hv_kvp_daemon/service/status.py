@@ -13,7 +13,7 @@ from binascii import crc32
 
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY, choose
 from hv_kvp_daemon.wire.text import printable
-from hv_kvp_daemon.wire.uapi import KVP_OP_NAMES
+from hv_kvp_daemon.wire.uapi import HV_UTIL_TIMEOUT, KVP_OP_NAMES
 
 from .status_page import (
     ABOUT,
@@ -34,6 +34,7 @@ from .status_page import (
     SIZE,
     STATE,
     STATE_BLOCK,
+    STATUSES,
     start_ticks,
 )
 
@@ -43,7 +44,14 @@ _PAUSE = 0.01
 
 
 class StatusError(Exception):
-    """The file is not a status page that can be read here; the text says why."""
+    """The file is not a status page that can be read here; the text says why.
+
+    ``pid`` is that of the daemon, or 0 if the file does not say.
+    """
+
+    def __init__(self, text: str, pid: int = 0) -> None:
+        super().__init__(text)
+        self.pid = pid
 
 
 class Failure:
@@ -83,6 +91,7 @@ class DaemonStatus:
         "requests",
         "serving",
         "state",
+        "statuses",
         "transport",
         "version",
     )
@@ -108,6 +117,8 @@ class DaemonStatus:
         #: Requests answered with an error status, and when the last was.
         self.failures: dict[int, int] = {}
         self.failed: dict[int, float] = {}
+        #: The same failures by their status, HV_E_FAIL and the like.
+        self.statuses: dict[int, int] = {}
 
     @property
     def last_request(self) -> tuple[int, float] | None:
@@ -116,6 +127,20 @@ class DaemonStatus:
             return None
         operation = max(self.answered, key=self.answered.__getitem__)
         return operation, self.answered[operation]
+
+    @property
+    def overdue(self) -> int:
+        """Seconds since the request came that is being handled, if the driver has failed it.
+
+        0 if none is being handled, or the driver still waits for its reply.
+        """
+        seconds = int(time.time() - self.busy_since) if self.busy_since else 0
+        return seconds if seconds > HV_UTIL_TIMEOUT else 0
+
+    @property
+    def failing(self) -> list[int]:
+        """The operations whose last request was answered with an error status."""
+        return [each for each, when in self.failed.items() if self.answered.get(each) == when]
 
 
 def operation_name(operation: int) -> str:
@@ -147,7 +172,8 @@ def find(path: str = PATH) -> DaemonStatus | None:
         os.close(fd)
     raise StatusError(
         f"{path}: the state does not match its checksum; the daemon (pid {pid}) may have"
-        " been stopped while it stored it"
+        " been stopped while it stored it",
+        pid,
     )
 
 
@@ -176,7 +202,8 @@ def _identify(page: memoryview, path: str) -> int:
     if layout != LAYOUT:
         raise StatusError(
             f"{path} has layout version {layout}, this hv-kvp reads version {LAYOUT}: the"
-            f" daemon (pid {pid}) is of another version"
+            f" daemon (pid {pid}) is of another version",
+            pid,
         )
     if len(page) != SIZE:
         raise StatusError(f"{path} is not {SIZE} bytes long, as a status page is")
@@ -201,6 +228,8 @@ def _decode(page: memoryview, pid: int) -> DaemonStatus:
     status.answered = _times(page[ANSWERED], now, epoch)
     status.failures = _counts(page[FAILURES])
     status.failed = _times(page[FAILED], now, epoch)
+    pairs = zip(*[iter(page[STATUSES].cast("Q"))] * 2, strict=True)
+    status.statuses = {code: count for code, count in pairs if count}
     status.busy_since = _times(page[BUSY], now, epoch).get(0)
     operation, code, when, text = failure
     if 0.0 < when <= now:

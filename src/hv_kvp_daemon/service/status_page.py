@@ -18,6 +18,7 @@ offset  bytes
     56     16  where the guest's addresses come from (``--addresses``)
    128      8  messages dropped
    136      8  when the request that is being handled came (float64); 0: none is
+   144    112  7 pairs of words: a status of failing replies, and their number; 0: unused
    256      4  CRC-32 of the state block
    260   1636  the state block: serving (1) or not (0), transport, driver version, state
                as text; operation, status, time (float64) and text of the last failure
@@ -76,6 +77,7 @@ IDENTITY: Final = Struct("=8sIIQ")
 ABOUT: Final = Struct("=32s16s")
 DROPPED: Final = slice(128, 136)
 BUSY: Final = slice(136, 144)
+STATUSES: Final = slice(144, 256)
 CHECKSUM: Final = Struct("=I")
 CHECKSUM_OFFSET: Final = 256
 #: Serving, transport, driver version, state; operation, status, time, text of a failure.
@@ -128,6 +130,7 @@ class StatusPage:
         "_name",
         "_path",
         "_report",
+        "_statuses",
         "answered",
         "busy",
         "requests",
@@ -166,6 +169,7 @@ class StatusPage:
         self.answered = self._memory[ANSWERED].cast("d")
         self.busy = self._memory[BUSY].cast("d")
         self._dropped = self._memory[DROPPED].cast("Q")
+        self._statuses = self._memory[STATUSES].cast("Q")
         self._failures = self._memory[FAILURES].cast("Q")
         self._failed = self._memory[FAILED].cast("d")
 
@@ -200,8 +204,19 @@ class StatusPage:
         """
         self._failures[operation] += 1
         self._failed[operation] = now
+        self._count_status(status)
         self._failure = (operation, status, now, _text(text, 1024))
         self._store_state()
+
+    def _count_status(self, status: int) -> None:
+        """Count a reply with this status, in the first pair that is its own or unused."""
+        words = self._statuses
+        for place in range(0, len(words), 2):
+            if not words[place + 1]:
+                words[place] = status
+            if words[place] == status:
+                words[place + 1] += 1
+                return
 
     def remove(self) -> None:
         """Remove the file, because the daemon ends."""

@@ -23,27 +23,42 @@ def group_inodes(group: int) -> set[str]:
     return {inode for _, inode in _group_sockets(group)}
 
 
-def _group_sockets(group: int) -> set[tuple[int, str]]:
-    """Return port id and inode of each connector socket that has joined a group.
+def port_holders(port: int) -> list[tuple[int, str]]:
+    """Return (pid, comm) of the processes that have the connector socket with a port id.
 
-    /proc/net/netlink has the columns ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops
-    Inode``: the protocol in ``Eth``, the port id in ``Pid`` and the first 32 groups as a
-    mask in ``Groups``.  The set is empty if the file cannot be read.
+    The port id of a process's first netlink socket is its pid, but any process may bind a
+    socket to the pid of another.  The list is empty if this user may not see the process.
     """
+    sockets = {f"socket:[{inode}]" for _, found, inode in _sockets() if found == port}
+    return [(pid, process_name(pid)) for pid in holders(sockets)]
+
+
+def _group_sockets(group: int) -> set[tuple[int, str]]:
+    """Return port id and inode of each connector socket that has joined a group."""
     if not 1 <= group <= _GROUPS_SHOWN:
         raise ValueError(f"group {group}, /proc/net/netlink shows 1 to {_GROUPS_SHOWN}")
     bit = 1 << group - 1
-    members = set()
+    return {(port, inode) for groups, port, inode in _sockets() if groups & bit}
+
+
+def _sockets() -> list[tuple[int, int, str]]:
+    """Return groups, port id and inode of each connector socket of this network namespace.
+
+    /proc/net/netlink has the columns ``sk Eth Pid Groups Rmem Wmem Dump Locks Drops
+    Inode``: the protocol in ``Eth``, the port id in ``Pid`` and the first 32 groups as a
+    mask in ``Groups``.  The list is empty if the file cannot be read.
+    """
+    found = []
     try:
         with open("/proc/net/netlink", encoding="ascii") as table:
             next(table, None)
             for line in table:
                 _, protocol, port, groups, *_, inode = line.split()
-                if int(protocol) == NETLINK_CONNECTOR and int(groups, 16) & bit:
-                    members.add((int(port), inode))
+                if int(protocol) == NETLINK_CONNECTOR:
+                    found.append((int(groups, 16), int(port), inode))
     except OSError:
-        return set()
-    return members
+        return []
+    return found
 
 
 def device_holders(path: str) -> Iterator[tuple[int, str]]:

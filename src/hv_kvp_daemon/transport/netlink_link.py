@@ -42,7 +42,7 @@ from .chardev import CharDevice
 from .connector import SUPERSEDED, Connector
 from .driver import DEVICE, Driver
 from .errors import TransportError
-from .holders import device_holders, group_members, named, process_name
+from .holders import device_holders, group_members, named, port_holders
 from .link import Link, open_uevents
 
 TYPE_CHECKING = False
@@ -124,7 +124,9 @@ class NetlinkLink(Link):
         self._doing = _REGISTERING
         rivals = self._rivals()
         if rivals:
-            self.obstacle = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+            self.obstacle = (
+                f"netlink group {CN_KVP_IDX} has another member: {', '.join(rivals)}"
+            )
             if not self._insist and os.path.exists(self._path):
                 return
             self.say(f"{self.obstacle}; two daemons answer each other's requests")
@@ -152,14 +154,10 @@ class NetlinkLink(Link):
         while self._connector.receive() is not None:
             self._connector.drop(SUPERSEDED, "the driver was reset")
 
-    def _rivals(self) -> list[tuple[int, str]]:
-        """Return the other members of group 9: (port id, name of the process with that pid).
-
-        The port id of a process's first netlink socket is its pid; for other sockets the
-        name is ``?``.
-        """
+    def _rivals(self) -> list[str]:
+        """Return who the other members of group 9 are."""
         others = group_members(CN_KVP_IDX) - {self._connector.port_id}
-        return [(port, process_name(port)) for port in sorted(others)]
+        return [_owner(port) for port in sorted(others)]
 
     def _reset_driver(self) -> bool:
         """Reset the driver to its initial state; return False if that is not possible."""
@@ -310,10 +308,10 @@ class NetlinkLink(Link):
         stranger, self._connector.stranger = self._connector.stranger, 0
         self._next_look = time.monotonic() + LOOK_INTERVAL
         if stranger:
-            sender = f"{process_name(stranger)} (pid {stranger})"
+            sender = _owner(stranger)
             trouble = f"another process sends messages of the driver's kind: {sender}"
         elif rivals := self._rivals():
-            trouble = f"netlink group {CN_KVP_IDX} has another member: {named(rivals)}"
+            trouble = f"netlink group {CN_KVP_IDX} has another member: {', '.join(rivals)}"
         else:
             return
         if self._insist:
@@ -339,3 +337,8 @@ class NetlinkLink(Link):
 
     def state(self) -> str:
         return "serving over netlink" if self.serving else self._doing
+
+
+def _owner(port: int) -> str:
+    """Return the processes that have a netlink socket, or its port id if none is visible."""
+    return named(port_holders(port)) or f"port id {port}, of a process not visible here"

@@ -5,19 +5,62 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from hv_kvp_daemon.cli.service.doctor import BAD, GOOD, UNKNOWN, Diagnosis, diagnose
-from hv_kvp_daemon.cli.service.system_facts import Facts, Rival, Unit
+from hv_kvp_daemon import __version__
+from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, Diagnosis
+from hv_kvp_daemon.cli.service.doctor import diagnose
+from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
+from hv_kvp_daemon.cli.service.process_state import Stall
+from hv_kvp_daemon.cli.service.system_facts import Facts, Rival
+from hv_kvp_daemon.cli.service.unit_facts import Unit, UnitFacts
 from hv_kvp_daemon.cli.service.unit_files import UNIT
-from hv_kvp_daemon.service.status import DaemonStatus
+from hv_kvp_daemon.service.status import DaemonStatus, Failure
+from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_GET_IP_INFO, KVP_OP_SET
 from tests.support.command import run
 
-SERVING = DaemonStatus(pid=7, serving=True, transport="netlink")
+
+def daemon(**facts: object) -> DaemonStatus:
+    status = DaemonStatus(pid=7, serving=True, transport="netlink")
+    status.version = __version__
+    for name, value in facts.items():
+        setattr(status, name, value)
+    return status
+
+
 OURS = Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
 THEIRS = Unit("hypervkvpd.service", "loaded", "active", "enabled", "/usr/sbin/hypervkvpd")
-HEALTHY = Facts(daemon=SERVING, units={UNIT: OURS})
+HEALTHY = Facts(
+    daemon=daemon(),
+    daemon_pid=7,
+    daemon_unit=UNIT,
+    daemon_age=3600.0,
+    units=UnitFacts(units={UNIT: OURS}),
+)
+RUNNING: dict[str, Any] = {"daemon": None, "daemon_pid": 7}
+GONE: dict[str, Any] = {"daemon": None, "daemon_pid": 0, "daemon_unit": ""}
+RESTART = f"systemctl restart {UNIT}"
+CHARDEV = "hv-kvp install-service --transport chardev"
+ANY_SERVICE = "walinuxagent.service"
+
+
+def ours(**facts: object) -> UnitFacts:
+    """Our unit with these properties, and no other."""
+    last_line = str(facts.pop("last_line", ""))
+    return UnitFacts(units={UNIT: replace(OURS, **facts)}, last_line=last_line)  # type: ignore[arg-type]
+
+
+def denied(line: str) -> UnitFacts:
+    return replace(ours(), denials=[line])
+
+
+def failed(operation: int, reason: str = "") -> DaemonStatus:
+    """A daemon whose last request of a kind has failed."""
+    failure = Failure(operation, HV_E_FAIL, 5.0, reason) if reason else None
+    times = {KVP_OP_SET: 4.0, operation: 5.0}
+    return daemon(answered=times, failed={operation: 5.0}, last_failure=failure)
 
 
 def found(facts: Facts, state: str = BAD) -> list[Diagnosis]:
@@ -46,54 +89,149 @@ def test_a_healthy_guest_has_no_problem() -> None:
         ({"other_namespace": True}, "another network namespace", "--transport chardev"),
         (
             {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", "hypervkvpd.service")]},
-            "hv_kvp_daemon (pid 9) holds /dev/x",
+            "hv_kvp_daemon (pid 9) holds /dev/x, in hypervkvpd.service;",
             "hv-kvp install-service",
         ),
-        ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9)", "kill 9"),
+        ({"rivals": [Rival(9, "other", "listens to it")]}, "other (pid 9) listens", "kill 9"),
+        # D4: a service that has nothing to do with KVP was to be masked.
         (
-            {"units": {UNIT: OURS, THEIRS.name: THEIRS}},
+            {"rivals": [Rival(9, "python3", "listens", ANY_SERVICE, listens=True)]},
+            f"python3 (pid 9) listens, in {ANY_SERVICE};",
+            CHARDEV,
+        ),
+        (
+            {"rivals": [Rival(9, "python3", "holds it", ANY_SERVICE)]},
+            f"python3 (pid 9) holds it, in {ANY_SERVICE};",
+            None,
+        ),
+        (
+            {"units": UnitFacts(units={UNIT: OURS, THEIRS.name: THEIRS})},
             "hypervkvpd.service starts another daemon: /usr/sbin/hypervkvpd",
             "hv-kvp install-service",
         ),
         (
-            {"units": {UNIT: replace(OURS, command="/usr/sbin/hv_kvp_daemon")}},
-            f"{UNIT} starts another daemon: /usr/sbin/hv_kvp_daemon",
+            {"units": ours(command="/usr/sbin/hypervkvpd")},
+            f"{UNIT} starts another daemon: /usr/sbin/hypervkvpd",
             "hv-kvp install-service",
         ),
-        ({"units": {}}, "not installed", "hv-kvp install-service"),
+        ({"units": UnitFacts()}, "not installed", "hv-kvp install-service"),
         (
-            {"units": {UNIT: Unit(UNIT, "masked", "inactive", "masked")}},
+            {"units": ours(load="masked", active="inactive", file_state="masked")},
             "is masked",
             f"systemctl unmask {UNIT}",
         ),
         (
-            {"units": {UNIT: replace(OURS, active="failed")}},
-            "has failed",
-            f"systemctl restart {UNIT}",
+            {"units": ours(active="failed", last_line="error: no option --x")},
+            "has failed: error: no option --x; to see more",
+            RESTART,
+        ),
+        # D6: the state was said to be "activating", and to be right.
+        (
+            {
+                "units": ours(active="activating", restarts=9, last_line="cannot serve"),
+                "daemon_unit": "",
+            },
+            "ends and is started again, 9 times until now: cannot serve; to see more",
+            "kill 7",
         ),
         (
-            {"units": {UNIT: replace(OURS, file_state="disabled")}},
+            {"units": replace(ours(), program_fault="/x/python3 is missing")},
+            f"{UNIT} cannot start: /x/python3 is missing",
+            "hv-kvp install-service",
+        ),
+        (
+            {"units": ours(file_state="disabled")},
             "is not enabled",
             f"systemctl enable --now {UNIT}",
         ),
-        ({"daemon": None}, "the daemon is not running", f"systemctl start {UNIT}"),
         (
-            {"daemon": DaemonStatus(pid=7, serving=False, state="waiting for it")},
+            {"units": ours(active="inactive"), **GONE},
+            "the daemon is not running",
+            f"systemctl start {UNIT}",
+        ),
+        (
+            {"units": UnitFacts(systemd=False), **GONE},
+            "the daemon is not running",
+            "hv-kvp-daemon",
+        ),
+        ({**RUNNING}, "the daemon (pid 7) runs, but has no status page", RESTART),
+        ({**RUNNING, "page_fault": "no page at all"}, "no page at all", RESTART),
+        (
+            {"daemon": daemon(serving=False, state="waiting for it")},
             "does not serve: waiting for it",
-            f"systemctl restart {UNIT}",
+            RESTART,
         ),
         (
-            {"pool_dir_replaced": True},
-            "/var/opt/hyperv was replaced while the daemon ran",
-            f"systemctl restart {UNIT}",
+            {"daemon": daemon(serving=False), "daemon_unit": "x.service"},
+            "does not serve",
+            "kill 7",
         ),
         (
-            {"others_dir": "/var/lib/hyperv"},
+            {"stall": Stall("is stopped (SIGSTOP)", "kill -CONT 7")},
+            "the daemon (pid 7) is stopped (SIGSTOP)",
+            "kill -CONT 7",
+        ),
+        ({"stall": Stall("waits")}, "the daemon (pid 7) waits", RESTART),
+        (
+            {"daemon": daemon(busy_since=5.0)},
+            "the daemon (pid 7) has been handling one request for ",
+            RESTART,
+        ),
+        (
+            {"daemon": daemon(version="0.0.1")},
+            f"(pid 7) is version 0.0.1, this hv-kvp is {__version__}",
+            RESTART,
+        ),
+        (
+            {
+                "daemon": daemon(version="0.0.1"),
+                "units": replace(ours(), is_of_another=True),
+            },
+            "(pid 7) is version 0.0.1",
+            "hv-kvp install-service",
+        ),
+        # D3: three of four SETs failed, and all was said to be well.
+        (
+            {"daemon": failed(KVP_OP_SET, "pool 0: No space left on device")},
+            " d ago (HV_E_FAIL): pool 0: No space left on device",
+            None,
+        ),
+        ({"daemon": failed(KVP_OP_GET_IP_INFO)}, "the host's last GET_IP_INFO failed", None),
+        # D2.
+        (
+            {"pools": PoolFacts(is_replaced=True)},
+            "/var/opt/hyperv was removed or replaced while the daemon ran",
+            RESTART,
+        ),
+        (
+            {"pools": PoolFacts(read_only_mount="/a b")},
+            "/var/opt/hyperv is on a read-only file system",
+            f"mount -o remount,rw '/a b' && {RESTART}",
+        ),
+        ({"pools": PoolFacts(space_left=12)}, "is full: 12 bytes are left", None),
+        (
+            {"pools": PoolFacts(not_pools={"/a b": "pool 0 (/a b): is a directory"})},
+            "pool 0 (/a b): is a directory",
+            "mv '/a b' '/a b'.old",
+        ),
+        # D7.
+        (
+            {"pools": PoolFacts(lock_holders=[LockHolder("/p", "FLOCK READ", 9, "who")])},
+            "who (pid 9) holds a lock (FLOCK READ) on /p",
+            "kill 9",
+        ),
+        (
+            {"pools": PoolFacts(lock_holders=[LockHolder("/p", "OFDLCK READ", 0, "?")])},
+            "a process holds a lock (OFDLCK READ) on /p",
+            None,
+        ),
+        (
+            {"pools": PoolFacts(others_dir="/var/lib/hyperv")},
             "cloud-init and others use /var/lib/hyperv: the host",
             "mv /var/lib/hyperv /var/lib/hyperv.old && ln -s ../opt/hyperv /var/lib/hyperv",
         ),
         (
-            {"others_dir": "/var/lib/hyperv", "others_have_records": True},
+            {"pools": PoolFacts(others_dir="/var/lib/hyperv", others_have_records=True)},
             "which has records, too",
             (
                 "hv-kvp export guest --pool-dir /var/lib/hyperv | hv-kvp import --merge --yes"
@@ -101,12 +239,12 @@ def test_a_healthy_guest_has_no_problem() -> None:
             ),
         ),
         (
-            {"denials": ['avc:  denied  { create } for pid=7 comm="hv_kvp_daemon"']},
+            {"units": denied('avc:  denied  { create } for pid=7 comm="hv_kvp_daemon"')},
             "denied by the security module: avc:",
             "audit2allow",
         ),
         (
-            {"denials": ['apparmor="DENIED" profile="/usr/bin/hv;x" name="/kvp_pool"']},
+            {"units": denied('apparmor="DENIED" profile="/usr/bin/hv;x" name="/kvp_pool"')},
             "denied by the security module",
             "aa-complain '/usr/bin/hv;x'",
         ),
@@ -114,25 +252,55 @@ def test_a_healthy_guest_has_no_problem() -> None:
     ],
 )
 def test_each_trouble_is_found_alone(
-    change: dict[str, object], said: str, command: str
+    change: dict[str, object], said: str, command: str | None
 ) -> None:
+    """D1, D2, D3, D4, D6."""
     facts = replace(HEALTHY)
     for name, value in change.items():
         setattr(facts, name, value)
     problems = found(facts)
-    assert len(problems) == 1
+    assert len(problems) == 1, problems
     assert said in problems[0].text
-    assert command in problems[0].command
+    assert (command or "") in problems[0].command
+    assert bool(problems[0].command) == bool(command)
+    assert "mask" not in problems[0].command.replace("unmask", "")
 
 
-def test_the_char_device_needs_no_netlink() -> None:
-    daemon = DaemonStatus(pid=7, serving=True, transport="chardev")
-    facts = replace(HEALTHY, daemon=daemon, connector=False, other_namespace=True)
+@pytest.mark.parametrize("transport", ["chardev", "loopback"])
+def test_the_char_device_needs_no_netlink(transport: str) -> None:
+    facts = replace(
+        HEALTHY, daemon=daemon(transport=transport), connector=False, other_namespace=True
+    )
     assert found(facts) == []
 
 
+def test_over_the_char_device_a_listener_of_the_group_hears_nothing() -> None:
+    """D4: after the command that was advised, doctor went on to call it a rival."""
+    listener = Rival(9, "python3", "listens", ANY_SERVICE, listens=True)
+    facts = replace(HEALTHY, daemon=daemon(transport="chardev"), rivals=[listener])
+    assert found(facts) == []
+    facts.rivals.append(Rival(10, "python3", "holds it", ANY_SERVICE))
+    assert [each.text[:21] for each in found(facts)] == ["python3 (pid 10) hold"]
+
+
+def test_what_is_about_to_start_is_no_problem_yet() -> None:
+    """D6: our own daemon was reported as another one."""
+    for change in (RUNNING, {"daemon": daemon(serving=False, state="registering")}):
+        facts = replace(HEALTHY, daemon_age=1.0, **change)
+        facts.units = ours(active="activating")
+        assert found(facts) == []
+        assert "(pid 7) is starting" in found(facts, UNKNOWN)[1].text
+
+
+def test_without_its_unit_in_order_no_start_of_the_daemon_is_advised() -> None:
+    """D6: `systemctl start` of a unit that is started again and again."""
+    units = ours(active="activating", restarts=30)
+    commands = [each.command for each in found(replace(HEALTHY, units=units, **GONE))]
+    assert commands == ["", ""]
+
+
 def test_nothing_is_said_of_the_inside_without_a_driver() -> None:
-    facts = replace(HEALTHY, driver=False, daemon=None, units={})
+    facts = replace(HEALTHY, driver=False, daemon=None, units=UnitFacts())
     assert len(found(facts)) == 1
 
 

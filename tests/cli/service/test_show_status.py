@@ -7,15 +7,34 @@ import os
 import signal
 import sys
 import time
+from binascii import crc32
 from collections.abc import Callable
 
 import pytest
 
+from hv_kvp_daemon.cli.main import main
+from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.service.status import DaemonStatus, find
-from hv_kvp_daemon.service.status_page import StatusPage, start_ticks
-from hv_kvp_daemon.wire.uapi import KVP_OP_ENUMERATE
-from tests.support.command import PATIENCE, run
+from hv_kvp_daemon.service.status_page import (
+    ABOUT,
+    CHECKSUM,
+    CHECKSUM_OFFSET,
+    IDENTITY,
+    STATE,
+    StatusPage,
+    start_ticks,
+)
+from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_ENUMERATE
+from tests.support.command import PATIENCE, Done, run
 from tests.support.daemon import RunningDaemon
+
+Capture = pytest.CaptureFixture[str]
+
+
+def call(capsys: Capture, *words: str) -> Done:
+    """Run a command in this process."""
+    status = main(words)
+    return Done(status, *capsys.readouterr())
 
 
 def until(daemon: RunningDaemon, condition: Callable[[DaemonStatus], bool]) -> None:
@@ -53,6 +72,120 @@ def test_status_says_how_a_daemon_fares() -> None:
     assert 3 < facts["descriptors"] < 64
     assert "Requests: 1 SET, 2 ENUMERATE" in page.out
     assert "secret" not in page.out + done.out
+
+
+def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
+    """D3: three of four SETs failed, and status was 0."""
+    with RunningDaemon() as daemon, daemon.host() as host:
+        command = ("status", f"--transport=loopback:{daemon.path}")
+        path = pool_path(daemon.pool_dir, 0)
+        host.set(0, "secret-key", "secret-value")
+        os.rename(path, f"{path}.old")
+        os.mkdir(path)
+        for _ in range(3):
+            assert host.set(0, "secret-key", "secret-value") == HV_E_FAIL
+        failing = run(*command)
+        facts = json.loads(run(*command, "--json").out)
+        os.rmdir(path)
+        host.set(0, "secret-key", "secret-value")
+        until(daemon, lambda status: not status.failing)
+        again = run(*command)
+    assert (failing.status, again.status) == (3, 0)
+    assert "serving, but the last SET failed" in failing.out
+    assert "serving, hv-kvp-daemon" in again.out
+    for out in failing.out, again.out:
+        assert "Failures: 3 SET (3 x HV_E_FAIL)\n" in out
+        assert f"ago), HV_E_FAIL: pool 0 ({path}): is a directory, not a regular file\n" in out
+    assert facts["serving"] is True
+    assert facts["failing"] == ["SET"]
+    assert facts["failures"] == {"SET": 3}
+    assert facts["statuses"] == {"HV_E_FAIL": 3}
+    failure = facts["last_failure"]
+    assert (failure["operation"], failure["status"]) == ("SET", "HV_E_FAIL")
+    assert abs(failure["time"] - time.time()) < PATIENCE
+    assert "is a directory" in failure["reason"]
+    assert "secret" not in failing.out + json.dumps(facts)
+
+
+def test_a_stopped_daemon_does_not_serve(capsys: Capture) -> None:
+    """D1: status said "serving", and 0."""
+    with RunningDaemon() as daemon, daemon.host() as host:
+        host.set(0, "key", "value")
+        command = ("status", f"--transport=loopback:{daemon.path}")
+        os.kill(daemon.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        page, facts = call(capsys, *command), json.loads(call(capsys, *command, "--json").out)
+        os.kill(daemon.pid, signal.SIGCONT)
+        assert page.status == 3
+        assert "Daemon: not serving (is stopped (SIGSTOP)), hv-kvp-daemon" in page.out
+        assert (facts["serving"], facts["trouble"]) == (False, "is stopped (SIGSTOP)")
+        # It cannot know how long this request has waited.
+        assert host.set(0, "key", "value") == HV_E_FAIL
+        assert "HV_E_FAIL: SET refused: it may have" in call(capsys, *command).out
+        host.set(0, "key", "value")
+        assert call(capsys, *command).status == 0
+
+
+def test_a_request_that_takes_longer_than_the_driver_waits_is_shown(
+    tmp_path: object, capsys: Capture
+) -> None:
+    """D1."""
+    path = f"{tmp_path}/host.status"
+    page = StatusPage(path, pool_dir="/p", addresses="rtnetlink", report=pytest.fail)
+    page.set_driver(serving=True, transport="netlink", version=b"3.1", state="serving")
+    page.publish()
+    command = ("status", f"--transport=loopback:{tmp_path}/host")
+    page.busy[0] = time.monotonic() - 29.0
+    assert call(capsys, *command).status == 0
+    page.busy[0] = time.monotonic() - 40.0
+    done = call(capsys, *command)
+    assert done.status == 3
+    assert "not serving (has been handling one request for 4" in done.out
+
+
+def test_a_daemon_without_a_host_is_not_said_to_have_no_answer(capsys: Capture) -> None:
+    """D6: it was a driver that "has not answered"."""
+    with RunningDaemon() as daemon:
+        out = call(capsys, "status", f"--transport=loopback:{daemon.path}").out
+        assert "Driver: simulated, none now" in out
+        with daemon.host() as host:
+            host.set(0, "key", "value")
+            out = call(capsys, "status", f"--transport=loopback:{daemon.path}").out
+            assert "Driver: simulated, version 3.1" in out
+
+
+def test_nothing_in_a_page_reaches_the_terminal_as_it_is(
+    tmp_path: object, capsys: Capture
+) -> None:
+    """D8: the page of ``--transport loopback:`` may be a file of another user."""
+    evil = "\x1b]0;owned\x07\x1b[2J\u202e"
+    path = f"{tmp_path}/host.status"
+    page = StatusPage(
+        path, pool_dir=f"/p{evil}", addresses="x", exclude=(evil,), report=pytest.fail
+    )
+    page.publish()
+    page.requests[200] = page.requests[KVP_OP_ENUMERATE] = 1
+    page.answered[200] = time.monotonic()
+    page.failed(200, 0xDEADBEEF, page.answered[200], "reason")
+    # As a writer that escapes nothing would store them.
+    block = STATE.pack(1, *[evil.encode()] * 3, 200, 1, page.answered[200], evil.encode())
+    with open(path, "r+b") as file:
+        file.seek(IDENTITY.size)
+        file.write(ABOUT.pack(evil.encode(), evil.encode()))
+        file.seek(CHECKSUM_OFFSET)
+        file.write(CHECKSUM.pack(crc32(block)) + block)
+    transport = f"--transport=loopback:{tmp_path}/host"
+    os.link(path, f"{tmp_path}/status")
+    for command in (
+        ("status", transport),
+        ("status", transport, "--json"),
+        ("auto", transport),
+        ("doctor", f"--run-dir={tmp_path}"),
+        ("list", "guest", f"--pool-dir=/p{evil}"),
+    ):
+        _, out, err = call(capsys, *command)
+        assert out + err
+        assert not {*"\x1b\x07\u202e"} & {*(out + err)}, command
 
 
 def test_a_daemon_that_ended_is_not_running() -> None:

@@ -1,16 +1,17 @@
-"""Facts about this machine, and what is made of systemctl's output."""
+"""Facts about this machine and the daemon's process."""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hv_kvp_daemon.cli.service import system_facts
-from hv_kvp_daemon.cli.service.system_facts import Unit
-from hv_kvp_daemon.cli.service.unit_files import UNIT
 
 
 def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
@@ -30,68 +31,53 @@ def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
     }
 
 
-def test_units_are_read_as_systemctl_shows_them(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[int]:
+    """A process that has the lock of a run directory, as has its child, and no page."""
+    code = (
+        "import os, sys; from hv_kvp_daemon.service.instance import take\n"
+        "os.set_inheritable(take(sys.argv[1]), True)\n"
+        "child = os.fork()\n"
+        "if child: print(flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+
+
+def test_a_daemon_that_has_no_page_yet_is_found_by_its_lock(
+    tmp_path: Path, starting: int
 ) -> None:
-    with open(f"{tmp_path}/systemctl", "w", encoding="ascii") as script:
-        script.write(
-            "#!/bin/sh\n"
-            "cat <<'END'\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
-            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ;"
-            " argv[]=/usr/bin/hv-kvp-daemon -n ; ignore_errors=no }\n\n"
-            "Id=hypervkvpd.service\nLoadState=not-found\nActiveState=inactive\n\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
-            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
-            "END\n"
-        )
-    os.chmod(f"{tmp_path}/systemctl", 0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert system_facts.units() == {
-        UNIT: Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
-    }
+    """D6: it was said not to run, and to be another daemon."""
+    facts = system_facts.gather(str(tmp_path), f"{tmp_path}/status")
+    assert (facts.daemon, facts.daemon_pid) == (None, starting)
+    assert 0 <= facts.daemon_age < 3600
+    assert facts.stall is None
 
 
-def test_a_unit_is_ours_if_its_program_is_a_script(tmp_path: Path) -> None:
-    """The C daemon's file has the same name."""
-    program = tmp_path / "hv_kvp_daemon"
-    unit = Unit(UNIT, "loaded", "active", "static", str(program))
-    assert not unit.is_ours
-    program.write_bytes(b"\x7fELF")
-    assert not unit.is_ours
-    program.write_text("#!/usr/bin/python3\nimport hv_kvp_daemon.service.main\n")
-    assert unit.is_ours
-
-
-def test_a_missing_systemctl_is_no_unit(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert system_facts.units() == {}
+def test_the_daemon_and_its_children_are_no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D6: the child that looks up the host's name has the daemon's descriptors."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        holding = [(pid, "name") for pid in (os.getpid(), child.pid, os.getppid())]
+        monkeypatch.setattr(system_facts, "device_holders", lambda _: holding)
+        monkeypatch.setattr(system_facts, "group_inodes", lambda _: set())
+        assert [each.pid for each in system_facts._rivals(os.getpid())] == [os.getppid()]
+        assert len(system_facts._rivals(0)) == 3
 
 
 def test_the_facts_of_a_machine_without_hyper_v() -> None:
     facts = system_facts.gather("/var/opt/hyperv")
     assert facts.root == (os.geteuid() == 0)
-    assert facts.pool_dir == os.path.realpath("/var/opt/hyperv")
+    assert facts.pools.path == os.path.realpath("/var/opt/hyperv")
     if not os.path.isdir("/sys/bus/vmbus"):
         assert (facts.vmbus, facts.offered, facts.device) == (False, False, False)
-    assert facts.systemd == os.path.isdir("/run/systemd/system")
-
-
-@pytest.mark.parametrize(
-    ("lines", "unit"),
-    [
-        ("0::/system.slice/hypervkvpd.service\n", "hypervkvpd.service"),
-        ("0::/user.slice/session-1.scope\n", ""),
-        ("", ""),
-    ],
-)
-def test_the_unit_of_a_process_is_the_end_of_its_cgroup(
-    lines: str, unit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system_facts, "_read", lambda path: lines)
-    assert system_facts.unit_of(7) == unit
+    assert facts.units.systemd == os.path.isdir("/run/systemd/system")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,10 @@ from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command, CommandError
 from hv_kvp_daemon.pools.directory import POOL_NAMES, PoolDirectory
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
+from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import KVP_POOL_AUTO
+
+from .process_state import find_stall
 
 # The process names of the daemons for this driver: ours and the C daemon's, and RHEL's.
 _NAMES = frozenset({"hv_kvp_daemon", "hypervkvpd"})
@@ -44,7 +47,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def exit_status(facts: dict[str, Any]) -> int:
     """Return the exit status that says whether the daemon serves."""
-    return EXIT_DONE if facts["serving"] else EXIT_UNUSABLE
+    return EXIT_DONE if facts["serving"] and not facts["failing"] else EXIT_UNUSABLE
 
 
 def gather(options: argparse.Namespace) -> dict[str, Any]:
@@ -99,9 +102,12 @@ def _others() -> str:
 
 
 def _reported(daemon: DaemonStatus) -> dict[str, Any]:
-    """Return the facts that the daemon publishes."""
-    last = daemon.last_request
+    """Return the facts that the daemon publishes, and whether it can do as it says."""
+    last, failure = daemon.last_request, daemon.last_failure
+    trouble = _trouble(daemon)
     return {
+        "serving": daemon.serving and not trouble,
+        "trouble": trouble or None,
         "version": daemon.version,
         "transport": daemon.transport,
         "state": daemon.state,
@@ -110,9 +116,29 @@ def _reported(daemon: DaemonStatus) -> dict[str, Any]:
             operation_name(number): count for number, count in daemon.requests.items()
         },
         "last_request": last and {"operation": operation_name(last[0]), "time": int(last[1])},
+        "failures": {
+            operation_name(number): count for number, count in daemon.failures.items()
+        },
+        "statuses": {status_name(code): count for code, count in daemon.statuses.items()},
+        "failing": [operation_name(number) for number in daemon.failing],
+        "last_failure": failure
+        and {
+            "operation": operation_name(failure.operation),
+            "time": int(failure.time),
+            "status": status_name(failure.status),
+            "reason": failure.text or None,
+        },
         "dropped": daemon.dropped,
         "pool_dir": daemon.pool_dir,
     }
+
+
+def _trouble(daemon: DaemonStatus) -> str:
+    """Return why a daemon that says that it serves does not, or nothing."""
+    if stall := find_stall(daemon.pid):
+        return stall.text
+    seconds = daemon.overdue
+    return f"has been handling one request for {seconds} s" if seconds else ""
 
 
 def _observed(daemon: DaemonStatus) -> dict[str, Any]:
@@ -147,18 +173,34 @@ def page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     mark = terminal.paint("serving", terminal.GREEN)
     if not facts["serving"]:
         mark = terminal.paint("not serving", terminal.RED)
-    yield "Daemon", f"{mark}, hv-kvp-daemon {facts['version']}"
+    elif facts["failing"]:
+        kinds = ", ".join(facts["failing"])
+        mark = terminal.paint(f"serving, but the last {kinds} failed", terminal.RED)
+    trouble = f" ({facts['trouble']})" if facts["trouble"] else ""
+    yield "Daemon", f"{mark}{trouble}, hv-kvp-daemon {facts['version']}"
     yield "Process", f"pid {facts['pid']}, since {_moment(facts['since'])}"
     yield "Memory", _memory(facts)
     yield "Transport", f"{facts['transport']}: {terminal.safe(facts['state'])}"
     version = facts["driver_version"]
-    yield "Driver", f"version {version}" if version else "has not answered"
-    kinds = ", ".join(f"{count} {name}" for name, count in facts["requests"].items())
+    if facts["transport"] == "loopback":
+        yield "Driver", f"simulated, version {version}" if version else "simulated, none now"
+    else:
+        yield "Driver", f"version {version}" if version else "has not answered"
+    kinds = _counted(facts["requests"])
     dropped = f"; {facts['dropped']} messages dropped" if facts["dropped"] else ""
     yield "Requests", f"{kinds or 'none yet'}{dropped}"
     if facts["last_request"]:
         last = facts["last_request"]
         yield "Last request", f"{last['operation']}, {_moment(last['time'])}"
+    if facts["last_failure"]:
+        statuses = ", ".join(f"{count} x {name}" for name, count in facts["statuses"].items())
+        yield "Failures", f"{_counted(facts['failures'])} ({statuses})"
+        last = facts["last_failure"]
+        reason = f": {last['reason']}" if last["reason"] else ""
+        yield (
+            "Last failure",
+            (f"{last['operation']}, {_moment(last['time'])}, {last['status']}{reason}"),
+        )
     yield "Pools", terminal.safe(facts["pool_dir"])
     yield (
         "Records",
@@ -167,6 +209,10 @@ def page(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
             for name, count in facts["records"].items()
         ),
     )
+
+
+def _counted(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in kinds.items())
 
 
 def _memory(facts: dict[str, Any]) -> str:
@@ -178,15 +224,8 @@ def _memory(facts: dict[str, Any]) -> str:
 
 
 def _moment(when: int) -> str:
-    """Return a time, and its age in the largest whole unit."""
-    ago = max(0, int(time.time()) - when)
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if ago >= seconds:
-            age = f"{ago // seconds} {unit}"
-            break
-    else:
-        age = f"{ago} s"
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))} ({age} ago)"
+    """Return a time, and its age."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))} ({terminal.ago(when)})"
 
 
 STATUS = Command(

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from hv_kvp_daemon.pools.place import (
-    OTHER_DIRECTORY,
-    POOL_DIRECTORY,
-    has_records,
-    is_read_only,
-)
-from hv_kvp_daemon.service.options import PROGRAM
-from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find
-from hv_kvp_daemon.service.status_page import PATH
+from hv_kvp_daemon.service.status_page import PATH, start_ticks
 from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.holders import (
     device_holders,
@@ -32,17 +24,14 @@ from hv_kvp_daemon.transport.holders import (
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
-from .unit_files import OTHER_UNITS, UNIT
+from .pool_facts import PoolFacts, gather_pools
+from .process_state import Stall, find_stall, parent
+from .unit_facts import UnitFacts, gather_units, unit_of
 
 _VENDOR: Final = "/sys/class/dmi/id/sys_vendor"
 
 # The GUID of Key-Value Pair Exchange (HV_KVP_GUID in linux/hyperv.h).
 _KVP_CLASS: Final = "{a9a0f4e7-5a45-4d96-b827-8a841e8c03e6}"
-
-# Seconds for systemctl and journalctl each.
-_PATIENCE: Final = 15
-
-_JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "--lines=3", "-q")
 
 # Where a fault happened in the driver's code: x86 writes "RIP: 0010:name+0x1c/0x90 [hv_utils]",
 # arm64 "pc : name+0x1c/0x90 [hv_utils]".
@@ -51,38 +40,19 @@ _DRIVER_FAULT: Final = re.compile(r"\b(?:RIP|pc) ?: .*?\b(?:hvutil|hvt|kvp|hv_kv
 # Longer than any record of /dev/kmsg (kernel/printk/printk.c, CONSOLE_EXT_LOG_MAX).
 _KMSG_RECORD: Final = 8192
 
-# Denials by SELinux and AppArmor that name a KVP daemon or its files.
-_DENIAL: Final = r"(avc: +denied|apparmor=.DENIED).*(hv.kvp|hyperv|kvp_pool)"
-
-
-@dataclass
-class Unit:
-    """A unit of systemd, with properties from ``systemctl show``."""
-
-    name: str
-    load: str = "not-found"
-    active: str = "inactive"
-    file_state: str = ""
-    command: str = ""
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it starts this project's daemon.
-
-        A program called hv_kvp_daemon may be the C daemon, which is no script.
-        """
-        name = os.path.basename(self.command)
-        return name == PROGRAM or (name == PROCESS_NAME and is_script(self.command))
-
 
 @dataclass
 class Rival:
-    """A process that talks to the driver and is not our daemon; ``way`` says how."""
+    """A process that talks to the driver and is not our daemon; ``way`` says how.
+
+    ``listens`` if it is a member of the netlink group, not a holder of the device.
+    """
 
     pid: int
     name: str
     way: str
     unit: str = ""
+    listens: bool = False
 
 
 @dataclass
@@ -101,24 +71,26 @@ class Facts:
     #: Whether the daemon, or else this process, has another network namespace than init.
     other_namespace: bool | None = False
     daemon: DaemonStatus | None = None
-    #: Why the daemon's state is unknown, if it is.
+    #: Why this user may not see the daemon's state, if that is so.
     daemon_unknown: str = ""
+    #: Why the status page cannot be understood, if that is so.
+    page_fault: str = ""
+    #: The daemon's process, also where there is no page or none that can be read; or 0.
+    daemon_pid: int = 0
+    #: Seconds since that process started.
+    daemon_age: float = 0.0
+    #: The unit of that process, or nothing.
+    daemon_unit: str = ""
+    stall: Stall | None = None
     rivals: list[Rival] = field(default_factory=list)
-    systemd: bool = True
-    units: dict[str, Unit] = field(default_factory=dict)
-    pool_dir: str = POOL_DIRECTORY
-    #: Where OTHER_DIRECTORY leads; None where it does not exist.
-    others_dir: str | None = POOL_DIRECTORY
-    others_have_records: bool = False
-    #: Whether the daemon sees another directory there than this process, or a read-only one.
-    pool_dir_replaced: bool = False
-    denials: list[str] = field(default_factory=list)
+    units: UnitFacts = field(default_factory=UnitFacts)
+    pools: PoolFacts = field(default_factory=PoolFacts)
     missing_bytecode: int = 0
 
 
 def gather(pool_dir: str, status_page: str = PATH) -> Facts:
     """Return the facts about this machine, and the daemon whose status page this is."""
-    facts = Facts(root=os.geteuid() == 0, pool_dir=os.path.realpath(pool_dir))
+    facts = Facts(root=os.geteuid() == 0)
     # Where the device exists, so do the bus, the offer and the driver.
     facts.device = os.path.exists(DEVICE)
     facts.vmbus = facts.device or os.path.isdir("/sys/bus/vmbus")
@@ -127,26 +99,43 @@ def gather(pool_dir: str, status_page: str = PATH) -> Facts:
     facts.driver = facts.device or os.path.isdir("/sys/bus/vmbus/drivers/hv_utils")
     facts.driver_fault = driver_fault()
     facts.connector = os.path.exists("/proc/net/connector")
+    facts.units = gather_units()
+    _find_daemon(facts, status_page)
+    facts.other_namespace = _other_namespace(facts.daemon_pid)
+    facts.rivals = _rivals(facts.daemon_pid)
+    facts.pools = gather_pools(pool_dir, facts.daemon_pid)
+    facts.missing_bytecode = bytecode.missing()
+    return facts
+
+
+def _find_daemon(facts: Facts, status_page: str) -> None:
+    """Find the daemon by its page, else by its lock or as the main process of our unit.
+
+    A daemon takes its lock before it has a page, which it publishes once it serves.
+    """
     try:
         facts.daemon = find(status_page)
     except OSError as error:
         facts.daemon_unknown = f"{error.filename}: {error.strerror}"
     except StatusError as error:
-        facts.daemon_unknown = str(error)
+        facts.page_fault, facts.daemon_pid = str(error), error.pid
     if facts.daemon:
-        facts.pool_dir_replaced = pool_dir_replaced(facts.daemon.pid, facts.daemon.pool_dir)
-    ours = facts.daemon.pid if facts.daemon else 0
-    facts.other_namespace = _other_namespace(ours)
-    facts.rivals = _rivals(ours)
-    facts.systemd = os.path.isdir("/run/systemd/system")
-    if facts.systemd:
-        facts.units = units()
-        facts.denials = _output(*_JOURNAL, "--grep", _DENIAL).splitlines()
-    other = OTHER_DIRECTORY
-    facts.others_dir = os.path.realpath(other) if os.path.isdir(other) else None
-    facts.others_have_records = has_records(other)
-    facts.missing_bytecode = bytecode.missing()
-    return facts
+        facts.daemon_pid = facts.daemon.pid
+    elif not facts.daemon_pid:
+        # A child that looks up a name has the lock's file open, too.
+        pids = {*holders({f"{os.path.dirname(os.path.realpath(status_page))}/lock"})}
+        ours = facts.units.ours
+        facts.daemon_pid = next(
+            (pid for pid in pids if parent(pid) not in pids), ours.main_pid if ours else 0
+        )
+    ticks = start_ticks(facts.daemon_pid)
+    if not ticks:
+        facts.daemon, facts.daemon_pid = None, 0  # it has ended meanwhile
+    else:
+        started = ticks / os.sysconf("SC_CLK_TCK")
+        facts.daemon_age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        facts.daemon_unit = unit_of(facts.daemon_pid)
+        facts.stall = find_stall(facts.daemon_pid)
 
 
 def _read(path: str) -> str:
@@ -185,20 +174,6 @@ def driver_fault(path: str = "/dev/kmsg") -> str:
         os.close(fd)
 
 
-def pool_dir_replaced(pid: int, pool_dir: str) -> bool:
-    """Whether a daemon cannot reach its pool directory any more.
-
-    In its mount namespace another directory is at the path, or what is there is read-only
-    and is not so here.  False as well if this user may not look.
-    """
-    seen = f"/proc/{pid}/root{os.path.realpath(pool_dir)}"
-    try:
-        same = os.path.samestat(os.stat(seen), os.stat(pool_dir))
-    except OSError:
-        return False
-    return not same or (is_read_only(seen) and not is_read_only(pool_dir))
-
-
 def _offered() -> bool:
     """Return whether the host offers the service to this guest."""
     devices = "/sys/bus/vmbus/devices"
@@ -218,54 +193,18 @@ def _other_namespace(pid: int) -> bool | None:
 
 
 def _rivals(ours: int) -> list[Rival]:
+    """Return the processes that use the driver, but for the daemon and its children.
+
+    A child that looks up a name has the daemon's descriptors.
+    """
     found = {pid: Rival(pid, name, f"holds {DEVICE}") for pid, name in device_holders(DEVICE)}
     for pid in holders({f"socket:[{inode}]" for inode in group_inodes(CN_KVP_IDX)}):
-        found.setdefault(
-            pid, Rival(pid, process_name(pid), f"listens to netlink group {CN_KVP_IDX}")
-        )
-    found.pop(ours, None)
+        way = f"listens to netlink group {CN_KVP_IDX}"
+        found.setdefault(pid, Rival(pid, process_name(pid), way, listens=True))
     for rival in found.values():
         rival.unit = unit_of(rival.pid)
-    return list(found.values())
+    return [each for each in found.values() if not ours or ours not in _family(each.pid)]
 
 
-def unit_of(pid: int) -> str:
-    """Return the unit that a process belongs to, or nothing."""
-    for line in _read(f"/proc/{pid}/cgroup").splitlines():
-        name = line.rpartition("/")[2]
-        if name.endswith(".service"):
-            return name
-    return ""
-
-
-def units() -> dict[str, Unit]:
-    """Return the known units that start a KVP daemon, ours and other projects'."""
-    states = ("LoadState", "ActiveState", "UnitFileState")
-    properties = f"--property=Id,ExecStart,{','.join(states)}"
-    text = _output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
-    found = {}
-    for block in text.split("\n\n"):
-        values = dict(line.partition("=")[::2] for line in block.splitlines())
-        name = values.get("Id", "")
-        if name and values.get("LoadState") != "not-found":
-            command = values.get("ExecStart", "").partition("path=")[2].partition(" ;")[0]
-            load, active, file_state = (values.get(state, "") for state in states)
-            found[name] = Unit(name, load, active, file_state, command)
-    return found
-
-
-def _output(*argv: str) -> str:
-    """Return what a command writes; nothing where it is missing or takes too long."""
-    try:
-        done = subprocess.run(  # noqa: S603 - the commands above
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_PATIENCE,
-            check=False,
-            env={**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": ""},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace")
+def _family(pid: int) -> tuple[int, int]:
+    return pid, parent(pid)

@@ -1,0 +1,100 @@
+"""Who holds a lock on a pool file, whatever the kind of the lock."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.pools import lock_holders
+from hv_kvp_daemon.pools.lock_holders import describe, held_locks
+from tests.pools.conftest import PRELUDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.pools.conftest import Holder
+
+    Hold = Callable[..., Holder]
+
+FCNTL = {"POSIX", "OFDLCK"}
+
+
+@pytest.fixture
+def path(public: str) -> str:
+    path = os.path.join(public, "file")
+    with open(path, "w"):
+        pass
+    return path
+
+
+@pytest.fixture
+def fd(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lock"),
+    [
+        ("flock shared", ("FLOCK", "READ")),
+        ("posix", ("POSIX", "WRITE")),
+        ("ofd shared", ("OFDLCK", "READ")),
+        ("ofd", ("OFDLCK", "WRITE")),
+    ],
+)
+def test_the_holder_of_each_kind_of_lock_is_found(
+    path: str, fd: int, hold: Hold, kind: str, lock: tuple[str, str]
+) -> None:
+    """D7: /proc/locks has -1 for the holder of an OFD lock, and nobody was named."""
+    holder = hold(path, kind)
+    assert held_locks(fd) == [(*lock, [holder.pid])]
+    text = describe(fd, {lock[0]})
+    assert re.fullmatch(
+        rf"held as {' '.join(lock)} by pid {holder.pid} '.*'; see: hv-kvp doctor", text
+    )
+    holder.end()
+    assert held_locks(fd) == []
+    assert describe(fd, {lock[0]}) == "its holder is gone, or not shown by the kernel"
+
+
+def test_a_child_that_shares_the_open_file_is_named_as_well(path: str, fd: int) -> None:
+    code = PRELUDE + (
+        "fd = opened(sys.argv[1], 'ofd'); ofd(fd, fcntl.F_WRLCK)\n"
+        "child = os.fork()\n"
+        "if child: print(os.getpid(), child, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pids = sorted(map(int, parent.stdout.readline().split()))
+        ((kind, mode, found),) = held_locks(fd)
+        assert (kind, mode, sorted(found)) == ("OFDLCK", "WRITE", pids)
+        assert all(f"pid {pid} '" in describe(fd, FCNTL) for pid in pids)
+        assert parent.stdin is not None
+        parent.stdin.close()
+
+
+def test_the_search_ends_after_its_time(
+    path: str, fd: int, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any user may have thousands of processes, and the host waits meanwhile."""
+    hold(path, "ofd")
+    monkeypatch.setattr(lock_holders, "_MOST_SECONDS", -1.0)
+    assert "by a process that is not visible here; see: hv-kvp doctor" in describe(fd, FCNTL)
+
+
+def test_a_descriptor_that_is_closed_has_no_holder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.close(fd)
+    assert describe(fd, FCNTL) == "its holder cannot be told from /proc"
