@@ -98,8 +98,7 @@ def test_help_fits_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"] if command else ["--help"])
+    assert main([command, "--help"] if command else ["--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: hv-kvp {command}".rstrip())
     if columns != "40":  # a word may be longer than that

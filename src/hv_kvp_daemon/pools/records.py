@@ -10,7 +10,9 @@ version.
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE
 
@@ -84,10 +86,7 @@ class Records:
     def blocks(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
         """Yield records ``first`` to ``count`` in blocks, each with its first number."""
         for number in range(first, count, _BLOCK):
-            size = (min(number + _BLOCK, count) - number) * RECORD_SIZE
-            block = read_at(self._file.fd, size, number * RECORD_SIZE)
-            # Shorter only where another program truncates without a lock (cloud-init).
-            yield number, block[: len(block) // RECORD_SIZE * RECORD_SIZE]
+            yield number, self._block(number, count)
 
     def first(self, start: bytes, count: int) -> tuple[int, bytes] | None:
         """Return the number and bytes of the first record that starts so, or None."""
@@ -143,8 +142,28 @@ class Records:
         if self._keeps_index:
             self._index.version = self._file.trusted
 
+    def _block(self, number: int, count: int) -> bytes:
+        size = (min(number + _BLOCK, count) - number) * RECORD_SIZE
+        block = read_at(self._file.fd, size, number * RECORD_SIZE)
+        # Shorter only where another program truncates without a lock (cloud-init).
+        return block[: len(block) // RECORD_SIZE * RECORD_SIZE]
+
     def _search(self, start: bytes, first: int, count: int) -> Iterator[tuple[int, bytes]]:
-        for number, block in self.blocks(first, count):
+        number = first
+        while number < count:
+            block = self._block(number, count)
             for at in range(0, len(block), RECORD_SIZE):
                 if block.startswith(start, at):
                     yield number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
+            number += _BLOCK
+            if not block.strip(b"\0"):
+                # Perhaps a hole, which has no keys and can be a terabyte long.
+                number = max(number, self._next_data(number * RECORD_SIZE) // RECORD_SIZE)
+
+    def _next_data(self, offset: int) -> int:
+        """Return where the next bytes are that are not a hole."""
+        try:
+            return os.lseek(self._file.fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            # ENXIO: there are none.  A file system without holes may refuse the call.
+            return sys.maxsize if error.errno == errno.ENXIO else offset
