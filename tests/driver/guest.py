@@ -7,6 +7,7 @@ is a bare sleep.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -16,6 +17,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar, final
+
+from tests.driver.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -39,13 +42,13 @@ _FAULT = re.compile(
 
 
 def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """Return the condition's first true value; fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
+    """Return the condition's first true value; fail after ``seconds`` (see `deadline`)."""
+    deadline = Deadline(seconds)
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert not deadline.passed(), f"not in time: {what} {deadline}"
         time.sleep(0.02)
 
 
@@ -108,10 +111,12 @@ class Process:
 
     def wait(self, seconds: float = 10.0) -> int:
         """Wait for its own end and return its status; fail if it stays."""
-        try:
-            status = self._popen.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"{self} did not end within {seconds} s") from error
+        deadline = Deadline(seconds)
+        while (status := self._popen.poll()) is None:
+            left = deadline.left()
+            assert left > 0, f"{self} did not end in time {deadline}"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(left)
         if self in Process.alive:
             Process.alive.remove(self)
         return status
