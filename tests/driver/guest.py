@@ -81,11 +81,11 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        return _read_text(self._output + ".out")
+        return read_text(self._output + ".out")
 
     @property
     def stderr(self) -> str:
-        return _read_text(self._output + ".err")
+        return read_text(self._output + ".err")
 
     @property
     def status(self) -> int | None:
@@ -122,7 +122,7 @@ class Process:
         return status
 
     def _is_stopped(self) -> bool:
-        return _read_text(f"/proc/{self.pid}/stat").rpartition(")")[2].split()[0] == "T"
+        return read_text(f"/proc/{self.pid}/stat").rpartition(")")[2].split()[0] == "T"
 
     def __repr__(self) -> str:
         return f"<{' '.join(self.argv)} pid {self.pid} status {self.status}>"
@@ -153,7 +153,7 @@ def pids(comm: str = COMM) -> set[int]:
     """Find all processes with a name, not only our children."""
     found = set()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and _read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
+        if entry.isdigit() and read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
             found.add(int(entry))
     return found
 
@@ -238,7 +238,7 @@ def unload_driver() -> None:
 
 def driver_state() -> str:
     """One of bound, unbinding, unbound, suspended."""
-    return _read_text(CONTROL).rstrip("\n")
+    return read_text(CONTROL).rstrip("\n")
 
 
 def control(word: str) -> None:
@@ -273,7 +273,7 @@ def kernel_faults() -> list[str]:
     ]
 
 
-def _read_text(path: str) -> str:
+def read_text(path: str) -> str:
     """The text of a file; empty if the file or its process is gone."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
