@@ -46,7 +46,8 @@ BLOCKED = re.compile(
     r"type=1326|SECCOMP auid|SIGSYS|avc:|denied|not permitted|Read-only file system|Traceback|"
     r"Failed at step|Failed to set up|ordering cycle|Unknown (key|section)|timed out"
 )
-
+# systemd before it starts any unit, on a slow machine.
+SLOW = "Failed to configure loopback network device, ignoring: Connection timed out"
 LOGGED = "code=0x7ffc0000"  # SECCOMP_RET_LOG
 
 
@@ -125,6 +126,13 @@ def assert_served() -> None:
 def journal(*matches: str) -> list[dict[str, Any]]:
     text = run("journalctl", "--output=json", "--no-pager", *matches)
     return [json.loads(line) for line in text.splitlines()]
+
+
+def violations() -> list[str]:
+    """All messages since the boot that are traces of a forbidden operation."""
+    texts = [str(entry["MESSAGE"]) for entry in journal()]
+    assert any("serves /var/opt" in text for text in texts)
+    return [text for text in texts if BLOCKED.search(text) and text != SLOW]
 
 
 def own_lines() -> list[tuple[int, str]]:
@@ -569,12 +577,10 @@ def check_messages_have_their_priorities() -> None:
 
 
 def check_the_journal_has_no_violation_of_the_sandbox() -> None:
-    texts = [str(entry["MESSAGE"]) for entry in journal()]
-    assert any("serves /var/opt" in text for text in texts)
     # What was logged and let through comes from the check of system calls.
     # So does one line of what the check of a replaced directory has provoked.
     expected = re.compile(
         f"{LOGGED}|pool 0 .{guest.POOL_DIR}/.kvp_pool_0.: Read-only file system"
     )
-    found = [text for text in texts if BLOCKED.search(text) and not expected.search(text)]
-    assert found == [], found
+    found = [text for text in violations() if not expected.search(text)]
+    assert found == []
