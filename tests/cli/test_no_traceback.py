@@ -88,6 +88,13 @@ def working(name: str, pools: Pools) -> list[str]:
     os.makedirs(f"{root}/var/opt/hyperv", exist_ok=True)
     with open(f"{root}/var/opt/hyperv/.kvp_pool_1", "wb"):
         pass
+    # The programs that a service of the image is to start.
+    folder = os.path.dirname(sys.executable)
+    for program in (f"{folder}/python3", f"{folder}/hv_kvp_daemon"):
+        os.makedirs(root + os.path.dirname(program), exist_ok=True)
+        with open(root + program, "w", encoding="ascii") as file:
+            file.write(f"#!{folder}/python3\n")
+        os.chmod(root + program, 0o755)
     document = f"{pools.path}.json"
     with open(document, "w", encoding="ascii") as file:
         file.write('{"version": 1, "pools": {"guest": {"records": []}}}')
@@ -217,7 +224,7 @@ def test_without_proc(filled: Pools) -> None:
     found = dict(line.split()[:2] for line in done.stdout.splitlines() if line.endswith("END"))
     failed = {name for name, status in found.items() if status != "0"}
     assert found.keys() == WORKING.keys()
-    assert failed <= {"status", "doctor", "check", "uninstall-service"}
+    assert failed <= {"status", "doctor", "check", "uninstall-service", "overview"}
     assert "without /proc it cannot be seen whether a daemon runs" in done.stderr
 
 

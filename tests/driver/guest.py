@@ -7,6 +7,7 @@ is a bare sleep.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -16,6 +17,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar, final
+
+from tests.driver.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -39,13 +42,13 @@ _FAULT = re.compile(
 
 
 def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """Return the condition's first true value; fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
+    """Return the condition's first true value; fail after ``seconds`` (see `deadline`)."""
+    deadline = Deadline(seconds)
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert not deadline.passed(), f"not in time: {what} {deadline}"
         time.sleep(0.02)
 
 
@@ -78,11 +81,11 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        return _read_text(self._output + ".out")
+        return read_text(self._output + ".out")
 
     @property
     def stderr(self) -> str:
-        return _read_text(self._output + ".err")
+        return read_text(self._output + ".err")
 
     @property
     def status(self) -> int | None:
@@ -108,16 +111,18 @@ class Process:
 
     def wait(self, seconds: float = 10.0) -> int:
         """Wait for its own end and return its status; fail if it stays."""
-        try:
-            status = self._popen.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"{self} did not end within {seconds} s") from error
+        deadline = Deadline(seconds)
+        while (status := self._popen.poll()) is None:
+            left = deadline.left()
+            assert left > 0, f"{self} did not end in time {deadline}"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(left)
         if self in Process.alive:
             Process.alive.remove(self)
         return status
 
     def _is_stopped(self) -> bool:
-        return _read_text(f"/proc/{self.pid}/stat").rpartition(")")[2].split()[0] == "T"
+        return read_text(f"/proc/{self.pid}/stat").rpartition(")")[2].split()[0] == "T"
 
     def __repr__(self) -> str:
         return f"<{' '.join(self.argv)} pid {self.pid} status {self.status}>"
@@ -148,7 +153,7 @@ def pids(comm: str = COMM) -> set[int]:
     """Find all processes with a name, not only our children."""
     found = set()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and _read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
+        if entry.isdigit() and read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
             found.add(int(entry))
     return found
 
@@ -233,7 +238,7 @@ def unload_driver() -> None:
 
 def driver_state() -> str:
     """One of bound, unbinding, unbound, suspended."""
-    return _read_text(CONTROL).rstrip("\n")
+    return read_text(CONTROL).rstrip("\n")
 
 
 def control(word: str) -> None:
@@ -268,7 +273,7 @@ def kernel_faults() -> list[str]:
     ]
 
 
-def _read_text(path: str) -> str:
+def read_text(path: str) -> str:
     """The text of a file; empty if the file or its process is gone."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

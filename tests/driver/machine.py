@@ -8,7 +8,7 @@ A scenario can set these constants.  They must be literals, since they are read 
 without importing the file:
 
     APPEND = "hvlab.manual"     kernel arguments (hvlab.manual, hvlab.systemd)
-    SECONDS = 120               bound on the whole VM, boot included
+    SECONDS = 120               bound on the whole scenario, from the end of the boot
     CHECK_SECONDS = 60          bound on one check, in the guest
     DISK_MIB = 64               an empty disk; `modprobe virtio_pci virtio_blk`, /dev/vda
     VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, …}
@@ -18,6 +18,7 @@ without importing the file:
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
@@ -26,6 +27,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +56,16 @@ for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done
 set -a; . ./environment; set +a
 exec python3 -u -m tests.driver.runner {name}
 """
+
+# What the guest imports, beside the scenarios.
+MODULES = (
+    *("asserts.py", "deadline.py", "guest.py", "intruder.py", "variant.py", "runner.py"),
+    "lab/hvhost.py",
+)
+
+# Seconds until a VM has booted, however busy the machine is; a scenario's own bound counts
+# from then on.
+BOOT_SECONDS = 600
 
 VM = subprocess.Popen[str]
 
@@ -180,7 +193,7 @@ def pack(scenario: Scenario, payload: str) -> None:
     skip = shutil.ignore_patterns("__pycache__")
     driver = os.path.join(payload, "tests", "driver")
     os.makedirs(os.path.join(driver, "lab"))
-    for name in ("guest.py", "intruder.py", "variant.py", "runner.py", "lab/hvhost.py"):
+    for name in MODULES:
         shutil.copy(os.path.join(HERE, name), os.path.join(driver, name))
     shutil.copytree(SCENARIOS, os.path.join(driver, "scenarios"), ignore=skip)
     shutil.copytree(os.path.join(ROOT, "src"), os.path.join(payload, "src"), ignore=skip)
@@ -228,7 +241,7 @@ def run(
             os.truncate(disk, scenario.disk_mib << 20)
             environment["QEMU_EXTRA"] = f"-drive file={disk},if=virtio,format=raw"
         vm = subprocess.Popen(
-            [os.path.join(HERE, "lab", "vm"), payload, str(scenario.seconds)],
+            [os.path.join(HERE, "lab", "vm"), payload, str(BOOT_SECONDS * 100)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -239,15 +252,60 @@ def run(
         )
         on_start(vm)
         lines = []
+        bound = Bound(scenario.seconds)
+        timer = threading.Thread(target=_stop_at, args=(vm, bound), daemon=True)
+        timer.start()
         with vm:
             try:
                 for line in vm.stdout or ():
                     lines.append(line)
+                    bound.see(line)
                     on_line(line)
                 status = vm.wait()
             finally:
                 stop(vm)
+                timer.join()
+        if bound.passed():
+            lines.append(f"=== stopped: {bound}\n")
         return Outcome(scenario, status, "".join(lines))
+
+
+class Bound:
+    """The time limit of one VM: BOOT_SECONDS to boot, then the scenario's own seconds.
+
+    The guest reports how many times slower than a quiet machine it is; the scenario's
+    seconds are multiplied by the highest number.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._slowness = 0.0
+        self._started = time.monotonic()
+        self._end = self._started + BOOT_SECONDS
+
+    def see(self, line: str) -> None:
+        """Take a line of the console into account."""
+        if match := re.fullmatch(r"slowness (\d+\.\d)\n", line):
+            if not self._slowness:
+                self._started = time.monotonic()
+            self._slowness = max(self._slowness, float(match[1]))
+            self._end = self._started + self._seconds * self._slowness
+
+    def passed(self) -> bool:
+        return time.monotonic() > self._end
+
+    def __str__(self) -> str:
+        if not self._slowness:
+            return f"no boot within {BOOT_SECONDS} s"
+        return f"{self._seconds} s on a machine that is {self._slowness} times slower"
+
+
+def _stop_at(vm: VM, bound: Bound) -> None:
+    while not bound.passed():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            vm.wait(1)
+            return
+    stop(vm)
 
 
 def stop(vm: VM) -> None:

@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from types import FrameType, ModuleType
 
-from tests.driver import guest
+from tests.driver import asserts, guest
+from tests.driver.deadline import Deadline, boot_slowness, report
 
 
 def main(name: str) -> int:
+    asserts.install()
     scenario = importlib.import_module(f"tests.driver.scenarios.{name}")
     seconds: int = getattr(scenario, "CHECK_SECONDS", 60)
     chosen = os.environ.get("CHECKS", "").split()
     checks = [check for check in defined(scenario) if not chosen or check.__name__ in chosen]
-    signal.signal(signal.SIGALRM, _out_of_time)
+    report(boot_slowness())
 
     failed = 0
     setup: Callable[[], None] | None = getattr(scenario, "setup", None)
@@ -55,9 +57,17 @@ def defined(scenario: ModuleType) -> list[Callable[[], None]]:
 
 
 def attempt(name: str, function: Callable[[], None], seconds: int) -> bool:
-    """Run one function within ``seconds`` and report it."""
-    start = time.monotonic()
-    signal.alarm(seconds)
+    """Run one function within ``seconds`` (see `deadline`) and report it."""
+    deadline = Deadline(seconds)
+
+    def look(_signal: int, _frame: FrameType | None) -> None:
+        left = deadline.left()
+        if left <= 0:
+            raise TimeoutError(f"out of its time (CHECK_SECONDS) {deadline}")
+        signal.alarm(math.ceil(left))
+
+    signal.signal(signal.SIGALRM, look)
+    signal.alarm(math.ceil(deadline.left()))
     try:
         function()
     # Any exception of a check is its failure; the next check still runs.
@@ -70,7 +80,7 @@ def attempt(name: str, function: Callable[[], None], seconds: int) -> bool:
         return False
     finally:
         signal.alarm(0)
-    print(f"ok {name} ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"ok {name} ({deadline.elapsed:.1f} s)", flush=True)
     return True
 
 
@@ -86,10 +96,6 @@ def _attempt_alone(check: Callable[[], None], seconds: int) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return passed
-
-
-def _out_of_time(_signal: int, _frame: FrameType | None) -> None:
-    raise TimeoutError("the check ran out of its time (CHECK_SECONDS)")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pytest
 from tests.driver import machine
 
 
+# Each VM has its own time limit.
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("scenario", machine.scenarios(), ids=lambda scenario: scenario.id)
 def test_driver(
     scenario: machine.Scenario, outcomes: dict[str, Future[machine.Outcome]]

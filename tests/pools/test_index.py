@@ -424,7 +424,7 @@ class Ticks(RuleBasedStateMachine):
 
     @rule(key=keys)
     def delete(self, key: bytes) -> None:
-        assert self.pool.delete(key) == bool(self.places(key))
+        assert self.pool.delete(key) == len(self.places(key))
         self.model = [pair for pair in self.model if pair[0] != key]
 
     @rule(key=keys, old=st.booleans())

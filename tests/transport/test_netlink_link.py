@@ -381,6 +381,40 @@ def test_under_auto_an_open_of_the_device_is_an_obstacle(tmp_path: Path) -> None
     setup.link.close()
 
 
+@pytest.mark.parametrize("insist", [True, False])
+def test_a_device_node_that_goes_with_its_driver_is_no_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, insist: bool
+) -> None:
+    """T19: the node is removed before the kernel announces the end of the driver."""
+    setup = Setup(tmp_path, insist=insist)
+    setup.registered()
+    setup.device.unlink()
+    assert setup.turn() is None
+    assert not setup.link.obstacle
+    setup.announce(uevent.REMOVE, monkeypatch)
+    assert not setup.link.serving
+    assert "opened" not in "".join(setup.said)
+    # The new driver's registration is reported, although the text is the same.
+    os.mkfifo(setup.device)
+    setup.announce(uevent.ADD, monkeypatch)
+    setup.registered()
+    assert setup.said.count("registered over netlink, driver version 3.1") == 2
+    setup.link.close()
+
+
+def test_without_uevents_the_end_of_the_device_node_is_that_of_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netlink_link, "open_uevents", lambda report: None)
+    setup = Setup(tmp_path)
+    setup.registered()
+    setup.device.unlink()
+    assert setup.turn() is None
+    assert not setup.link.serving
+    assert "does not exist" in setup.said[-1]
+    setup.link.close()
+
+
 def test_a_device_that_cannot_be_watched_is_reported(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,10 +114,10 @@ class Link:
             self._report(text)
 
     def registered(self, over: str) -> None:
-        """Report that the driver has answered the registration."""
-        self.say(
-            f"registered over {over}, driver version {self.version.decode('ascii', 'replace')}"
-        )
+        """Report that the driver has answered the registration, each time that it does."""
+        version = self.version.decode("ascii", "replace")
+        self._said = f"registered over {over}, driver version {version}"
+        self._report(self._said)
         self.settle()
 
     def retry_later(self) -> None:

@@ -216,7 +216,10 @@ class NetlinkLink(Link):
         if self._uevents is not None and fd == self._uevents.fileno():
             self._on_uevent(self._uevents.read())
         elif self._opens is not None and fd == self._opens.fileno():
-            self._on_open()
+            if self._opens.read()[1]:
+                self._on_node_removed()
+            else:
+                self._on_open()
         elif fd == self._connector.fileno():
             return self.receive()
         return None
@@ -250,6 +253,15 @@ class NetlinkLink(Link):
             self._opens.close()
             self._opens = None
             self._watch()
+
+    def _on_node_removed(self) -> None:
+        """Stop watching: devtmpfs removes the node of a driver that is removed.
+
+        The uevent follows.  If it does not, only the node is gone, and netlink still works.
+        """
+        self._stop_watching_device()
+        if self._uevents is None:
+            self.start()
 
     def _on_open(self) -> None:
         """Handle an open of the device by another process, which ends netlink."""

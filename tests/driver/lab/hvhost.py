@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 import select
 import struct
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, final
+
+from tests.driver.deadline import Deadline
 
 GET, SET, DELETE, ENUMERATE, GET_IP_INFO, SET_IP_INFO = range(6)
 EXTERNAL, GUEST, AUTO, AUTO_EXTERNAL, AUTO_INTERNAL = range(5)
@@ -82,7 +83,7 @@ class NoAnswerError(Exception):
 
 @final
 class Host:
-    """A host at the far end of the channel.  ``timeout`` is in seconds.
+    """A host at the far end of the channel.  ``timeout`` is in seconds (see `deadline`).
 
     The driver answers an unserved request itself after 30 s; the default waits
     for that.  Before a daemon has registered, requests stay in the channel and
@@ -123,13 +124,12 @@ class Host:
 
         Answers to other requests are kept in ``stray``.
         """
-        limit = self.timeout if timeout is None else timeout
-        deadline = time.monotonic() + limit
+        deadline = Deadline(self.timeout if timeout is None else timeout)
         while True:
-            left = max(0.0, deadline - time.monotonic())
+            left = max(0.0, deadline.left())
             if not select.select([self._fd], [], [], min(left, 0.5))[0]:
-                if time.monotonic() >= deadline:
-                    raise NoAnswerError(f"transaction {transaction}: nothing within {limit} s")
+                if not left:
+                    raise NoAnswerError(f"transaction {transaction}: nothing {deadline}")
                 self._watch()
                 continue
             answer = self._read()

@@ -13,6 +13,7 @@ import shutil
 import time
 
 from tests.driver import guest
+from tests.driver.deadline import LESS_THAN_DRIVER, Deadline
 from tests.driver.guest import run, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
@@ -39,7 +40,7 @@ V4, V6 = 1, 2
 
 
 def setup() -> None:
-    for module in ("veth", "bonding", "bridge", "8021q"):
+    for module in ("veth", "bonding", "bridge", "8021q", "vrf"):
         run("modprobe", module)
     os.rename(SCRIPTS, SCRIPTS + ".debian")
     # Without addresses that the kernel adds itself, at an unknown time.
@@ -220,6 +221,61 @@ def check_one_mac_of_bond_bridge_vlan_and_virtual_function() -> None:
     drop("eth1", "eth2")
 
 
+def check_every_port_of_a_bond_leads_to_the_bonds_addresses() -> None:
+    """A bond gives its ports one address; a host knows those that they were made with."""
+    macs = {"eth1": "00:15:5D:00:02:01", "eth2": "00:15:5D:00:02:02"}
+    own = "00:15:5D:00:02:99"
+    daemon = start()
+    with Host(watch=daemon.must_run) as host:
+        assert host.negotiate() == S_OK
+        for options, expected in (
+            ("mode active-backup", macs["eth1"]),
+            ("mode active-backup fail_over_mac active", macs["eth1"]),
+            ("mode 802.3ad", own),
+        ):
+            for port, mac in macs.items():
+                veth(port, mac)
+                ip(f"link set {port} down")
+            bond(options, expected, *macs)
+            for mac in {*macs.values(), expected}:
+                status, info = host.get_ip_info(mac)
+                found = (status, info.adapter, info.ip, info.gateway)
+                assert found == (S_OK, mac, "198.51.100.2", "198.51.100.1"), options
+            drop("bond0", *macs)
+    assert daemon.stop() == 0
+
+
+def bond(options: str, mac: str, *ports: str) -> None:
+    """A bond that is up, with 198.51.100.2/24 and a gateway."""
+    ip(f"link add bond0 address {mac} type bond {options}")
+    for port in ports:
+        ip(f"link set {port} master bond0")
+    ip("link set bond0 up")
+    ip("addr add 198.51.100.2/24 dev bond0")
+    ip("route add default via 198.51.100.1 dev bond0 metric 10")
+
+
+def check_the_gateway_of_an_interface_in_a_vrf_is_that_of_its_table() -> None:
+    mac = "00:15:5D:00:04:01"
+    ip("link add blue type vrf table 10")
+    ip("link set blue up")
+    veth("eth1", mac)
+    ip("link set eth1 master blue")
+    ip("addr add 198.51.100.1/24 dev eth1")
+    ip("addr add 2001:db8:1::1/64 dev eth1 nodad")
+    assert ours(mac).gateway == ""
+    ip("route add default via 198.51.100.9 dev eth1 table 10")
+    ip("-6 route add default via 2001:db8:1::9 dev eth1 table 10")
+    # In another table it is a gateway of other interfaces' traffic.
+    ip("route add default via 198.51.100.7 dev eth1 table 11")
+    info = ours(mac)
+    assert info.ip == "198.51.100.1;2001:db8:1::1"
+    assert info.gateway == "198.51.100.9;2001:db8:1::9"
+    # An adapter outside still has the gateway of the main table.
+    assert ours(ETH0).gateway == "192.0.2.1"
+    drop("eth1", "blue")
+
+
 def check_90_ipv6_addresses_are_cut_pairwise() -> None:
     mac = "00:15:5D:00:03:01"
     veth(
@@ -347,10 +403,12 @@ def check_a_slow_script_is_killed_and_ignored() -> None:
     with Host(watch=daemon.must_run) as host:
         assert host.negotiate() == S_OK
         started = time.monotonic()
+        deadline = Deadline(8, LESS_THAN_DRIVER)
         status, info = host.get_ip_info(ETH0)
         assert (status, info.dhcp, info.dns) == (S_OK, 0, "192.0.2.53")
         # Two scripts of 2 s each, in an emulator.
-        assert 3.9 < time.monotonic() - started < 8
+        assert time.monotonic() - started > 3.9
+        assert not deadline.passed(), deadline
         assert "no answer within 2 s" in daemon.stderr
         wait_for("no script is left", lambda: not guest.pids("sleep"))
         assert len(list(host.items(AUTO))) == 10
@@ -366,9 +424,9 @@ def check_the_daemon_ends_at_once_while_a_script_runs() -> None:
         body = ETH0.encode("utf-16-le")
         host.send(2, (bytes([GET_IP_INFO, 0]) + body).ljust(7428, b"\0"))
         wait_for("the script runs", lambda: guest.pids("sleep"))
-        started = time.monotonic()
+        deadline = Deadline(3, LESS_THAN_DRIVER)
         assert daemon.stop() == 0
-        assert time.monotonic() - started < 3
+        assert not deadline.passed(), deadline
         wait_for("no script is left", lambda: not guest.pids("sleep"))
     shutil.rmtree(SCRIPTS)
     daemon = start()

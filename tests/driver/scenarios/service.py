@@ -18,6 +18,7 @@ import time
 from typing import Any, final
 
 from tests.driver import guest
+from tests.driver.deadline import slowness
 from tests.driver.guest import wait_for
 from tests.driver.lab.hvhost import AUTO, EXTERNAL, GUEST, S_CONT, S_OK, Host
 
@@ -46,7 +47,8 @@ BLOCKED = re.compile(
     r"type=1326|SECCOMP auid|SIGSYS|avc:|denied|not permitted|Read-only file system|Traceback|"
     r"Failed at step|Failed to set up|ordering cycle|Unknown (key|section)|timed out"
 )
-
+# systemd before it starts any unit, on a slow machine.
+SLOW = "Failed to configure loopback network device, ignoring: Connection timed out"
 LOGGED = "code=0x7ffc0000"  # SECCOMP_RET_LOG
 
 
@@ -125,6 +127,13 @@ def assert_served() -> None:
 def journal(*matches: str) -> list[dict[str, Any]]:
     text = run("journalctl", "--output=json", "--no-pager", *matches)
     return [json.loads(line) for line in text.splitlines()]
+
+
+def violations() -> list[str]:
+    """All messages since the boot that are traces of a forbidden operation."""
+    texts = [str(entry["MESSAGE"]) for entry in journal()]
+    assert any("serves /var/opt" in text for text in texts)
+    return [text for text in texts if BLOCKED.search(text) and text != SLOW]
 
 
 def own_lines() -> list[tuple[int, str]]:
@@ -461,7 +470,7 @@ def check_it_stops_within_a_second_and_has_not_failed() -> None:
         results = [show(name) for name in ("ActiveState", "Result", "ExecMainStatus")]
         assert results == ["inactive", "success", "0"]
         systemctl("start", UNIT)
-    assert min(seconds) < 1, seconds
+    assert min(seconds) < slowness(), seconds
 
 
 def check_a_killed_daemon_is_started_again_and_serves() -> None:
@@ -601,12 +610,10 @@ def check_messages_have_their_priorities() -> None:
 
 
 def check_the_journal_has_no_violation_of_the_sandbox() -> None:
-    texts = [str(entry["MESSAGE"]) for entry in journal()]
-    assert any("serves /var/opt" in text for text in texts)
     # What was logged and let through comes from the check of system calls.
     # So does one line of what the check of a replaced directory has provoked.
     expected = re.compile(
         f"{LOGGED}|pool 0 .{guest.POOL_DIR}/.kvp_pool_0.: Read-only file system"
     )
-    found = [text for text in texts if BLOCKED.search(text) and not expected.search(text)]
-    assert found == [], found
+    found = [text for text in violations() if not expected.search(text)]
+    assert found == []
