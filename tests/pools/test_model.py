@@ -60,7 +60,7 @@ class Pools(RuleBasedStateMachine):
     @rule(key=KEYS)
     def delete(self, key: bytes) -> None:
         found = self.where(key)
-        assert self.pool.delete(key) == bool(found)
+        assert self.pool.delete(key) == len(found)
         if found:
             self.raw = [raw for i, raw in enumerate(self.raw) if i not in found]
             self.tail = b""

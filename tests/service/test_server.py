@@ -139,10 +139,11 @@ class FakeAutoPool:
 class FakePublisher:
     """Records the calls for the service manager and the status page, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: FakeLog) -> None:
         self.events: list[str] = []
         self.page = self
         self.busy = [0.0]
+        self.report = log.warning
 
     def served(self, operation: int, now: float, reply: bytes) -> None:
         self.events.append(f"served {operation}")
@@ -183,8 +184,8 @@ class Setup:
         self.selector = FakeSelector()
         self.signals = FakeSignals()
         self.auto_pool = FakeAutoPool()
-        self.publisher = FakePublisher()
         self.log = FakeLog()
+        self.publisher = FakePublisher(self.log)
         self.handled: list[bytes] = []
         self.during: Callable[[], object] = lambda: None
         self.server = Server(

@@ -24,7 +24,9 @@ from hv_kvp_daemon.service.status_page import (
     StatusPage,
     start_ticks,
 )
-from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_ENUMERATE
+from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
+from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
+from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_ENUMERATE, KVP_OP_SET
 from tests.support.command import PATIENCE, Done, run
 from tests.support.daemon import RunningDaemon
 
@@ -109,20 +111,22 @@ def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
 
 def test_a_stopped_daemon_does_not_serve(capsys: Capture) -> None:
     """D1: status said "serving", and 0."""
-    with RunningDaemon() as daemon, daemon.host() as host:
-        host.set(0, "key", "value")
+    request = encode_request(Request(KVP_OP_SET, 0, b"key", b"value"))
+    with RunningDaemon() as daemon, SimulatedDriver(daemon.path, PATIENCE) as driver:
+        assert driver.exchange(request) == encode_status(HV_S_OK)
         command = ("status", f"--transport=loopback:{daemon.path}")
         os.kill(daemon.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
         page, facts = call(capsys, *command), json.loads(call(capsys, *command, "--json").out)
+        driver._send(request)
         os.kill(daemon.pid, signal.SIGCONT)
         assert page.status == 3
         assert "Daemon: not serving (is stopped (SIGSTOP)), hv-kvp-daemon" in page.out
         assert (facts["serving"], facts["trouble"]) == (False, "is stopped (SIGSTOP)")
         # It cannot know how long this request has waited.
-        assert host.set(0, "key", "value") == HV_E_FAIL
+        assert driver._receive(time.monotonic() + PATIENCE) == encode_status(HV_E_FAIL)
         assert "HV_E_FAIL: SET refused: it may have" in call(capsys, *command).out
-        host.set(0, "key", "value")
+        assert driver.exchange(request) == encode_status(HV_S_OK)
         assert call(capsys, *command).status == 0
 
 

@@ -43,7 +43,7 @@ def test_a_unit_is_ours_if_its_program_is_a_script(tmp_path: Path) -> None:
     assert unit.is_ours
     program.write_bytes(b"\x7fELF")
     assert not unit.is_ours
-    program.write_text("#!/usr/bin/python3\n")
+    program.write_text("#!/usr/bin/python3\nimport hv_kvp_daemon.service.main\n")
     assert unit.is_ours
 
 
