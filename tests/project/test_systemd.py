@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.cli.service.unit_files import ALIASES
+from hv_kvp_daemon.netconfig import injection_request
+from hv_kvp_daemon.netconfig.injection import DIRECTORY
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
@@ -26,6 +29,7 @@ DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
+IP_UNIT = "hv-kvp-ip@.service"
 LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
@@ -56,7 +60,9 @@ def unit() -> Sections:
 
 
 def test_these_are_the_files() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {UNIT, DROP_IN, RULES, TMPFILES}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        *(UNIT, DROP_IN, RULES, TMPFILES, IP_UNIT),
+    }
 
 
 def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
@@ -103,6 +109,19 @@ def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
     assert [f"/run/{name}" for name in service["RuntimeDirectory"]] == [RUN_DIRECTORY]
     assert service["RuntimeDirectoryMode"] == ["0755"]
     assert service["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_requests_for_addresses_are_stored_where_the_unit_carries_them_out(
+    unit: Sections,
+) -> None:
+    service = parse(IP_UNIT)["Service"]
+    assert service["StateDirectory"] == unit["Service"]["StateDirectory"]
+    assert DIRECTORY.startswith(f"/var/lib/{service['StateDirectory'][0]}/")
+    assert parse(IP_UNIT)["Unit"]["RequiresMountsFor"] == [os.path.dirname(DIRECTORY)]
+    assert injection_request.UNIT.format("%i").replace("%i", "") == IP_UNIT
+    program, *words = shlex.split(service["ExecStart"][0])
+    assert program == "/usr/bin/hv-kvp"
+    assert build_parser().parse_args([*words[:-1], "GUID"]).apply == "GUID"
 
 
 def test_udev_alone_starts_the_unit(unit: Sections) -> None:

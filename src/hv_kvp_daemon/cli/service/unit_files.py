@@ -27,6 +27,7 @@ ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
+IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip@.service"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -41,7 +42,7 @@ _MANUALS: Final = {
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH),
+    *(DROP_IN_PATH, UNIT_PATH, IP_UNIT_PATH, RULES_PATH, TMPFILES_PATH),
     *_MANUALS.values(),
 )
 
@@ -110,6 +111,7 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
     unit = _replaced(unit, "Conflicts=.*", conflicts)
     made = [
         File(UNIT_PATH, f"# {_MARK}\n{unit}"),
+        File(IP_UNIT_PATH, f"# {_MARK}\n{_ip_unit(daemon)}"),
         File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
         File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
     ]
@@ -146,6 +148,12 @@ def daemon_path(root: str) -> str:
             inside = os.path.relpath(path, root) if root != "/" else ""
             return path if not inside or inside.startswith("..") else f"/{inside}"
     raise CommandError(f"no {PROCESS_NAME} in {' or '.join(places)}; install the package first")
+
+
+def _ip_unit(daemon: str) -> str:
+    text = _template("systemd/hv-kvp-ip@.service")
+    command = os.path.join(os.path.dirname(daemon), "hv-kvp")
+    return _replaced(text, "ExecStart=.*", f"ExecStart={_quoted(command)} ip --apply %i")
 
 
 def _tmpfiles(pool_dir: str) -> str:
