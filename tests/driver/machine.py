@@ -180,7 +180,7 @@ def pack(scenario: Scenario, payload: str) -> None:
     skip = shutil.ignore_patterns("__pycache__")
     driver = os.path.join(payload, "tests", "driver")
     os.makedirs(os.path.join(driver, "lab"))
-    for name in ("guest.py", "variant.py", "runner.py", "lab/hvhost.py"):
+    for name in ("guest.py", "intruder.py", "variant.py", "runner.py", "lab/hvhost.py"):
         shutil.copy(os.path.join(HERE, name), os.path.join(driver, name))
     shutil.copytree(SCENARIOS, os.path.join(driver, "scenarios"), ignore=skip)
     shutil.copytree(os.path.join(ROOT, "src"), os.path.join(payload, "src"), ignore=skip)

@@ -11,16 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Rows of the list: messages, pools, where it runs, and what the guest reports of itself.
+#: Rows of the list: messages, pools, where it runs, what the guest reports
+#: of itself, and what an attacker reaches.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("S", 1))
     for n in range(1, last + 1)
 ]
 
-ROW = re.compile(r"^\| ([TPOU]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUS]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOU]\d+\b")
+ID = re.compile(r"\b[TPOUS]\d+\b")
 
 
 def rows() -> dict[str, str]:

@@ -26,6 +26,7 @@ SECONDS = 480
 CHECK_SECONDS = 90
 
 SOURCES = "/payload/systemd"
+INTRUDER = "/payload/tests/driver/intruder.py"
 UNIT = "hv-kvp-daemon.service"
 # All that the service is called by; the first is the unit, the others are its aliases.
 NAMES = (UNIT, "hv_kvp_daemon.service", "hypervkvpd.service")
@@ -248,6 +249,38 @@ def check_the_sandbox_is_that_of_the_unit() -> None:
     assert [writable[path] for path in ("/", "/home", "/proc/sys")] == [False] * 3
     assert [writable[path] for path in (guest.POOL_DIR, "/run/hv-kvp-daemon")] == [True] * 2
     assert os.stat("/run/hv-kvp-daemon").st_mode & 0o777 == 0o755
+
+
+def check_who_takes_it_over_gets_nothing_more_than_it_has() -> None:
+    """S1: systemd, udev, the bus and root's secrets were in reach of the sandbox."""
+    for path in ("/etc/ssh/ssh_host_key", "/etc/ssl/private/key", "/etc/gshadow"):
+        if not os.path.exists(path):
+            write(path, "a secret\n")
+    os.makedirs("/run/udev/rules.d", exist_ok=True)
+    os.makedirs("/run/systemd/system", exist_ok=True)
+    outcomes = intrude("/usr/bin/python3")
+    assert all(outcomes.values()), outcomes
+    # The same program finds each way open where there is no sandbox.
+    result = "/run/intruder.json"
+    run("python3", INTRUDER, result)
+    assert not any(json.loads(read(result)).values()), read(result)
+    fresh()
+    assert_served()
+
+
+def intrude(python: str) -> dict[str, str]:
+    """Run the intruder in the unit's sandbox in place of the daemon."""
+    result = "/run/hv-kvp-daemon/intruder.json"
+    systemctl("stop", UNIT)
+    write(
+        DROP_IN,
+        "[Service]\nType=oneshot\nRestart=no\nExecStart=\n"
+        f"ExecStart={python} {INTRUDER} {result}\n",
+    )
+    systemctl("daemon-reload")
+    systemctl("start", UNIT)
+    outcomes: dict[str, str] = json.loads(read(result))
+    return outcomes
 
 
 def check_other_devices_are_closed_to_it() -> None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import hv_kvp_daemon
 from hv_kvp_daemon.cli.command import CommandError
-from hv_kvp_daemon.pools.place import OTHER_DIRECTORY
+from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.program import PROCESS_NAME
 
 UNIT: Final = "hv-kvp-daemon.service"
@@ -160,7 +160,7 @@ def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
     if not pool_dir:
         return text
-    text = _replaced(text, "d .*", f"d {_quoted(pool_dir)} 0755 root root -")
+    text = _replaced(text, f"d {POOL_DIRECTORY} .*", f"d {_quoted(pool_dir)} 0755 root root -")
     # The link at the usual place leads to the directory that was chosen.
     target = other_directory_link(pool_dir).replace("%", "%%")
     link = f"L {OTHER_DIRECTORY} - - - - {target}"
