@@ -190,6 +190,7 @@ HOSTILE = (
 def test_anything_else_is_an_invalid_argument_with_a_short_reason(
     fields: tuple[object, ...],
 ) -> None:
+    """O30: text of the host went into files that a shell reads."""
     with pytest.raises(RequestError) as raised:
         parsed(*fields)
     assert raised.value.status == HV_INVALIDARG

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 #: of itself, and what an attacker reaches.
 IDS = [
     f"{kind}{n}"
-    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 29), ("S", 1))
+    for kind, last in (("T", 21), ("P", 25), ("U", 7), ("O", 33), ("S", 1))
     for n in range(1, last + 1)
 ]
 
