@@ -52,6 +52,13 @@ def strace() -> str:
     return "/usr/bin/strace"
 
 
+def file_systems() -> None:
+    """Install what makes the file systems of `test_file_systems`."""
+    _install("/usr/sbin/mkfs.ext4", "e2fsprogs")
+    _install("/usr/sbin/mkfs.xfs", "xfsprogs")
+    _install("/usr/sbin/mkfs.btrfs", "btrfs-progs")
+
+
 def preload(name: str, source: str) -> str:
     """Compile a library for LD_PRELOAD and return its path."""
     _install("/usr/bin/gcc", "gcc", "libc6-dev")
