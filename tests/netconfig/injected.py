@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 from pyroute2 import IPRoute
 
 from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.netconfig.injection import SOCKET
+from hv_kvp_daemon.netconfig.injection_unit import serve
 from hv_kvp_daemon.netconfig.networkd_writer import NetworkdWriter
 from hv_kvp_daemon.netconfig.program import Programs
 from hv_kvp_daemon.netconfig.settings import Family, Settings
@@ -18,6 +22,8 @@ from tests.support.network import IFA_F_NODAD, wait_until_usable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from hv_kvp_daemon.netconfig.writer import File, Writer
 
@@ -42,6 +48,48 @@ def static(addresses: str, gateways: str = "", dns: str = "") -> Family:
 def adapter(machine: Machine, name: str = "eth0", guid: str = GUID) -> None:
     """Make an interface that of a VMBus device."""
     machine.write(f"/sys/class/net/{name}/device/device_id", f"{{{guid}}}", "")
+
+
+class Unit:
+    """``with Unit(root, prepare)``: what hv-kvp-ip.service runs, in a child.
+
+    ``prepare`` runs in the child first.
+    """
+
+    def __init__(self, root: Path, prepare: Callable[[], object] = lambda: None) -> None:
+        self._root = root
+        self._prepare = prepare
+
+    def __enter__(self) -> Self:
+        path = self._root / SOCKET.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(os.fspath(path))
+            listener.listen()
+            self.pid = os.fork()
+            if self.pid == 0:
+                try:
+                    self._prepare()
+                    serve(listener, self._log("note"), self._log("report"), str(self._root))
+                finally:
+                    os._exit(0)
+        return self
+
+    def _log(self, kind: str) -> Callable[[str], None]:
+        def log(text: str) -> None:
+            with (self._root / "unit-log").open("a") as file:
+                file.write(f"{kind}: {text}\n")
+
+        return log
+
+    @property
+    def logged(self) -> str:
+        path = self._root / "unit-log"
+        return path.read_text() if path.exists() else ""
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 def programs(machine: Machine) -> Programs:

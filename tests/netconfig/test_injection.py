@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from hv_kvp_daemon.netconfig import injection_request, target, verify
+from hv_kvp_daemon.netconfig import injection_child, target, verify
 from hv_kvp_daemon.netconfig.injection_record import Injection, Record, load
 from hv_kvp_daemon.netconfig.settings import Settings
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
@@ -42,7 +42,7 @@ BOTH = IpInfo(
 def guest(
     prepare: Callable[[Path], object] = lambda _: None, backend: str = "auto"
 ) -> Iterator[tuple[ForkedDaemon, Machine]]:
-    """A guest whose eth0 is managed by networkd, and its daemon."""
+    """A guest whose eth0 is managed by networkd, and its daemon, without a unit."""
 
     def start() -> None:
         fake_networkd(daemon.root)
@@ -80,7 +80,7 @@ def test_a_request_is_carried_out_and_get_answers_what_was_set() -> None:
         info = decode_ip(reply)
         assert info.ip_addr == BOTH.ip_addr
         assert (info.sub_net, info.gate_way) == (BOTH.sub_net, BOTH.gate_way)
-        assert "eth0: set by networkd: 10.0.0.5/24" in daemon.logged
+        assert "\nSET_IP_INFO: eth0: set by networkd: 10.0.0.5/24" in daemon.logged
 
 
 @in_own_network
@@ -148,7 +148,7 @@ def test_sigterm_ends_the_wait() -> None:
             time.sleep(1000)
             return True
 
-        setattr(injection_request, "is_in_force", never)  # noqa: B010 - not exported
+        setattr(injection_child, "parse", never)  # noqa: B010 - not exported
 
     with guest(hang) as (daemon, _), daemon.connect() as peer:
         peer.socket.send(encode_ip_request(BOTH, KVP_OP_SET_IP_INFO))
@@ -169,4 +169,4 @@ def test_what_a_crash_has_left_pending_is_carried_out_at_the_start() -> None:
     with guest(crash) as (daemon, machine), daemon.connect():
         assert addresses() == ["10.0.0.7/24"]
         assert load(str(machine.root), GUID).pending is None
-        assert "a request that was not completed is carried out" in daemon.logged
+        assert "10.0.0.7/24, not completed before: holds" in daemon.logged

@@ -20,6 +20,7 @@ from . import atomic
 from .atomic import Content
 from .injection import DIRECTORY
 from .settings import Settings, from_document, to_document
+from .verify import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,10 @@ class Injection(NamedTuple):
     time: int
     state: str = ""
     detail: str = ""
+
+    def outcome(self) -> str:
+        """Return the state with its reason, for people."""
+        return f"{self.state} ({self.detail})" if self.detail else self.state
 
 
 class Record:
@@ -116,6 +121,22 @@ def guids(root: str) -> list[str]:
     """Return the GUIDs of the adapters that have a record."""
     names = list_names(root, DIRECTORY)
     return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
+
+
+def open_ends(root: str) -> list[str]:
+    """Return the GUIDs of the adapters of which not all is known or done.
+
+    Their record has a pending request, or settings that were not seen yet.
+    """
+    found = []
+    for guid in guids(root):
+        try:
+            record = load(root, guid)
+        except (OSError, ValueError):
+            continue  # `injection_request.resume` has reported it
+        if record.pending or (record.current and record.current.state == STORED):
+            found.append(guid)
+    return found
 
 
 @contextlib.contextmanager

@@ -161,11 +161,15 @@ def _family(
     if automatic:
         return AUTOMATIC
     own = _once(addresses, version)
-    made = Family(False, own, _once(gateways, version), _once(dns, version))
-    for gateway in made.gateways:
-        if any(gateway == each.ip for each in own):
+    return _consistent(Family(False, own, _once(gateways, version), _once(dns, version)))
+
+
+def _consistent(family: Family) -> Family:
+    """Return the static settings of a family, of which no gateway is the guest itself."""
+    for gateway in family.gateways:
+        if any(gateway == each.ip for each in family.addresses):
             raise _invalid(f"the gateway {gateway} is an address of the adapter itself")
-    return made
+    return family
 
 
 def _once(values: Iterable[Value], version: int) -> tuple[Value, ...]:
@@ -188,17 +192,22 @@ def _interfaces(info: IpInfo, note: Callable[[str], None]) -> list[Interface]:
         if address.version == 6 and address.is_link_local:
             note(f"the address {address} is left out: it is link-local")
             continue
-        interface = ipaddress.ip_interface((address, length))
-        network = interface.network
-        if address.version == 4 and length < 31:
-            for what, reserved in (
-                ("network", network.network_address),
-                ("broadcast", network.broadcast_address),
-            ):
-                if address == reserved:
-                    raise _invalid(f"{interface} is the {what} address of its subnet")
-        found.append(interface)
+        found.append(_interface(address, length))
     return found
+
+
+def _interface(address: Address, length: int) -> Interface:
+    """Return an address in its subnet, of which it is one for a host."""
+    interface = ipaddress.ip_interface((address, length))
+    network = interface.network
+    if address.version == 4 and length < 31:
+        for what, reserved in (
+            ("network", network.network_address),
+            ("broadcast", network.broadcast_address),
+        ):
+            if address == reserved:
+                raise _invalid(f"{interface} is the {what} address of its subnet")
+    return interface
 
 
 def _servers(info: IpInfo, note: Callable[[str], None]) -> list[Address]:
@@ -317,20 +326,47 @@ def to_document(settings: Settings) -> dict[str, object]:
 
 
 def from_document(document: dict[str, Any]) -> Settings:
-    """Return the settings in a document of `to_document`.
+    """Return the settings in a document of `to_document`, in which anything may be.
 
-    :raises ValueError, KeyError, TypeError: it is another document.
+    :raises ValueError, KeyError, TypeError: it is another document, or has settings that
+        `parse` would not return.
     """
-    return Settings(
-        *(
-            None
-            if document[name] is None
-            else Family(
-                bool(document[name]["automatic"]),
-                tuple(map(ipaddress.ip_interface, document[name]["addresses"])),
-                tuple(map(ipaddress.ip_address, document[name]["gateways"])),
-                tuple(map(ipaddress.ip_address, document[name]["dns"])),
+    try:
+        return Settings(
+            *(
+                None if document[name] is None else _from_document(document[name], version)
+                for name, version in (("ipv4", 4), ("ipv6", 6))
             )
-            for name in Settings._fields
         )
-    )
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+
+
+def _from_document(document: dict[str, Any], version: int) -> Family:
+    addresses = [_canonical_interface(text) for text in document["addresses"]]
+    gateways, dns = ([*map(_canonical, document[name])] for name in ("gateways", "dns"))
+    lists = _once(addresses, version), _once(gateways, version), _once(dns, version)
+    made = Family(document["automatic"], *lists)
+    if len(_values(made)) != len(addresses) + len(gateways) + len(dns):
+        raise _invalid(f"repeated, or not of IPv{version}")
+    if made.automatic is True and made == AUTOMATIC:
+        return AUTOMATIC
+    if made.automatic is not False or not addresses:
+        raise _invalid("neither automatic nor with an address")
+    return _consistent(made)
+
+
+def _canonical(text: str) -> Address:
+    """Return the address of a text that this module has written."""
+    address = _address("address", text)
+    if str(address) != text:
+        raise _invalid(f"{_shown(text)} is written in another way")
+    return address
+
+
+def _canonical_interface(text: str) -> Interface:
+    address, _, length = text.partition("/")
+    interface = _interface(_canonical(address), int(length))
+    if str(interface) != text or not interface.network.prefixlen:
+        raise _invalid(f"{_shown(text)} is written in another way")
+    return interface

@@ -65,14 +65,16 @@ def parse_guid(adapter_id: bytes) -> str:
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
-def find(guid: str, root: str = "/") -> Target:
+def find(guid: str, root: str = "/", seconds: float | None = None) -> Target:
     """Return the interface of the adapter with a GUID, below a root directory's /sys.
+
+    It is waited for, by default for `PATIENCE` seconds.
 
     :raises RequestError: HV_GUID_NOTFOUND, there is no such adapter; HV_E_FAIL, it has no
         interface that may be changed.
     :raises OSError: the kernel's links or addresses cannot be read.
     """
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + (PATIENCE if seconds is None else seconds)
     while True:
         name = _device_name(root, guid)
         link = _link(name) if name else None

@@ -78,7 +78,7 @@ class Dispatch:
 
     ``report(message, reason)`` logs a failure, see `service.log.Reporter`.  ``wait``
     returns early at SIGTERM or SIGINT, see `service.signals.Signals.wait`.  ``ip_backend``
-    is the option of that name: what applies SET_IP_INFO.
+    is the option of that name: what applies SET_IP_INFO.  ``note`` logs what that has done.
     """
 
     def __init__(
@@ -88,12 +88,14 @@ class Dispatch:
         report: Callable[[str, str], object],
         wait: Wait,
         ip_backend: str = "none",
+        note: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._pools = pools
         self._auto_pool = auto_pool
         self._report = report
         self._wait = wait
         self._ip_backend = ip_backend
+        self._note = note
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
             KVP_OP_SET: self._set,
@@ -179,7 +181,9 @@ class Dispatch:
         return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
 
     def _set_ip_info(self, message: Buffer) -> bytes:
-        status = set_ip_info(bytes(message), self._ip_backend, self._wait, self._report)
+        status = set_ip_info(
+            bytes(message), self._ip_backend, self._wait, self._report, self._note
+        )
         return encode_status(status)
 
     def _report_ip(self, text: str) -> None:

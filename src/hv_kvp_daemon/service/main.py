@@ -120,8 +120,8 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         report_failure = watch.report if options.no_daemon else publisher.report
         backend = _ip_backend(options)
         if backend != "none":
-            injection.resume(signals.wait, report)
-        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait, backend)
+            injection.resume(signals.wait, log.info)
+        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait, backend, log.info)
         trace = options.foreground or log.level == logs.DEBUG
         server = Server(
             pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace

@@ -14,9 +14,17 @@ from pyroute2 import IPRoute
 from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.guest import host_settings
 from hv_kvp_daemon.netconfig import target, verify
+from hv_kvp_daemon.netconfig.apply import apply
 from hv_kvp_daemon.netconfig.injection_record import Injection, load
 from hv_kvp_daemon.netconfig.settings import Settings
-from tests.netconfig.injected import GUID, adapter, addresses, fake_networkd, static
+from tests.netconfig.injected import (
+    GUID,
+    adapter,
+    addresses,
+    fake_networkd,
+    programs,
+    static,
+)
 from tests.netconfig.network import Machine, veth
 from tests.support.network import in_own_network
 
@@ -53,8 +61,9 @@ def test_what_is_pending_set_failed_and_forgotten_is_shown(
 
         with guest() as machine:
             assert "pending    10.0.0.5/24; " in shown()
-            assert main.main(["ip", "--apply", f"{{{GUID}}}"]) == 0
-            assert capfd.readouterr().err == "hv-kvp: eth0: 10.0.0.5/24: holds\n"
+            done = apply(GUID, programs(machine))
+            assert done is not None
+            assert done.outcome() == "holds"
             assert "host set   10.0.0.5/24; 2023-11-1" in shown()
             assert main.main(["ip", "--json"]) == 0
             (each,) = (
@@ -80,8 +89,6 @@ def test_what_is_pending_set_failed_and_forgotten_is_shown(
             assert "10.0.0.5" not in shown()
             machine.write("/etc/systemd/network/20-wired.network", "")
             assert main.main(["ip", "--forget", GUID]) == 1
-            assert main.main(["ip", "--apply", GUID]) == 0
-            assert "no request is pending" in capfd.readouterr().err
             assert addresses() == []
 
     check()
@@ -93,9 +100,15 @@ def test_a_damaged_record_is_an_error_that_names_it(capfd: pytest.CaptureFixture
         with guest() as machine:
             path = machine.root / f"var/lib/hv-kvp-daemon/ip/{GUID}.json"
             path.write_text('{"current": 7}')
-            for words in ([], ["--apply", GUID], ["--forget", "eth0"]):
+            for words in ([], ["--forget", "eth0"]):
                 assert main.main(["ip", *words]) == 3
                 assert f"{path} is damaged" in capfd.readouterr().err
-        assert main.main(["ip", "--apply", "eth0"]) == 3
 
     check()
+
+
+def test_only_systemd_starts_what_carries_requests_out(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert main.main(["ip", "--serve"]) == 3
+    assert "only hv-kvp-ip.service does this" in capfd.readouterr().err

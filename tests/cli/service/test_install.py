@@ -157,7 +157,9 @@ def test_masks_and_aliases_of_an_earlier_installation_go(tmp_path: Path) -> None
     (system / "hypervkvpd.service").symlink_to("/dev/null")
     (system / "hv_kvp_daemon.service").symlink_to(f"/{UNIT}")
     assert install(tmp_path)[0] == 0
-    assert sorted(os.listdir(system)) == ["hv-kvp-daemon.service", "hv-kvp-ip@.service"]
+    assert sorted(os.listdir(system)) == [
+        *("hv-kvp-daemon.service", "hv-kvp-ip.service", "hv-kvp-ip.socket"),
+    ]
 
 
 @pytest.mark.parametrize("folder", ["run/systemd/system", SYSTEM])

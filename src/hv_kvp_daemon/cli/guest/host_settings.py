@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_NOT_FOUND, CommandError
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig import injection_record, verify
-from hv_kvp_daemon.netconfig.apply import apply, forget
+from hv_kvp_daemon.netconfig.apply import forget
+from hv_kvp_daemon.netconfig.injection_unit import serve
 from hv_kvp_daemon.netconfig.program import Programs
 from hv_kvp_daemon.netconfig.settings import RequestError, to_document
 from hv_kvp_daemon.netconfig.target import parse_guid
+from hv_kvp_daemon.service.log import Log, stderr_is_journal, to_journal, to_terminal
 
 if TYPE_CHECKING:
     from hv_kvp_daemon.netconfig.injection_record import Injection, Record
@@ -20,21 +24,21 @@ if TYPE_CHECKING:
 
 _ROOT = "/"
 
+_LISTEN_FDS_START: Final = 3
 
-def apply_stored(text: str) -> int:
-    """Carry out the pending request for an adapter; the result is in the state directory.
 
-    :raises CommandError: this is no GUID, or the record is damaged.
-    :raises OSError: see `apply`.
+def serve_socket() -> int:
+    """Carry out the requests that come to the socket which systemd has passed on.
+
+    :raises CommandError: it has passed none.
+    :raises OSError: see `serve`.
     """
-    try:
-        done = apply(parse_guid(text.encode()), _programs())
-    except (RequestError, ValueError) as error:
-        raise CommandError(str(error)) from error
-    if done is None:
-        terminal.say(f"no request is pending for {text}")
-    else:
-        terminal.say(f"{done.interface}: {done.settings}: {_outcome(done)}")
+    # sd_listen_fds(3): the first one is descriptor 3.
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise CommandError("only hv-kvp-ip.service does this: systemd has to pass on a socket")
+    log = Log(to_journal if stderr_is_journal() else to_terminal)
+    with socket.socket(fileno=_LISTEN_FDS_START) as listener:
+        serve(listener, log.info, log.warning, _ROOT)
     return EXIT_DONE
 
 
@@ -105,20 +109,13 @@ def _states(records: dict[str, Record], link: Link) -> list[tuple[str, Injection
     states = []
     if record.current is not None:
         now = verify.look(record.current.settings, link.index)
-        states.append(("host set", record.current, _text(now.state, now.detail)))
+        state = record.current._replace(state=now.state, detail=now.detail).outcome()
+        states.append(("host set", record.current, state))
     if record.pending is not None:
         states.append(("pending", record.pending, "not carried out yet"))
     if record.failed is not None:
-        states.append(("failed", record.failed, _outcome(record.failed)))
+        states.append(("failed", record.failed, record.failed.outcome()))
     return states
-
-
-def _outcome(injection: Injection) -> str:
-    return _text(injection.state, injection.detail)
-
-
-def _text(state: str, detail: str) -> str:
-    return f"{state} ({detail})" if detail else state
 
 
 def _when(injection: Injection) -> str:

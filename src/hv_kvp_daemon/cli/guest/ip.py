@@ -32,14 +32,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forget", metavar="IF", help="undo what the host has set for an interface"
     )
     parser.add_argument(
-        "--apply", metavar="GUID", help="carry out a stored request, as hv-kvp-ip@.service does"
+        "--serve", action="store_true", help="carry out requests, as hv-kvp-ip.service does"
     )
     arguments.add_json(parser)
 
 
 def _ip(options: argparse.Namespace) -> int:
-    if options.apply is not None:
-        return host_settings.apply_stored(options.apply)
+    if options.serve:
+        return host_settings.serve_socket()
     if options.forget is not None:
         return host_settings.forget_interface(options.forget)
     host_set = host_settings.by_interface()

@@ -74,6 +74,8 @@ def _install(options: argparse.Namespace) -> int:
     root.run("systemd-tmpfiles", "--create", TMPFILES_PATH)
     _reload_udev(root)
     root.run("systemctl", "daemon-reload")
+    # It may still wait for a carrier, as another version.
+    root.run("systemctl", "try-restart", os.path.basename(unit_files.IP_UNIT_PATH))
     if os.path.exists(DEVICE):
         # The udev rule starts the service when the device is added, which it was already.
         root.run("systemctl", "restart", UNIT)
@@ -104,8 +106,9 @@ def _uninstall(options: argparse.Namespace) -> int:
     root.require_writable(ours)
     if not root.confirmed(f"Stop and remove {UNIT}?"):
         return EXIT_DONE
-    if UNIT_PATH in ours:
-        root.run("systemctl", "stop", UNIT)
+    units = [os.path.basename(path) for path in unit_files.UNIT_PATHS if path in ours]
+    if units:
+        root.run("systemctl", "stop", *units)
     for path in ours:
         root.remove(path)
     for name in unit_files.OTHER_UNITS:

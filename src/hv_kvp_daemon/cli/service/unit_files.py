@@ -27,7 +27,8 @@ ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
-IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip@.service"
+IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
+IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -40,9 +41,12 @@ _MANUALS: Final = {
     "completions/_hv-kvp": "/usr/local/share/zsh/site-functions/_hv-kvp",
 }
 
+#: Units in the order in which they are stopped.
+UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
+
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, UNIT_PATH, IP_UNIT_PATH, RULES_PATH, TMPFILES_PATH),
+    *(DROP_IN_PATH, *UNIT_PATHS, RULES_PATH, TMPFILES_PATH),
     *_MANUALS.values(),
 )
 
@@ -112,6 +116,7 @@ def files(daemon: str, pool_dir: str, transport: str, aliases: Collection[str]) 
     made = [
         File(UNIT_PATH, f"# {_MARK}\n{unit}"),
         File(IP_UNIT_PATH, f"# {_MARK}\n{_ip_unit(daemon)}"),
+        File(IP_SOCKET_PATH, f"# {_MARK}\n" + _template("systemd/hv-kvp-ip.socket")),
         File(RULES_PATH, f"# {_MARK}\n" + _template("systemd/90-hv-kvp-daemon.rules")),
         File(TMPFILES_PATH, f"# {_MARK}\n" + _tmpfiles(pool_dir)),
     ]
@@ -151,9 +156,9 @@ def daemon_path(root: str) -> str:
 
 
 def _ip_unit(daemon: str) -> str:
-    text = _template("systemd/hv-kvp-ip@.service")
+    text = _template("systemd/hv-kvp-ip.service")
     command = os.path.join(os.path.dirname(daemon), "hv-kvp")
-    return _replaced(text, "ExecStart=.*", f"ExecStart={_quoted(command)} ip --apply %i")
+    return _replaced(text, "ExecStart=.*", f"ExecStart={_quoted(command)} ip --serve")
 
 
 def _tmpfiles(pool_dir: str) -> str:
