@@ -76,9 +76,9 @@ def test_a_script_must_be_text_that_can_be_read(tmp_path: Path) -> None:
             HostIpInfo("{g}", 2, 1, "2001:db8::5", "64"),
         ),
         (
-            "--address '10.0.0.5;2001:db8::5' --subnet '255.0.0.0;64' --gateway 10.0.0.1 --dns ::53",
+            "--address '10.0.0.5;2001:db8::5' --subnet '255.0.0.0;64' --dns ::53 --gateway a",
             HostIpInfo(
-                *("{g}", 3, 0, "10.0.0.5;2001:db8::5", "255.0.0.0;64", "10.0.0.1"),
+                *("{g}", 3, 0, "10.0.0.5;2001:db8::5", "255.0.0.0;64", "a"),
                 "::53",
             ),
         ),
