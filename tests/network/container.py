@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -81,6 +80,8 @@ class Container:
 
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
+        # A busy disk may take longer to sync a file than a host waits.
+        _run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
@@ -106,7 +107,8 @@ class Container:
                 self._nspawn.kill()
                 self._nspawn.wait()
         _run("umount", "--lazy", os.fspath(self.root))
-        shutil.rmtree(self._directory)
+        _run("umount", "--lazy", os.fspath(self._directory))
+        self._directory.rmdir()
 
     def _command(self, *words: str) -> list[str]:
         return [
