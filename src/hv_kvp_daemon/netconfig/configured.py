@@ -46,7 +46,7 @@ def _ifcfg(root: str, interface: str) -> bool | None:
 
 
 def _ifupdown(root: str, interface: str) -> bool | None:
-    settings = _settings_in_use(root, interface)
+    settings = settings_in_use(root, interface)
     if settings is None:
         return None
     methods = []
@@ -62,7 +62,7 @@ def _ifupdown(root: str, interface: str) -> bool | None:
     return "dhcp" in methods if methods else None
 
 
-def _settings_in_use(root: str, interface: str) -> str | None:
+def settings_in_use(root: str, interface: str) -> str | None:
     """Return the name of the settings with which ifup has brought an interface up."""
     for path in IFSTATES:
         # After the name ifupdown-ng writes a count.
@@ -70,6 +70,13 @@ def _settings_in_use(root: str, interface: str) -> str | None:
         if words:
             return words[0]
     return None
+
+
+def is_configured(root: str, interface: str) -> bool:
+    """Return whether /etc/network/interfaces has settings for an interface."""
+    return any(
+        words[:2] == ["iface", interface] for words in _stanzas(root, INTERFACES, _DEPTH)
+    )
 
 
 def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
