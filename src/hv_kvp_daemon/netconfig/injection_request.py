@@ -15,7 +15,7 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 from . import injection_record, target
-from .apply import apply, is_in_force
+from .apply import apply, is_in_force, renew
 from .injection_record import Injection
 from .manager import managing
 from .program import Programs
@@ -100,13 +100,18 @@ def carry_out(request: Request, root: str, say: Callable[[str], None]) -> int:
 
 
 def resume(root: str, note: Callable[[str], None], report: Callable[[str], None]) -> None:
-    """Carry out what a crash has left pending; ``report`` logs failures, ``note`` the rest."""
+    """Carry out what a crash has left pending, and what a reboot has removed.
+
+    ``report`` logs failures, ``note`` the rest.
+    """
     for guid in injection_record.guids(root):
         try:
-            done = apply(guid, Programs(wait_readable, report, root))
+            programs = Programs(wait_readable, report, root)
+            why = "gone with a reboot" if renew(guid, programs) else "not completed before"
+            done = apply(guid, programs)
         except (OSError, ValueError) as error:
             report(f"{guid}: {error}")
             continue
         if done is not None:
             log = report if done.state == MISSING else note
-            log(f"{done.interface}: {done.settings}, not completed before: {done.outcome()}")
+            log(f"{done.interface}: {done.settings}, {why}: {done.outcome()}")
