@@ -167,5 +167,5 @@ def test_networkd_is_told_by_its_own_program(machine: Machine) -> None:
     assert not (machine.root / "asked").exists(), "networkd does not run"
     machine.running("systemd-networkd")
     writer.activate(Settings(V4, None))
-    assert (machine.root / "asked").read_text() == "reload\nreconfigure eth0\n"
+    assert (machine.root / "asked").read_text() == "reload\n"
     assert machine.reports == []

@@ -107,9 +107,10 @@ class NetworkdWriter(Writer):
             self._reload()
 
     def _reload(self) -> None:
-        # Both succeed whatever the file contains.
+        # This reconfigures the interfaces whose file is another one, or was changed.  (The
+        # command for one interface would take the addresses away a second time.)  It
+        # succeeds whatever the file contains.
         self.programs.run(NETWORKCTL, "reload", seconds=SECONDS)
-        self.programs.run(NETWORKCTL, "reconfigure", self.target.name, seconds=SECONDS)
 
     def _base(self) -> str:
         """Return the file that is in force, or would be without ours; empty: there is none."""
