@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
-    HV_ERROR_NOT_SUPPORTED,
     HV_INVALIDARG,
     HV_S_OK,
 )
@@ -71,11 +70,6 @@ def carry_out(request: Request, root: str, say: Callable[[str], None]) -> int:
     name = request.backend
     if name == "auto":
         name = managing(root, where.name, where.ifindex)
-    if name not in WRITERS:
-        raise RequestError(
-            HV_ERROR_NOT_SUPPORTED,
-            f"{where.name} is managed by {name}; supported: {', '.join(WRITERS)}",
-        )
     programs = Programs(wait_readable, say, root)
     with injection_record.locked(root):
         record = injection_record.load(root, request.guid)
