@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
 
-from hv_kvp_daemon.netconfig import injection_record, injection_request, target, verify
+from hv_kvp_daemon.netconfig import (
+    direct_writer,
+    injection_record,
+    injection_request,
+    target,
+    verify,
+)
 from hv_kvp_daemon.netconfig.apply import apply, forget
 from hv_kvp_daemon.netconfig.direct_writer import DirectWriter
 from hv_kvp_daemon.netconfig.injection_record import Injection, load
@@ -42,11 +50,14 @@ class Guest(Machine):
         self._time = 0
         target.PATIENCE = 0.0
 
-    def apply(self, settings: Settings) -> tuple[str, str]:
+    def ask(self, settings: Settings) -> None:
         self._time += 1
         record = load(str(self.root), GUID)
         record.pending = Injection(settings, "eth0", "direct", self._time)
         record.save(str(self.root))
+
+    def apply(self, settings: Settings) -> tuple[str, str]:
+        self.ask(settings)
         done = apply(GUID, programs(self))
         assert done is not None
         return done.state, done.detail
@@ -136,3 +147,54 @@ def test_what_a_reboot_has_removed_is_applied_again() -> None:
     assert addresses() == state[0]
     injection_request.resume(str(guest.root), logged.append, logged.append)
     assert len(logged) == 1
+
+
+def killed_at(count: int, guest: Guest) -> bool:
+    """Carry the pending request out in a child that is killed at a change; True: it was."""
+    child = os.fork()
+    if child == 0:
+        left = count
+
+        def counted(call: Callable[..., object]) -> Callable[..., object]:
+            def run(*arguments: object, **named: object) -> object:
+                nonlocal left
+                if left == 0:
+                    os._exit(1)
+                left -= 1
+                return call(*arguments, **named)
+
+            return run
+
+        def route() -> IPRoute:
+            ip = IPRoute()
+            for name in ("addr", "route", "link"):
+                setattr(ip, name, counted(getattr(ip, name)))
+            return ip
+
+        direct_writer._route = route
+        setattr(os, "rename", counted(os.rename))  # noqa: B010 - mypy knows its type
+        try:
+            apply(GUID, programs(guest))
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+
+
+@in_own_network
+def test_killed_at_any_change_it_is_completed_or_undone() -> None:
+    guest = Guest()
+    verify.STEADY = 0.0
+    old, new = Settings(V4, None), Settings(static("10.0.0.9/24 10.0.0.8/24", "10.0.0.2"), None)
+    for count in range(50):
+        assert guest.apply(old)[0] == HOLDS
+        guest.ask(new)
+        killed = killed_at(count, guest)
+        apply(GUID, programs(guest))
+        assert addresses()[:2] == ["10.0.0.9/24", "10.0.0.8/24"]
+        assert (None, "10.0.0.2", None) in guest.state()[1]
+        if not killed:
+            break
+    assert 8 < count < 49
+    forget(GUID, programs(guest))
+    assert guest.state()[0] == guest.before[0]
+    assert (None, "192.0.2.254", None) in guest.state()[1]
