@@ -100,16 +100,16 @@ def test_interfaces_that_does_not_include_our_file_is_an_error(
 
 
 @pytest.mark.parametrize("is_booted", [True, False], ids=["systemd", "without systemd"])
-def test_ifdown_runs_before_the_files_change_and_ifup_as_a_unit_of_its_own(
+def test_ifdown_runs_before_the_files_change_each_as_a_unit_of_its_own(
     machine: Machine, *, is_booted: bool
 ) -> None:
     for path in ("/sbin/ifup", "/sbin/ifdown", "/usr/bin/systemd-run"):
         machine.script(path, f'echo "${{0##*/}} $*" >>{machine.root}/asked')
-    up = "ifup eth0\n"
+    down, up = "ifdown eth0\n", "ifup eth0\n"
     if is_booted:
         (machine.root / "run/systemd/system").mkdir(parents=True)
         run = "systemd-run --quiet --collect --wait --property=KillMode=process"
-        up = f"{run} {machine.root}/sbin/ifup eth0\n"
+        down, up = (f"{run} {machine.root}/sbin/{each}" for each in (down, up))
     machine.running()
     writer = IfupdownWriter(Target(GUID, "eth0", 2), programs(machine))
     writer.prepare()
@@ -118,12 +118,12 @@ def test_ifdown_runs_before_the_files_change_and_ifup_as_a_unit_of_its_own(
     assert writer.is_running()
     writer.prepare()
     writer.activate(Settings(V4, None))
-    assert (machine.root / "asked").read_text() == f"ifdown eth0\n{up}"
+    assert (machine.root / "asked").read_text() == f"{down}{up}"
     writer.revert()
-    assert (machine.root / "asked").read_text() == f"ifdown eth0\n{up}", "it has no stanza"
+    assert (machine.root / "asked").read_text() == f"{down}{up}", "it has no stanza"
     machine.write("/etc/network/interfaces.d/eth0", THEIRS)
     writer.revert()
-    assert (machine.root / "asked").read_text() == f"ifdown eth0\n{up}{up}"
+    assert (machine.root / "asked").read_text() == f"{down}{up}{up}"
     machine.write("/run/network/ifstate", "lo=lo")
     # `systemctl stop networking` leaves the loopback interface.
     assert writer.is_running() is not is_booted

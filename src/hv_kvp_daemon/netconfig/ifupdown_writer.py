@@ -11,8 +11,9 @@ The stanzas have what those of IF say besides addresses, gateways and DNS server
 search domains, and everything of a family that does not change.
 
 ifdown needs the stanzas by which ifup has configured the interface, so it is run before the
-files are replaced (`IfupdownWriter.prepare`).  ifup is run by systemd as a transient unit: a
-DHCP client that it starts must not end with the process that asked for it.
+files are replaced (`IfupdownWriter.prepare`).  Both are run by systemd as transient units.
+A DHCP client must not end with the process that asked for it; and an ifdown that ended with
+it would leave the client of the former settings.  Those that run meanwhile wait for its lock.
 
 DNS servers are in ``dns-nameservers``, which the hooks of resolvconf and systemd-resolved
 read.  Without them nothing does, so the servers go to /etc/resolv.conf (see `resolv_conf`);
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 IFUP: Final = "/sbin/ifup"
 IFDOWN: Final = "/sbin/ifdown"
-SECONDS: Final = 2.5
 
 _DIRECTORY: Final = "/etc/network/interfaces.d"
 _INDENT: Final = "    "
@@ -111,7 +111,7 @@ class IfupdownWriter(Writer):
 
     def prepare(self) -> None:
         if self.is_running():
-            self.programs.run(IFDOWN, self.target.name, seconds=SECONDS)
+            run_detached(self.programs, IFDOWN, self.target.name)
 
     def activate(self, settings: Settings) -> None:
         del settings
