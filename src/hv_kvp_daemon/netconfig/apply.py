@@ -138,12 +138,16 @@ def _carry_out(
     writer = _writer(wanted, where, programs)
     files = writer.files(wanted.settings)
     if not record.before:
-        record.before = {file.path: _read(file.path, programs.root) for file in files}
+        # A file of the last request that this one does not need is as it was originally.
+        paths = {*record.original, *(file.path for file in files)}
+        record.before = {path: _read(path, programs.root) for path in paths}
         record.original = {**record.before, **record.original}
         record.save(programs.root)
     writer.prepare()
-    for file in _differing(files, programs.root):
-        atomic.put(below(programs.root, file.path), Content(file.text, file.mode))
+    contents = {file.path: Content(file.text, file.mode) for file in files}
+    for path, content in {**record.original, **contents}.items():
+        if _read(path, programs.root) != content:
+            atomic.put(below(programs.root, path), content)
     outcome = _activated(writer, wanted.settings, former.settings if former else None)
     if outcome.state == MISSING:
         _take_back(record, programs)

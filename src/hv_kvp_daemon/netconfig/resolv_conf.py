@@ -31,7 +31,7 @@ def files(writer: Writer, settings: Settings) -> list[File]:
     """
     text = read_text(writer.root, RESOLV_CONF) or ""
     servers = [server for family in settings.changed().values() for server in family.dns]
-    if not (servers or writer.is_ours(text)) or _is_kept(writer.root, text):
+    if not servers or _is_kept(writer.root, text):
         return []
     lines = [f"# {line}" for line in writer.header()]
     for server in servers:

@@ -101,7 +101,3 @@ class Writer:
             "The host's next request replaces this file, so changes of it are lost.",
             f"To undo it and have the former settings back: hv-kvp ip --forget {name}",
         ]
-
-    def is_ours(self, text: str) -> bool:
-        """Whether a file's text begins with the comment of `header`."""
-        return self.header()[0] in text.partition("\n")[0]
