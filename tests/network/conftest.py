@@ -35,6 +35,9 @@ def container(request: pytest.FixtureRequest, lab: None) -> Iterator[Container]:
 def guest(container: Container) -> Container:
     """A guest whose eth0 has a lease, and for which the host has set nothing."""
     container.run("hv-kvp ip --forget eth0", check=False)
+    for path in container.manager.cloud_init:
+        if container.remove(path):
+            container.reload()
     assert container.record() == {}
     wait_for("a lease and a router", container.is_automatic)
     return container

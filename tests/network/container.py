@@ -112,7 +112,7 @@ class Container:
         return [
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
-            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", "--machine=lab", *words),
+            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}", *words),
         ]
 
     def _install(self) -> None:
@@ -140,8 +140,12 @@ class Container:
         file.write_text(text)
         file.chmod(0o600 if path.endswith((".yaml", ".nmconnection")) else mode)
 
-    def remove(self, path: str) -> None:
-        (self.root / path.lstrip("/")).unlink()
+    def remove(self, path: str) -> bool:
+        """Remove a file; return whether there was one."""
+        file = self.root / path.lstrip("/")
+        was_there = file.exists()
+        file.unlink(missing_ok=True)
+        return was_there
 
     @property
     def _leader(self) -> str:

@@ -15,8 +15,8 @@ class Manager(NamedTuple):
 
     ``backend`` is the name that the daemon has for it, ``unit`` what runs it.  ``files`` are
     there at the first boot: eth0 has DHCP and takes router advertisements.  ``cloud_init``
-    are the files of a profile that overrides these, with `CLOUD_INIT` and a match by MAC
-    address.  ``reload`` are the commands by which the administrator has files read again.
+    are the files of a profile that overrides these, with `CLOUD_INIT`.  ``reload`` are the
+    commands by which the administrator has files read again.
     ``dns_beside_dhcp`` says that IPv6 can have DNS servers while IPv4 has DHCP.
     """
 
@@ -72,8 +72,9 @@ MANAGERS = (
         {
             "/etc/netplan/50-cloud-init.yaml": (
                 "network:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: false\n"
-                f"      match:\n        macaddress: {MAC}\n      set-name: eth0\n"
-                f"      addresses: [{CLOUD_INIT}]\n"
+                # Not by MAC address, as cloud-init does: netplan means the permanent one,
+                # and a veth has none.
+                f"      match:\n        name: eth0\n      addresses: [{CLOUD_INIT}]\n"
             )
         },
         ("netplan generate", *_NETWORKD_RELOAD),
