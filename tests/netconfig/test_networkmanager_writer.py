@@ -129,6 +129,16 @@ def test_a_profile_that_is_no_keyfile_is_not_lost(machine: Machine) -> None:
     assert "address1=10.0.0.5/24" in write_ours(machine, Settings(V4, V6))
 
 
+def test_netplans_profile_has_no_uuid_and_is_found_by_nmcli(machine: Machine) -> None:
+    path = "/run/NetworkManager/system-connections/netplan-eth0.nmconnection"
+    machine.write(path, THEIRS.replace(f"uuid={THEIR_UUID}\n", ""))
+    active(machine, "made-of-the-name")
+    machine.script("/usr/bin/nmcli", f"echo other:/nowhere; echo made-of-the-name:{path}")
+    text = write_ours(machine, Settings(V4, None))
+    assert f"{path}\n" in text
+    assert "mtu=9000" in text
+
+
 def test_the_profile_of_a_bond_is_not_replaced(machine: Machine) -> None:
     their_profile(machine)
     machine.write(BASE, THEIRS.replace("802-3-ethernet", "bond"))

@@ -98,6 +98,27 @@ MANAGERS = (
         ("nmcli connection reload", "nmcli networking off", "nmcli networking on"),
     ),
     Manager(
+        "netplan-nm",
+        "networkmanager",
+        "NetworkManager.service",
+        {
+            "/etc/netplan/20-wired.yaml": (
+                "network:\n  version: 2\n  renderer: NetworkManager\n  ethernets:\n    eth0:\n"
+                "      dhcp4: true\n      dhcp6: true\n      mtu: 1400\n"
+            )
+        },
+        {
+            "/etc/netplan/50-cloud-init.yaml": (
+                "network:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: false\n"
+                f"      addresses: [{CLOUD_INIT}]\n"
+            )
+        },
+        (
+            *("netplan generate", "nmcli connection reload"),
+            *("nmcli networking off", "nmcli networking on"),
+        ),
+    ),
+    Manager(
         "ifupdown",
         "ifupdown",
         "networking.service",

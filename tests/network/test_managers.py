@@ -107,6 +107,7 @@ def test_back_to_dhcp(guest: Container) -> None:
 
 def test_the_same_again_changes_nothing(guest: Container) -> None:
     assert guest.set_ip(BOTH) == HV_S_OK
+    wait_for("the end of DAD", lambda: "holds" in guest.run("hv-kvp ip eth0"))
     record = guest.record()
     log = guest.log()
     assert guest.set_ip(BOTH) == HV_S_OK

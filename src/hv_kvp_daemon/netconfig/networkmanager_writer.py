@@ -208,6 +208,9 @@ class NetworkManagerWriter(Writer):
             for path, profile in self._profiles():
                 if profile.get("connection", {}).get("uuid") == active:
                     return path
+            path = self._file_of(active)
+            if path:
+                return path
             if None in settings:
                 raise WriterError(
                     f"its profile {active} is not a keyfile: nmcli connection migrate {active}"
@@ -216,6 +219,15 @@ class NetworkManagerWriter(Writer):
         if overridden and os.path.exists(below(self.root, overridden)):
             return overridden
         return self._likely()
+
+    def _file_of(self, active: str) -> str:
+        """Ask nmcli for the keyfile of a profile; netplan's keyfiles have no UUID."""
+        output = self._nmcli("-t", "-e", "no", "-f", "UUID,FILENAME", "connection", "show")
+        for line in (output or "").splitlines():
+            found, _, path = line.partition(":")
+            if found == active and path.startswith(PROFILES):
+                return path
+        return ""
 
     def _overridden(self) -> str:
         for line in (read_text(self.root, self.path) or "").splitlines():
