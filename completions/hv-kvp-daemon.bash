@@ -15,7 +15,7 @@ _shtab_hv_kvp_daemon___exclude_interface_COMPGEN=_hv_kvp_interfaces
 
 _shtab_hv_kvp_daemon___transport_choices=(auto netlink chardev)
 _shtab_hv_kvp_daemon___addresses_choices=(rtnetlink getifaddrs)
-_shtab_hv_kvp_daemon___ip_backend_choices=(auto networkd none)
+_shtab_hv_kvp_daemon___ip_backend_choices=(auto networkmanager networkd ifupdown direct script none)
 _shtab_hv_kvp_daemon___log_level_choices=(error warning notice info debug)
 
 _shtab_hv_kvp_daemon___foreground_nargs=0

@@ -15,7 +15,7 @@ from hv_kvp_daemon.netconfig.injection import SOCKET
 from hv_kvp_daemon.netconfig.injection_unit import serve
 from hv_kvp_daemon.netconfig.networkd_writer import NetworkdWriter
 from hv_kvp_daemon.netconfig.program import Programs
-from hv_kvp_daemon.netconfig.settings import Family, Settings
+from hv_kvp_daemon.netconfig.settings import AUTOMATIC, Family, Settings
 from hv_kvp_daemon.netconfig.target import Target
 from tests.support.network import IFA_F_NODAD, wait_until_usable
 
@@ -43,6 +43,28 @@ def static(addresses: str, gateways: str = "", dns: str = "") -> Family:
         tuple(map(ipaddress.ip_address, gateways.split())),
         tuple(map(ipaddress.ip_address, dns.split())),
     )
+
+
+V4 = static("10.0.0.5/24", "10.0.0.1", "10.0.0.53 10.0.0.54")
+V6 = static("2001:db8::5/64", "fe80::1", "2001:db8::53 fe80::53")
+
+#: The forms of a request, by the names of golden files.
+FORMS = {
+    "ipv4": Settings(V4, None),
+    "ipv6": Settings(None, V6),
+    "both": Settings(V4, V6),
+    "two-of-each": Settings(static("10.0.0.5/24 10.0.1.5/25", "10.0.0.1 10.0.1.1"), None),
+    "gateway-outside": Settings(static("192.168.1.1/24", "192.168.31.1"), None),
+    "dhcp": Settings(AUTOMATIC, AUTOMATIC),
+}
+
+
+def golden(machine: Machine, writer: type[Writer], settings: Settings, path: Path) -> None:
+    """Check a writer's files: all of them, one after the other, are in a golden file."""
+    text = "".join(
+        f"{file.path} {file.mode:o}\n{file.text}" for file in written(machine, writer, settings)
+    )
+    assert text == (path.read_text() if path.exists() else ""), f"for {path}:\n{text}"
 
 
 def adapter(machine: Machine, name: str = "eth0", guid: str = GUID) -> None:

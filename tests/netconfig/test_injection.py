@@ -115,9 +115,11 @@ def test_what_cannot_be_carried_out_has_its_status_and_a_reason() -> None:
             assert reason in daemon.logged
         machine.running("NetworkManager")
         index = socket.if_nametoindex("eth0")
-        machine.write(f"/run/NetworkManager/devices/{index}", "[device]\nmanaged=true\n")
-        assert ask(peer, BOTH) == HV_ERROR_NOT_SUPPORTED
-        assert "eth0 is managed by networkmanager; supported: networkd" in daemon.logged
+        lines = "[device]", "managed=true", "connection-uuid=in-another-format"
+        machine.write(f"/run/NetworkManager/devices/{index}", *lines)
+        info = IpInfo(ADAPTER, 1, 0, b"10.0.0.5", b"255.255.255.0")
+        assert ask(peer, info) == HV_E_FAIL
+        assert "nmcli connection migrate in-another-format" in daemon.logged
         assert not file(machine).exists()
         assert addresses() == ["192.0.2.1/24"]
 

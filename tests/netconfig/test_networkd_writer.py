@@ -10,7 +10,7 @@ from hv_kvp_daemon.netconfig.networkd_writer import NetworkdWriter
 from hv_kvp_daemon.netconfig.settings import AUTOMATIC, Settings
 from hv_kvp_daemon.netconfig.target import Target
 
-from .injected import BASE, GUID, OURS, programs, static, written
+from .injected import BASE, FORMS, GUID, OURS, V4, V6, programs, static, written
 from .network import Machine
 
 GOLDEN = Path(__file__).parent / "golden" / "networkd"
@@ -59,19 +59,8 @@ RouteMetric=100
 UseMTU=true
 """
 
-V4 = static("10.0.0.5/24", "10.0.0.1", "10.0.0.53 10.0.0.54")
-V6 = static("2001:db8::5/64", "fe80::1", "2001:db8::53 fe80::53")
-
 CASES = {
-    "ipv4": (None, Settings(V4, None)),
-    "ipv6": (None, Settings(None, V6)),
-    "both": (None, Settings(V4, V6)),
-    "two-of-each": (
-        None,
-        Settings(static("10.0.0.5/24 10.0.1.5/25", "10.0.0.1 10.0.1.1"), None),
-    ),
-    "gateway-outside": (None, Settings(static("192.168.1.1/24", "192.168.31.1"), None)),
-    "dhcp": (None, Settings(AUTOMATIC, AUTOMATIC)),
+    **{name: (None, settings) for name, settings in FORMS.items()},
     "netplan-ipv4": (NETPLAN, Settings(V4, None)),
     "netplan-ipv6": (NETPLAN, Settings(None, V6)),
     "netplan-both": (NETPLAN, Settings(V4, V6)),

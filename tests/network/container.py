@@ -134,11 +134,13 @@ class Container:
             wants.symlink_to(f"/etc/systemd/system/{unit}")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file of the container; for one of netplan that others cannot read."""
+        """Write a file of the container; for a manager's secret that others cannot read."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_symlink():
+            file.unlink()
         file.write_text(text)
-        file.chmod(0o600 if path.endswith(".yaml") else mode)
+        file.chmod(0o600 if path.endswith((".yaml", ".nmconnection")) else mode)
 
     def remove(self, path: str) -> bool:
         """Remove a file; return whether there was one."""

@@ -20,6 +20,7 @@ from hv_kvp_daemon.guest.files import below
 
 from . import atomic, injection_record, target, verify
 from .atomic import Content
+from .manager import DIRECT
 from .settings import RequestError
 from .target import Target
 from .verify import MISSING, STORED, Outcome
@@ -65,6 +66,28 @@ def apply(guid: str, programs: Programs) -> Injection | None:
         return done
 
 
+def renew(guid: str, programs: Programs) -> bool:
+    """Ask again for settings that only the kernel had; return whether it has them no more.
+
+    :raises OSError: the record, or the kernel's tables, cannot be read.
+    :raises ValueError: the record is damaged.
+    """
+    with injection_record.locked(programs.root):
+        record = injection_record.load(programs.root, guid)
+        current = record.current
+        if current is None or record.pending or current.backend != DIRECT:
+            return False
+        try:
+            where = target.find(guid, programs.root)
+        except RequestError:
+            return False  # The adapter is not there.
+        if verify.look(current.settings, where.ifindex).state != MISSING:
+            return False
+        record.pending = current._replace(state="", detail="")
+        record.save(programs.root)
+        return True
+
+
 def forget(guid: str, programs: Programs) -> bool:
     """Undo all that the host has set for an adapter; return whether there was anything.
 
@@ -75,8 +98,8 @@ def forget(guid: str, programs: Programs) -> bool:
         record = injection_record.load(programs.root, guid)
         found = record.current or record.pending
         if found is not None:
-            _restore(record.original, programs.root)
-            _writer(found, Target(guid, found.interface, 0), programs).revert()
+            writer = _writer(found, Target(guid, found.interface, 0), programs)
+            _put_back(writer, record.original)
         record.remove(programs.root)
         return found is not None
 
@@ -109,17 +132,22 @@ def _carry_out(
         wanted.backend,
     ):
         # Another manager, or another name: two files would contradict each other.
-        _restore(record.original, programs.root)
-        _writer(former, where._replace(name=former.interface), programs).revert()
+        writer = _writer(former, where._replace(name=former.interface), programs)
+        _put_back(writer, record.original)
         record.current, record.original, former = None, {}, None
     writer = _writer(wanted, where, programs)
     files = writer.files(wanted.settings)
     if not record.before:
-        record.before = {file.path: _read(file.path, programs.root) for file in files}
+        # A file of the last request that this one does not need is as it was originally.
+        paths = {*record.original, *(file.path for file in files)}
+        record.before = {path: _read(path, programs.root) for path in paths}
         record.original = {**record.before, **record.original}
         record.save(programs.root)
-    for file in _differing(files, programs.root):
-        atomic.put(below(programs.root, file.path), Content(file.text, file.mode))
+    writer.prepare()
+    contents = {file.path: Content(file.text, file.mode) for file in files}
+    for path, content in {**record.original, **contents}.items():
+        if _read(path, programs.root) != content:
+            atomic.put(below(programs.root, path), content)
     outcome = _activated(writer, wanted.settings, former.settings if former else None)
     if outcome.state == MISSING:
         _take_back(record, programs)
@@ -138,9 +166,8 @@ def _activated(writer: Writer, settings: Settings, former: Settings | None) -> O
 def _take_back(record: Record, programs: Programs) -> None:
     """Put the files back that a pending request has replaced."""
     if record.pending is not None and record.before:
-        _restore(record.before, programs.root)
         where = Target(record.guid, record.pending.interface, 0)
-        _writer(record.pending, where, programs).revert()
+        _put_back(_writer(record.pending, where, programs), record.before)
 
 
 def _writer(injection: Injection, where: Target, programs: Programs) -> Writer:
@@ -155,6 +182,8 @@ def _read(path: str, root: str) -> Content | None:
     return atomic.read(below(root, path))
 
 
-def _restore(contents: dict[str, Content | None], root: str) -> None:
+def _put_back(writer: Writer, contents: dict[str, Content | None]) -> None:
+    writer.prepare()
     for path, content in contents.items():
-        atomic.put(below(root, path), content)
+        atomic.put(below(writer.root, path), content)
+    writer.revert()

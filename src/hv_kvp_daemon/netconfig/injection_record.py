@@ -19,6 +19,7 @@ from hv_kvp_daemon.guest.files import below, list_names
 from . import atomic
 from .atomic import Content
 from .injection import DIRECTORY
+from .manager import DIRECT
 from .settings import Settings, from_document, to_document
 from .verify import STORED
 
@@ -126,7 +127,8 @@ def guids(root: str) -> list[str]:
 def open_ends(root: str) -> list[str]:
     """Return the GUIDs of the adapters of which not all is known or done.
 
-    Their record has a pending request, or settings that were not seen yet.
+    Their record has a pending request, or settings that were not seen yet, or that only the
+    kernel has, so that a reboot removes them.
     """
     found = []
     for guid in guids(root):
@@ -134,7 +136,10 @@ def open_ends(root: str) -> list[str]:
             record = load(root, guid)
         except (OSError, ValueError):
             continue  # `injection_request.resume` has reported it
-        if record.pending or (record.current and record.current.state == STORED):
+        current = record.current
+        if record.pending or (
+            current and (current.state == STORED or current.backend == DIRECT)
+        ):
             found.append(guid)
     return found
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
-    HV_ERROR_NOT_SUPPORTED,
     HV_INVALIDARG,
     HV_S_OK,
 )
 
 from . import injection_record, target
-from .apply import apply, is_in_force
+from .apply import apply, is_in_force, renew
 from .injection_record import Injection
 from .manager import managing
 from .program import Programs
@@ -71,11 +70,6 @@ def carry_out(request: Request, root: str, say: Callable[[str], None]) -> int:
     name = request.backend
     if name == "auto":
         name = managing(root, where.name, where.ifindex)
-    if name not in WRITERS:
-        raise RequestError(
-            HV_ERROR_NOT_SUPPORTED,
-            f"{where.name} is managed by {name}; supported: {', '.join(WRITERS)}",
-        )
     programs = Programs(wait_readable, say, root)
     with injection_record.locked(root):
         record = injection_record.load(root, request.guid)
@@ -100,13 +94,18 @@ def carry_out(request: Request, root: str, say: Callable[[str], None]) -> int:
 
 
 def resume(root: str, note: Callable[[str], None], report: Callable[[str], None]) -> None:
-    """Carry out what a crash has left pending; ``report`` logs failures, ``note`` the rest."""
+    """Carry out what a crash has left pending, and what a reboot has removed.
+
+    ``report`` logs failures, ``note`` the rest.
+    """
     for guid in injection_record.guids(root):
         try:
-            done = apply(guid, Programs(wait_readable, report, root))
+            programs = Programs(wait_readable, report, root)
+            why = "gone with a reboot" if renew(guid, programs) else "not completed before"
+            done = apply(guid, programs)
         except (OSError, ValueError) as error:
             report(f"{guid}: {error}")
             continue
         if done is not None:
             log = report if done.state == MISSING else note
-            log(f"{done.interface}: {done.settings}, not completed before: {done.outcome()}")
+            log(f"{done.interface}: {done.settings}, {why}: {done.outcome()}")

@@ -22,6 +22,7 @@ from .injection_request import MAX_PACKET
 from .program import Programs
 from .settings import RequestError
 from .verify import MISSING, STORED, Outcome
+from .writer import WriterError
 from .writers import WRITERS
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _is_settled(
         current = record.current
         if current is None or current.state != STORED:
             return True
-        outcome = _outcome(guid, current, root, report)
+        outcome = _outcome(guid, current, root, report, is_first=guid not in missing)
         if outcome.state == MISSING and not outcome.is_final:
             since = missing.setdefault(guid, time.monotonic())
             if time.monotonic() - since < PATIENCE:
@@ -154,13 +155,27 @@ def _is_settled(
 
 
 def _outcome(
-    guid: str, current: Injection, root: str, report: Callable[[str], None]
+    guid: str,
+    current: Injection,
+    root: str,
+    report: Callable[[str], None],
+    *,
+    is_first: bool,
 ) -> Outcome:
+    """Look at stored settings; at the first time that they are missing, activate them.
+
+    NetworkManager that was stopped starts with the profile that it has left.
+    """
     try:
         where = target.find(guid, root, seconds=0)
-    except RequestError as error:
+        writer = WRITERS[current.backend](where, Programs(wait_readable, report, root))
+        if not writer.is_running():
+            return Outcome(STORED)
+        outcome = verify.look(current.settings, where.ifindex)
+        if outcome.state == MISSING and is_first and not outcome.is_final:
+            writer.activate(current.settings)
+            # The host has its answer, so there is no way back.
+            writer.confirm()
+    except (RequestError, WriterError) as error:
         return Outcome(STORED, str(error))
-    programs = Programs(wait_readable, report, root)
-    if not WRITERS[current.backend](where, programs).is_running():
-        return Outcome(STORED)
-    return verify.look(current.settings, where.ifindex)
+    return outcome

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from .settings import Interface, Settings
 
 #: Seconds to wait for the addresses, and for what may take longer: a carrier, a lease.  The
-#: daemon has 10 s in all.
+#: daemon has 10 s in all; duplicate address detection takes 1 to 2 s.
 PATIENCE = 4.5
-SHORT = 2.0
+SHORT = 3.5
 
 #: Seconds for which what is seen must not change.  networkd answers before it begins; it takes
 #: 0.1 s in all (measured).

@@ -5,14 +5,17 @@ table of them.  A writer knows the manager's files and commands, and nothing els
 the same for all is in `apply`, which calls a writer in this order:
 
 1. `files`: the whole files that are to be there.  This changes nothing.
-2. `apply` notes what these files replace, and then writes them, atomically and synced.
-3. `activate`, if the manager runs: it takes the files, or the settings by commands.
-4. `apply` waits until rtnetlink shows the addresses.  No exit status is evidence:
+2. `apply` notes what these files replace.
+3. `prepare`: what the manager can do only with the former files.  Then `apply` writes the
+   new ones, atomically and synced.
+4. `activate`, if the manager runs: it takes the files, or the settings by commands.
+5. `apply` waits until rtnetlink shows the addresses.  No exit status is evidence:
    networkctl and nmcli return 0 for files that their daemons have refused.
-5. `confirm` if they are there, or cannot be yet (no carrier).  Otherwise `apply` puts back
+6. `confirm` if they are there, or cannot be yet (no carrier).  Otherwise `apply` puts back
    what the files have replaced and calls `revert`.
 
-``hv-kvp ip --forget`` puts back what was there before the first request, and calls `revert`.
+``hv-kvp ip --forget`` calls `prepare`, puts back what was there before the first request, and
+calls `revert`.
 
 A process may be killed at each point.  Then the same request is carried out again from the
 start, so each method must be able to follow itself.
@@ -68,6 +71,9 @@ class Writer:
         """
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """The files are to be replaced: do what needs those that are there, if it runs."""
+
     def activate(self, settings: Settings) -> None:
         """Make the manager take the files; or give it the settings by commands.
 
@@ -95,7 +101,3 @@ class Writer:
             "The host's next request replaces this file, so changes of it are lost.",
             f"To undo it and have the former settings back: hv-kvp ip --forget {name}",
         ]
-
-    def is_ours(self, text: str) -> bool:
-        """Whether a file's text begins with the comment of `header`."""
-        return self.header()[0] in text.partition("\n")[0]

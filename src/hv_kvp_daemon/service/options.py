@@ -129,9 +129,9 @@ OPTIONS: Final = (
     Option(
         "--ip-backend",
         "what applies the addresses that a host sets: auto (the default,\nthe manager of the"
-        " interface), networkd, or none",
+        " interface), networkmanager, networkd, ifupdown,\ndirect, script, or none",
         "NAME",
-        ("auto", "networkd", "none"),
+        ("auto", "networkmanager", "networkd", "ifupdown", "direct", "script", "none"),
     ),
     Option("--no-sync", "acknowledge a change before it is on the disk"),
     Option("--clear-stale", "empty the host's pools (0 and 3) if older than this boot"),
