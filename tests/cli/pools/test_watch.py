@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +18,11 @@ import psutil
 import pytest
 
 from hv_kvp_daemon.cli import main as command_line
+from hv_kvp_daemon.cli.pools import pool_files
+from hv_kvp_daemon.cli.pools import watch as watch_module
 from hv_kvp_daemon.cli.pools.watch import Watcher
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.transport.inotify import CHANGES, Inotify
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, PATIENCE, Pools, Terminal
@@ -24,6 +31,8 @@ from tests.support.daemon import RunningDaemon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+OFD_LOCK = struct.Struct("hhqqi0q")  # struct flock
 
 
 class Watch:
@@ -200,6 +209,34 @@ def test_a_pool_that_cannot_be_read_is_reported_once_and_the_others_are_watched(
     os.mkdir(pools.file(1))
     assert list(watcher.changes()) == []
     assert "is a directory, not a regular file" in capsys.readouterr().err
+
+
+def test_a_pool_that_was_locked_is_read_again_without_an_event(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C10."""
+    monkeypatch.setattr(watch_module, "_RETRY", 0.001)
+    monkeypatch.setattr(pool_files, "PoolFile", functools.partial(PoolFile, lock_wait=0.001))
+    pools.write(1, encode(b"k", b"v"))
+    waits = []
+
+    def wait(fd: int, seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 3:  # no event comes of it
+            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, OFD_LOCK.pack(fcntl.F_UNLCK, 0, 0, 0, 0))
+        return wait_readable(fd, seconds)
+
+    with open(pools.file(1), "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, OFD_LOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0))
+        # A signal ends the wait.
+        assert list(Watcher(pools.path, (1,), None, lambda *_: False).changes()) == []
+        assert "no lock within" in capsys.readouterr().err
+        changes = Watcher(pools.path, (1,), time.monotonic() + PATIENCE, wait).changes()
+        assert next(changes)[:3] == ("present", 1, b"k")
+        assert len(waits) == 3
+    assert capsys.readouterr().err.count("no lock within") == 1
 
 
 def test_after_lost_events_all_pools_are_compared(
