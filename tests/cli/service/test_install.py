@@ -21,8 +21,8 @@ from hv_kvp_daemon.cli.service.installation import _places
 from hv_kvp_daemon.service.status import find as find_status
 from hv_kvp_daemon.service.status_page import loopback_path
 from hv_kvp_daemon.wire.uapi import KVP_OP_GET, KVP_OP_SET
-from tests.support.command import PATIENCE, Terminal, call, run
-from tests.support.process import RunningDaemon, wait_for
+from tests.support.command import Terminal, call, run
+from tests.support.process import DEADLINE, RunningDaemon, wait_for
 
 UNIT = "etc/systemd/system/hv-kvp-daemon.service"
 SYSTEM = "usr/local/lib/systemd/system"
@@ -567,7 +567,7 @@ def test_the_last_line_says_whether_the_daemon_serves(
         wait_for("its page", lambda: find_status(page))
         assert "is installed, but does not serve:" in outcome()
         daemon.connect()
-        monkeypatch.setattr(module, "_PATIENCE", PATIENCE)
+        monkeypatch.setattr(module, "_PATIENCE", DEADLINE)
         assert f"serves (pid {daemon.pid}): " in outcome()
         assert outcome().endswith(f"pools in {daemon.pool_dir}")
     Path(page).write_text("damaged")
