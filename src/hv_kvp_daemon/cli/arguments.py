@@ -99,6 +99,19 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that changes a machine or a mounted image."""
+    parser.add_argument(
+        "--root",
+        type=path,
+        default="/",
+        metavar="DIR",
+        help="an image's root, instead of this machine",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
 def add_run_dir(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the run directory of the daemon."""
     parser.add_argument(

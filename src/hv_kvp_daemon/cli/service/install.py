@@ -22,7 +22,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import exec_start, installation, unit_files
 from .exec_start import ExecStart
-from .install_root import InstallRoot, add_common
+from .install_root import InstallRoot
 from .unit_files import TMPFILES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "netlink", "chardev"),
         help="how the daemon reaches the driver (default: as installed before, else auto)",
     )
-    add_common(parser)
+    arguments.add_root(parser)
 
 
 def _install(options: argparse.Namespace) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.cli import terminal
+from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 
 from . import installation, unit_files
-from .install_root import InstallRoot, add_common
+from .install_root import InstallRoot
 from .unit_files import RULES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ def _left(root: InstallRoot, package: PackagedUnit | None) -> str:
 
 
 UNINSTALL = Command(
-    "uninstall-service", "remove the service; the pools stay", add_common, _uninstall
+    "uninstall-service", "remove the service; the pools stay", arguments.add_root, _uninstall
 )
