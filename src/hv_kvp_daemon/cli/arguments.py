@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-# Seconds, about 30 years.  The kernel and Python take no number of any size.
+# Seconds, about 30 years: the kernel and Python reject larger numbers.
 _FOREVER: Final = 1e9
 
 #: The pools whose records are in files; those of the auto pool are made for each request.

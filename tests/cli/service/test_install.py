@@ -533,7 +533,7 @@ def test_the_link_to_the_pools_follows_a_directory_that_is_named(image: Path) ->
 
 
 def test_uninstall_says_how_to_have_the_distributions_daemon_back(image: Path) -> None:
-    """I4: no KVP daemon was left, without a word."""
+    """I4: no KVP daemon was left, and no message said so."""
     theirs = image / "usr/lib/systemd/system/hv-kvp-daemon.service"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hv_kvp_daemon -n\n")
@@ -598,7 +598,7 @@ def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
     assert tree(package) == before
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
-    assert "/usr/lib/systemd/system/hv-kvp-daemon.service is of a package" in done.err
+    assert "/usr/lib/systemd/system/hv-kvp-daemon.service belongs to a package" in done.err
 
 
 def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
@@ -617,7 +617,7 @@ def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
     assert tree(package) == before
     install(package, *words)
     out = call("uninstall-service", f"--root={package}", "--yes").out
-    assert "the service is that of a package again" in out
+    assert "the package's own unit is used again" in out
     assert tree(package) == before
 
 
@@ -650,7 +650,7 @@ def test_all_that_a_program_of_this_machine_is_started_from_is_looked_at() -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's files are always writable")
 @pytest.mark.parametrize("writable", ["a directory above", "the program"])
 def test_a_program_that_others_may_write_is_named(image: Path, writable: str) -> None:
-    """I8: whoever writes what root's unit starts is root."""
+    """I8: a user who can write what root's unit starts can become root."""
     program = image / DAEMON.lstrip("/")
     path = program if writable == "the program" else program.parent
     assert "may write" not in install(image)[2]

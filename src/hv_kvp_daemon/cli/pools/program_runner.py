@@ -1,7 +1,7 @@
 """``watch --exec``: runs a program for each change, one change after the other.
 
 While the program runs, the watcher goes on reading the pools, and further changes wait in a
-queue here.  So a program may take its time and still gets every change that is seen.
+queue here.  So a slow program still gets every change that is seen.
 
 Signals come as bytes of a pipe (signal.set_wakeup_fd), which is polled together with the
 watcher's descriptor.  So there is no moment at which one could be missed: neither SIGCHLD

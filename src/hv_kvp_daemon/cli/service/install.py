@@ -97,7 +97,7 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Options:
-    """Return the daemon's options: those of the command line, else those of before."""
+    """Return the options of the command line, and else of the earlier installation."""
     options = copy(former.options) if former else Options()
     if not former:
         options.no_daemon = options.clear_stale = True
@@ -118,7 +118,7 @@ def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Opti
 
 
 def _link_aliases(root: InstallRoot, aliases: dict[str, str], unit: str) -> None:
-    """Make the aliases, and remove those of an earlier installation and masks in their way."""
+    """Make the aliases; remove those of an earlier installation, and masks that block them."""
     for name in unit_files.OTHER_UNITS:
         masks = ("/dev/null",) if name in aliases else ()
         for path in unit_files.alias_paths(name):
@@ -168,7 +168,7 @@ def _warn(root: InstallRoot, command: ExecStart) -> None:
 
 
 def _outcome(root: InstallRoot, package: PackagedUnit | None, *, dry_run: bool) -> str:
-    """Return what the service does now, as one line."""
+    """Return one line about what the service does now."""
     unit = f"{package.path}, a package's unit," if package else UNIT
     if dry_run:
         return "nothing was changed (--dry-run)"
