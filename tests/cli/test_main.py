@@ -13,7 +13,8 @@ import pytest
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.cli.main import COMMANDS, _parse, build_parser, main
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE, run
+from tests.support.command import COMMAND, run
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,7 +211,7 @@ def test_a_reader_that_goes_away_is_no_error(pools: Pools) -> None:
         [COMMAND, "list", "--pool-dir", pools.path],
         stdout=write,
         stderr=subprocess.PIPE,
-        timeout=PATIENCE,
+        timeout=DEADLINE,
         check=False,
     )
     os.close(write)
@@ -224,7 +225,7 @@ def test_a_full_disk_behind_standard_output_is_an_error(pools: Pools) -> None:
             [COMMAND, "list", "--pool-dir", pools.path],
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=PATIENCE,
+            timeout=DEADLINE,
             check=False,
         )
     assert done.returncode == 3

@@ -22,7 +22,8 @@ from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.main import COMMANDS
 from hv_kvp_daemon.service import status_page
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE, Pools
+from tests.support.command import COMMAND, Pools
+from tests.support.process import DEADLINE
 from tests.support.run_forked import run_forked
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def test_the_installed_command_with_everything_closed() -> None:
     """Defect C2."""
     script = f'"{COMMAND}" --version <&- 2>&- | grep -q hv-kvp && ! "{COMMAND}" --version >&-'
     done = subprocess.run(
-        ["sh", "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE
+        ["sh", "-c", script], capture_output=True, text=True, check=False, timeout=DEADLINE
     )
     assert (done.returncode, done.stderr) == (0, "hv-kvp: Bad file descriptor\n")
 
@@ -216,7 +217,7 @@ def test_without_proc(filled: Pools) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=DEADLINE,
     )
     # What the daemon logs that `host` starts is its own matter.
     said = [line for line in done.stderr.splitlines() if "hv-kvp: daemon: " not in line]

@@ -16,8 +16,9 @@ from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE
+from tests.support.command import COMMAND
 from tests.support.daemon import RunningDaemon
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def run(words: list[str], daemon: RunningDaemon) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=DEADLINE,
     )
 
 
@@ -148,7 +149,7 @@ def test_the_daemon_starts_as_readme_says(daemon: RunningDaemon, option: str) ->
     path = f"{daemon.directory}/of-its-own"
     words = (option, "--transport", f"loopback:{path}", "--pool-dir", f"{path}.pools")
     with DaemonProcess(*words) as running:
-        with SimulatedHost(SimulatedDriver(path, PATIENCE)) as host:
+        with SimulatedHost(SimulatedDriver(path, DEADLINE)) as host:
             assert host.set(0, "shown.key", "v") == 0
         shown = re.search(r"^\d\d:\d\d:\d\d\.\d{3} .*shown\.key", running.stderr, re.MULTILINE)
         assert bool(shown) == ("shown.key" in running.stderr) == (option == "--foreground")
@@ -165,5 +166,5 @@ def test_the_python_of_readme_works(tmp_path: Path) -> None:
     place = 'Pool("guest"'
     assert place in snippet
     here = snippet.replace(place, f"{place}, directory={str(tmp_path)!r}")
-    subprocess.run([sys.executable, "-W", "error", "-c", here], check=True, timeout=PATIENCE)
+    subprocess.run([sys.executable, "-W", "error", "-c", here], check=True, timeout=DEADLINE)
     assert Path(pool_path(str(tmp_path), 1)).read_bytes() == encode(b"build", b"2026.11")

@@ -1,4 +1,4 @@
-"""What somebody tries who has taken over the daemon: ``intruder.py RESULT``.
+"""Tries what an attacker who has taken over the daemon could try: ``intruder.py RESULT``.
 
 It runs in place of the daemon, as root in its sandbox (``scenarios/service.py``), and
 writes to the file RESULT which of the ways out were open, as a JSON object of error
@@ -40,7 +40,7 @@ def connect(path: str) -> None:
         try:
             link.connect(path)
         except OSError as error:
-            # A socket of another type refuses only whom it would let in.
+            # EPROTOTYPE: access was granted, and only the type of the socket is wrong.
             if "type for socket" not in str(error):
                 raise
 

@@ -78,7 +78,7 @@ SITUATIONS = {
         f"systemctl stop {UNIT}; rm -r {POOLS}; touch {POOLS};"
         f" systemctl start {UNIT} || :;"
         f" until [ $(systemctl show --value -p NRestarts {UNIT}) -ge 2 ]; do sleep 0.1; done",
-        f"times until now: pool directory ({POOLS}): Not a directory",
+        f" times: pool directory ({POOLS}): Not a directory",
         None,
         f"rm {POOLS}",
     ),

@@ -1,4 +1,4 @@
-"""Locks that somebody keeps for a minute: how long the host waits, and what the log says."""
+"""Locks that are held for a minute: how long the host waits, and what the log says."""
 
 from __future__ import annotations
 

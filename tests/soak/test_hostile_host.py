@@ -19,7 +19,8 @@ from typing import final
 import psutil
 
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
-from tests.support.daemon import PATIENCE, RunningDaemon
+from tests.support.daemon import RunningDaemon
+from tests.support.process import DEADLINE
 
 REQUESTS = int(os.environ.get("HV_KVP_SOAK_REQUESTS", "1000000"))
 SEED = int(os.environ.get("HV_KVP_SOAK_SEED", "1"))
@@ -178,7 +179,7 @@ def test_a_hostile_host_changes_pools_only_by_valid_requests(
 ) -> None:
     model = Model()
     hostile = Hostile(random.Random(SEED), model)
-    with RunningDaemon("--no-sync") as daemon, SimulatedDriver(daemon.path, PATIENCE) as driver:
+    with RunningDaemon("--no-sync") as daemon, SimulatedDriver(daemon.path, DEADLINE) as driver:
         process = psutil.Process(daemon.pid)
         memory = descriptors = 0
         for number in range(REQUESTS):

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from hv_kvp_daemon.cli.main import main
 from hv_kvp_daemon.pools.directory import pool_path
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMAND = os.path.join(os.path.dirname(sys.executable), "hv-kvp")
-
-# No measure of speed: only a test that fails waits so long.
-PATIENCE = 60.0
 
 _PLAIN = {
     "PATH": os.environ["PATH"],
@@ -81,7 +79,7 @@ def run(
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=DEADLINE,
         env={**_PLAIN, **(env or {})},
         cwd=cwd,
     )
@@ -136,7 +134,7 @@ class Terminal:
         os.close(self._master)
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while text not in self.screen:
             assert self._read(deadline), f"no {text!r} in {self.screen!r}"
 
@@ -144,17 +142,17 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def end(self) -> int:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while self._read(deadline):
             pass
-        return self.process.wait(PATIENCE)
+        return self.process.wait(DEADLINE)
 
     def _read(self, deadline: float) -> bool:
         # poll, since select takes no descriptor above 1023.
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        assert ready, f"nothing more within {PATIENCE} s than {self.screen!r}"
+        assert ready, f"nothing more within {DEADLINE} s than {self.screen!r}"
         try:
             data = os.read(self._master, 4096)
         except OSError:  # EIO: the other end is closed
@@ -188,7 +186,7 @@ class OrdinaryUser:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=DEADLINE,
             env=_PLAIN,
         )
         return Done(done.returncode, done.stdout, done.stderr)

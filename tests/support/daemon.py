@@ -11,9 +11,7 @@ from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
-
-# No measure of speed: only a test that fails waits so long.
-PATIENCE = 60.0
+from tests.support.process import DEADLINE
 
 
 @final
@@ -39,7 +37,7 @@ class RunningDaemon(DaemonProcess):
             "--pool-dir",
             self.pool_dir,
             *options,
-            timeout=PATIENCE,
+            timeout=DEADLINE,
         )
 
     def close(self) -> None:
@@ -48,7 +46,7 @@ class RunningDaemon(DaemonProcess):
         finally:
             self._directory.cleanup()
 
-    def host(self, timeout: float = PATIENCE) -> SimulatedHost:
+    def host(self, timeout: float = DEADLINE) -> SimulatedHost:
         """A connected host; ``timeout`` is in seconds, for each reply."""
         return SimulatedHost(SimulatedDriver(self.path, timeout))
 

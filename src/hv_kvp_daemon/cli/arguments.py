@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-# Seconds, about 30 years.  The kernel and Python take no number of any size.
+# Seconds, about 30 years: the kernel and Python reject larger numbers.
 _FOREVER: Final = 1e9
 
 #: The pools whose records are in files; those of the auto pool are made for each request.
@@ -97,6 +97,19 @@ def add_transport(parser: argparse.ArgumentParser) -> None:
         metavar="loopback:PATH",
         help="the daemon that was started with this option, not the machine's",
     )
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that changes a machine or a mounted image."""
+    parser.add_argument(
+        "--root",
+        type=path,
+        default="/",
+        metavar="DIR",
+        help="an image's root, instead of this machine",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
 def add_run_dir(parser: argparse.ArgumentParser) -> None:

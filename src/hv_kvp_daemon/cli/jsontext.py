@@ -64,7 +64,7 @@ def decode(packed: object, name: str) -> bytes:
 
 
 def kind(value: object) -> str:
-    """Return what a value of a document is in JSON's own words."""
+    """Return the JSON name of a value's type, or a literal such as ``null``."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     for each, name in (dict, "an object"), (list, "an array"), (str, "a string"):

@@ -34,7 +34,7 @@ def prepare() -> None:
 
 
 def discard(fd: int) -> None:
-    """Let what is still buffered for a stream go nowhere.
+    """Discard what is still buffered for a stream.
 
     The interpreter writes it when it ends, which would fail once more.
     """

@@ -26,8 +26,8 @@ else:
 # The only descriptor that a forked child keeps besides 0 to 2, which are /dev/null.
 _PIPE = 3
 
-# The longest wait in milliseconds that poll(2) takes.
-_INT_MAX = (1 << 31) - 1
+#: The longest wait in milliseconds that poll(2) takes.
+INT_MAX = (1 << 31) - 1
 
 
 def set_process_name(name: str) -> None:
@@ -100,7 +100,7 @@ def wait_readable(fd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     ends = time.monotonic() + seconds
-    while not poll.poll(int(max(0, min((ends - time.monotonic()) * 1000 + 1, _INT_MAX)))):
+    while not poll.poll(int(max(0, min((ends - time.monotonic()) * 1000 + 1, INT_MAX)))):
         if time.monotonic() >= ends:
             return False
     return True

@@ -81,7 +81,7 @@ def take(directory: str = RUN_DIRECTORY) -> int:
 
 
 def _require_one_name(descriptor: int, path: str) -> None:
-    """Refuse another file of which who owns the directory has made a hard link there."""
+    """Refuse a file with several hard links: the directory's owner may have linked any file."""
     if os.fstat(descriptor).st_nlink != 1:
         raise OSError(errno.EMLINK, "the lock has another name, too", path)
 

@@ -56,7 +56,7 @@ class Log:
 
         With a ``reason``, at most one a minute for each: the next one says how many were
         left out.  A reason must not have text that other programs choose, such as a
-        process's name: whoever changes it would evade the limit.
+        process's name: that process could evade the limit by changing it.
         """
         if reason:
             now = time.monotonic()

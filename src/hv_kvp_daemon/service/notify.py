@@ -56,7 +56,7 @@ class Notifier:
         if self._socket is None:
             return
         try:
-            # Not connected: systemd may have bound the path anew.
+            # Not connected: systemd may have bound the path again.
             self._socket.sendto(state.encode(), _socket.MSG_DONTWAIT, self._address)
         except OSError:
             # systemd is being restarted or its queue is full.  It gets the next change;

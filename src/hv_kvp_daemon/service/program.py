@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROCESS_NAME: Final = "hv_kvp_daemon"
 
 
-# What the package's program imports; it is in the first lines, whoever made the script.
+# What the package's program imports, in its first lines, whichever tool installed it.
 _IMPORTED: Final = b"hv_kvp_daemon.service.main"
 _SCRIPT_SIZE: Final = 4096
 

@@ -178,10 +178,10 @@ def find(path: str = PATH) -> DaemonStatus | None:
 
 
 def pool_directory(page: str = PATH) -> str:
-    """The pool directory that `hv-kvp` and the library use, unless one is named.
+    """Return the pool directory that `hv-kvp` and the library use by default.
 
-    It is that of the running daemon whose page this is.  Without one, or if the page
-    cannot be read, it is the one that a daemon would choose now.
+    It is the directory of the running daemon, from its status page.  Without a daemon, or
+    if the page cannot be read, it is the one that a daemon would choose now.
     """
     try:
         running = find(page)
@@ -202,7 +202,7 @@ def _identify(page: memoryview, path: str) -> int:
     if layout != LAYOUT:
         raise StatusError(
             f"{path} has layout version {layout}, this hv-kvp reads version {LAYOUT}: the"
-            f" daemon (pid {pid}) is of another version",
+            f" daemon (pid {pid}) has another version",
             pid,
         )
     if len(page) != SIZE:

@@ -122,11 +122,8 @@ class NetlinkLink(Link):
             self.deadline = time.monotonic() + delay
             return
         self._doing = _REGISTERING
-        rivals = self._rivals()
-        if rivals:
-            self.obstacle = (
-                f"netlink group {CN_KVP_IDX} has another member: {', '.join(rivals)}"
-            )
+        self.obstacle = self._other_members()
+        if self.obstacle:
             if not self._insist and os.path.exists(self._path):
                 return
             self.say(f"{self.obstacle}; two daemons answer each other's requests")
@@ -154,10 +151,11 @@ class NetlinkLink(Link):
         while self._connector.receive() is not None:
             self._connector.drop(SUPERSEDED, "the driver was reset")
 
-    def _rivals(self) -> list[str]:
-        """Return who the other members of group 9 are."""
+    def _other_members(self) -> str:
+        """Return that group 9 has other members, and which; empty if it has none."""
         others = group_members(CN_KVP_IDX) - {self._connector.port_id}
-        return [_owner(port) for port in sorted(others)]
+        owners = ", ".join(_owner(port) for port in sorted(others))
+        return owners and f"netlink group {CN_KVP_IDX} has another member: {owners}"
 
     def _reset_driver(self) -> bool:
         """Reset the driver to its initial state; return False if that is not possible."""
@@ -322,9 +320,9 @@ class NetlinkLink(Link):
         if stranger:
             sender = _owner(stranger)
             trouble = f"another process sends messages of the driver's kind: {sender}"
-        elif rivals := self._rivals():
-            trouble = f"netlink group {CN_KVP_IDX} has another member: {', '.join(rivals)}"
         else:
+            trouble = self._other_members()
+        if not trouble:
             return
         if self._insist:
             self.say(trouble)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.cli import main as command_line
-from hv_kvp_daemon.cli.pools import check
+from hv_kvp_daemon.cli.pools import pool_info
 from hv_kvp_daemon.pools.change import replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.journal import Journal
@@ -243,6 +243,6 @@ def test_without_the_time_of_the_boot_the_age_is_not_checked(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
     pools.write(0, encode(b"k", b"v"))
-    monkeypatch.setattr(check, "boot_time", boot_time)
+    monkeypatch.setattr(pool_info, "boot_time", boot_time)
     assert command_line.main(["check", "--pool-dir", pools.path]) == 0
     assert "not checked whether it is older than this boot" in capsys.readouterr().out

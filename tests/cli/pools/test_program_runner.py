@@ -13,7 +13,8 @@ from hv_kvp_daemon.cli import main as command_line
 from hv_kvp_daemon.cli.pools.program_runner import Runner
 from hv_kvp_daemon.cli.pools.watch import Watcher
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE, run
+from tests.support.command import COMMAND, run
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_signal_reaches_the_program_and_its_children_and_ends_the_command(
     assert watch.stdout.readline() == "begin\n"
     watch.send_signal(signal.SIGTERM)
     # To the end of the output: no process of the program has it open any more.
-    out, err = watch.communicate(timeout=PATIENCE)
+    out, err = watch.communicate(timeout=DEADLINE)
     assert (watch.returncode, out) == (128 + signal.SIGTERM, "")
     assert err.splitlines() == [
         f"hv-kvp: {script}: ended by signal 15; it was run for: present guest k",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -15,15 +18,22 @@ import psutil
 import pytest
 
 from hv_kvp_daemon.cli import main as command_line
+from hv_kvp_daemon.cli.pools import pool_files
+from hv_kvp_daemon.cli.pools import watch as watch_module
 from hv_kvp_daemon.cli.pools.watch import Watcher
+from hv_kvp_daemon.guest.child import wait_readable
+from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.transport.inotify import CHANGES, Inotify
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, PATIENCE, Pools, Terminal
+from tests.support.command import COMMAND, Pools, Terminal
 from tests.support.daemon import RunningDaemon
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+OFD_LOCK = struct.Struct("hhqqi0q")  # struct flock
 
 
 class Watch:
@@ -123,7 +133,7 @@ def test_the_end_of_a_dangling_link_is_waited_for(
     seen = watch("--until", "k", "--pool-dir", f"{tmp_path}/link")
     Pools(f"{tmp_path}/target")("set", "k", "v")
     assert seen.next()[2:] == ("k", "v")
-    assert seen.process.wait(PATIENCE) == 0
+    assert seen.process.wait(DEADLINE) == 0
 
 
 def test_until_ends_with_the_key(pools: Pools, watch: Callable[..., Watch]) -> None:
@@ -133,7 +143,7 @@ def test_until_ends_with_the_key(pools: Pools, watch: Callable[..., Watch]) -> N
     assert seen.next() == ("added", "external", "other", "1")
     pools("set", "token", "2", "--pool", "external")
     assert seen.next() == ("added", "external", "token", "2")
-    assert seen.process.wait(PATIENCE) == 0
+    assert seen.process.wait(DEADLINE) == 0
 
 
 def test_until_ends_at_once_if_the_key_is_there(pools: Pools) -> None:
@@ -202,12 +212,40 @@ def test_a_pool_that_cannot_be_read_is_reported_once_and_the_others_are_watched(
     assert "is a directory, not a regular file" in capsys.readouterr().err
 
 
+def test_a_pool_that_was_locked_is_read_again_without_an_event(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C10."""
+    monkeypatch.setattr(watch_module, "_RETRY", 0.001)
+    monkeypatch.setattr(pool_files, "PoolFile", functools.partial(PoolFile, lock_wait=0.001))
+    pools.write(1, encode(b"k", b"v"))
+    waits = []
+
+    def wait(fd: int, seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 3:  # no event comes of it
+            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, OFD_LOCK.pack(fcntl.F_UNLCK, 0, 0, 0, 0))
+        return wait_readable(fd, seconds)
+
+    with open(pools.file(1), "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, OFD_LOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0))
+        # A signal ends the wait.
+        assert list(Watcher(pools.path, (1,), None, lambda *_: False).changes()) == []
+        assert "no lock within" in capsys.readouterr().err
+        changes = Watcher(pools.path, (1,), time.monotonic() + DEADLINE, wait).changes()
+        assert next(changes)[:3] == ("present", 1, b"k")
+        assert len(waits) == 3
+    assert capsys.readouterr().err.count("no lock within") == 1
+
+
 def test_after_lost_events_all_pools_are_compared(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.write(0, encode(b"k", b"v"))
     pools.write(1, encode(b"a", b"1"))
-    changes = Watcher(pools.path, (0, 1), time.monotonic() + PATIENCE).changes()
+    changes = Watcher(pools.path, (0, 1), time.monotonic() + DEADLINE).changes()
     assert [next(changes).kind for _ in range(2)] == ["present"] * 2
 
     def overflow(_: Inotify) -> tuple[set[str], bool]:

@@ -131,7 +131,7 @@ def test_a_healthy_guest_has_no_problem() -> None:
                 "units": ours(active="activating", restarts=9, last_line="cannot serve"),
                 "daemon_unit": "",
             },
-            "ends and is started again, 9 times until now: cannot serve; to see more",
+            "keeps failing, and was started again 9 times: cannot serve; to see more",
             "kill 7",
         ),
         (
@@ -200,7 +200,7 @@ def test_a_healthy_guest_has_no_problem() -> None:
         # D2.
         (
             {"pools": PoolFacts(is_replaced=True)},
-            "/var/opt/hyperv was removed or replaced while the daemon ran",
+            "/var/opt/hyperv was removed or replaced while the daemon was running",
             RESTART,
         ),
         (

@@ -21,8 +21,8 @@ from hv_kvp_daemon.cli.service.installation import _places
 from hv_kvp_daemon.service.status import find as find_status
 from hv_kvp_daemon.service.status_page import loopback_path
 from hv_kvp_daemon.wire.uapi import KVP_OP_GET, KVP_OP_SET
-from tests.support.command import PATIENCE, Terminal, call, run
-from tests.support.process import RunningDaemon, wait_for
+from tests.support.command import Terminal, call, run
+from tests.support.process import DEADLINE, RunningDaemon, wait_for
 
 UNIT = "etc/systemd/system/hv-kvp-daemon.service"
 SYSTEM = "usr/local/lib/systemd/system"
@@ -536,7 +536,7 @@ def test_the_link_to_the_pools_follows_a_directory_that_is_named(image: Path) ->
 
 
 def test_uninstall_says_how_to_have_the_distributions_daemon_back(image: Path) -> None:
-    """I4: no KVP daemon was left, without a word."""
+    """I4: no KVP daemon was left, and no message said so."""
     theirs = image / "usr/lib/systemd/system/hv-kvp-daemon.service"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hv_kvp_daemon -n\n")
@@ -570,7 +570,7 @@ def test_the_last_line_says_whether_the_daemon_serves(
         wait_for("its page", lambda: find_status(page))
         assert "is installed, but does not serve:" in outcome()
         daemon.connect()
-        monkeypatch.setattr(module, "_PATIENCE", PATIENCE)
+        monkeypatch.setattr(module, "_PATIENCE", DEADLINE)
         assert f"serves (pid {daemon.pid}): " in outcome()
         assert outcome().endswith(f"pools in {daemon.pool_dir}")
     Path(page).write_text("damaged")
@@ -601,7 +601,7 @@ def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
     assert tree(package) == before
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
-    assert "/usr/lib/systemd/system/hv-kvp-daemon.service is of a package" in done.err
+    assert "/usr/lib/systemd/system/hv-kvp-daemon.service belongs to a package" in done.err
 
 
 def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
@@ -620,7 +620,7 @@ def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
     assert tree(package) == before
     install(package, *words)
     out = call("uninstall-service", f"--root={package}", "--yes").out
-    assert "the service is that of a package again" in out
+    assert "the package's own unit is used again" in out
     assert tree(package) == before
 
 
@@ -653,7 +653,7 @@ def test_all_that_a_program_of_this_machine_is_started_from_is_looked_at() -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's files are always writable")
 @pytest.mark.parametrize("writable", ["a directory above", "the program"])
 def test_a_program_that_others_may_write_is_named(image: Path, writable: str) -> None:
-    """I8: whoever writes what root's unit starts is root."""
+    """I8: a user who can write what root's unit starts can become root."""
     program = image / DAEMON.lstrip("/")
     path = program if writable == "the program" else program.parent
     assert "may write" not in install(image)[2]

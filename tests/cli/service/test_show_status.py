@@ -27,8 +27,9 @@ from hv_kvp_daemon.service.status_page import (
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_ENUMERATE, KVP_OP_SET
-from tests.support.command import PATIENCE, Done, run
+from tests.support.command import Done, run
 from tests.support.daemon import RunningDaemon
+from tests.support.process import DEADLINE
 
 Capture = pytest.CaptureFixture[str]
 
@@ -41,7 +42,7 @@ def call(capsys: Capture, *words: str) -> Done:
 
 def until(daemon: RunningDaemon, condition: Callable[[DaemonStatus], bool]) -> None:
     """Wait until the daemon's page says so."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE
     while (status := find(f"{daemon.path}.status")) is None or not condition(status):
         assert time.monotonic() < deadline
 
@@ -67,8 +68,8 @@ def test_status_says_how_a_daemon_fares() -> None:
     assert facts["transport"] == "loopback"
     assert facts["requests"] == {"SET": 1, "ENUMERATE": 2}
     assert facts["last_request"]["operation"] == "ENUMERATE"
-    assert abs(facts["last_request"]["time"] - time.time()) < PATIENCE
-    assert abs(facts["since"] - time.time()) < PATIENCE
+    assert abs(facts["last_request"]["time"] - time.time()) < DEADLINE
+    assert abs(facts["since"] - time.time()) < DEADLINE
     assert facts["records"] == {"external": 1, "guest": 0, "host": 0, "internal": 0}
     assert facts["private_bytes"] < facts["resident_bytes"] < 64 << 20
     assert 3 < facts["descriptors"] < 64
@@ -104,7 +105,7 @@ def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
     assert facts["statuses"] == {"HV_E_FAIL": 3}
     failure = facts["last_failure"]
     assert (failure["operation"], failure["status"]) == ("SET", "HV_E_FAIL")
-    assert abs(failure["time"] - time.time()) < PATIENCE
+    assert abs(failure["time"] - time.time()) < DEADLINE
     assert "is a directory" in failure["reason"]
     assert "secret" not in failing.out + json.dumps(facts)
 
@@ -112,7 +113,7 @@ def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
 def test_a_stopped_daemon_does_not_serve(capsys: Capture) -> None:
     """D1: status said "serving", and 0."""
     request = encode_request(Request(KVP_OP_SET, 0, b"key", b"value"))
-    with RunningDaemon() as daemon, SimulatedDriver(daemon.path, PATIENCE) as driver:
+    with RunningDaemon() as daemon, SimulatedDriver(daemon.path, DEADLINE) as driver:
         assert driver.exchange(request) == encode_status(HV_S_OK)
         command = ("status", f"--transport=loopback:{daemon.path}")
         os.kill(daemon.pid, signal.SIGSTOP)
@@ -124,7 +125,7 @@ def test_a_stopped_daemon_does_not_serve(capsys: Capture) -> None:
         assert "Daemon: not serving (is stopped (SIGSTOP)), hv-kvp-daemon" in page.out
         assert (facts["serving"], facts["trouble"]) == (False, "is stopped (SIGSTOP)")
         # It cannot know how long this request has waited.
-        assert driver._receive(time.monotonic() + PATIENCE) == encode_status(HV_E_FAIL)
+        assert driver._receive(time.monotonic() + DEADLINE) == encode_status(HV_E_FAIL)
         assert "HV_E_FAIL: SET refused: it may have" in call(capsys, *command).out
         assert driver.exchange(request) == encode_status(HV_S_OK)
         assert call(capsys, *command).status == 0

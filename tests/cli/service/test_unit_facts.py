@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hv_kvp_daemon.cli.service import unit_facts
+from hv_kvp_daemon.cli.service import process_state, unit_facts
 from hv_kvp_daemon.cli.service.unit_facts import Unit, program_fault
 from hv_kvp_daemon.cli.service.unit_files import UNIT
 
@@ -70,7 +70,7 @@ def test_a_unit_is_directly_below_the_systems_slice(
     path: str, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D4: a user's own ssh.service was taken for the system's."""
-    monkeypatch.setattr(unit_facts, "_lines", lambda _: ["1:name=systemd:/", f"0::{path}"])
+    monkeypatch.setattr(process_state, "_lines", lambda _: ["1:name=systemd:/", f"0::{path}"])
     assert unit_facts.unit_of(7) == unit
 
 

@@ -21,15 +21,11 @@ from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
 from hv_kvp_daemon.pools.edit import Edit
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal_file import DAMAGED, journal_path
-from hv_kvp_daemon.pools.stale import boot_time
 from hv_kvp_daemon.wire import uapi
 
-from . import backup, pool_files, validation
+from . import backup, pool_files, pool_info, validation
 from .diff import split_records
 from .validation import DAMAGE, NOTE, Finding
-
-#: Pools that a host fills again after each boot.
-_FROM_HOST: Final = (uapi.KVP_POOL_EXTERNAL, uapi.KVP_POOL_AUTO_EXTERNAL)
 
 _COLORS: Final = {DAMAGE: terminal.RED, NOTE: terminal.YELLOW}
 
@@ -170,7 +166,7 @@ def _pool_findings(path: str, number: int, where: str) -> Iterable[Finding]:
     yield from _journal_findings(path, number)
     yield from validation.findings(data)
     yield from _permission_findings(place, status, os.stat(path))
-    if number in _FROM_HOST and data:
+    if number in pool_info.FROM_HOST:
         yield from _age_findings(number, status, where)
 
 
@@ -218,11 +214,11 @@ def _permission_findings(
 
 def _age_findings(number: int, status: os.stat_result, where: str) -> Iterable[Finding]:
     try:
-        booted = boot_time("/proc/stat")
+        stale = pool_info.is_stale(status)
     except OSError as error:
         yield Finding(NOTE, f"not checked whether it is older than this boot: {error}")
         return
-    if status.st_mtime_ns < booted:
+    if stale:
         yield Finding(
             NOTE,
             "written before this boot; in a captured image it is another machine's",

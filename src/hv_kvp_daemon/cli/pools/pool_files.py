@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # The longest file that is read as a whole: 100,000 records are 244 MiB, and commands take
-# some times as much memory as the file has.  Of a sparse file the kernel gives any length.
+# some times as much memory as the file has.  A sparse file can have any length.
 _LONGEST: Final = 1 << 28
 
 
@@ -77,7 +77,7 @@ def require_readable(directory: str, numbers: Iterable[int]) -> None:
         try:
             size = os.lstat(path).st_size
         except OSError:
-            continue  # met again where it is opened
+            continue  # reported where it is opened
         if size > _LONGEST:
             reason = f"{size} bytes long, at most {_LONGEST} are read as a whole"
             raise PoolError(number, path, reason)

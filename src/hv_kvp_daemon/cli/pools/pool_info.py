@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hv_kvp_daemon.cli import jsontext, tables, terminal
@@ -25,8 +26,8 @@ from hv_kvp_daemon.wire.text import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Pools that a host fills again after each boot, so that older records are another one's.
-_FROM_HOST = (uapi.KVP_POOL_EXTERNAL, uapi.KVP_POOL_AUTO_EXTERNAL)
+#: The pools that a host fills again after each boot: older records are of another machine.
+FROM_HOST = (uapi.KVP_POOL_EXTERNAL, uapi.KVP_POOL_AUTO_EXTERNAL)
 
 # UTF-16 units that a host sees, and bytes that a record holds.
 _LIMITS = {
@@ -57,17 +58,18 @@ def _collect(path: str, number: int) -> dict[str, Any]:
     facts["mode"] = f"{stat.S_IMODE(status.st_mode):04o}"
     if stat.S_ISREG(status.st_mode):
         facts |= {"records": status.st_size // RECORD_SIZE, "size": status.st_size}
-        if number in _FROM_HOST:
-            facts["stale"] = _is_stale(status)
+        if number in FROM_HOST:
+            with suppress(OSError):
+                facts["stale"] = is_stale(status)
     return facts
 
 
-def _is_stale(status: os.stat_result) -> bool | None:
-    """Return whether a pool has records from before this boot; None without /proc."""
-    try:
-        return bool(status.st_size) and status.st_mtime_ns < boot_time("/proc/stat")
-    except OSError:
-        return None
+def is_stale(status: os.stat_result) -> bool:
+    """Return whether a pool has records from before this boot.
+
+    :raises OSError: the time of the boot cannot be read.
+    """
+    return bool(status.st_size) and status.st_mtime_ns < boot_time("/proc/stat")
 
 
 def show(pools: list[dict[str, Any]], *, as_json: bool, **form: bool) -> int:

@@ -1,7 +1,7 @@
 """``watch --exec``: runs a program for each change, one change after the other.
 
 While the program runs, the watcher goes on reading the pools, and further changes wait in a
-queue here.  So a program may take its time and still gets every change that is seen.
+queue here.  So a slow program still gets every change that is seen.
 
 Signals come as bytes of a pipe (signal.set_wakeup_fd), which is polled together with the
 watcher's descriptor.  So there is no moment at which one could be missed: neither SIGCHLD
@@ -18,6 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.cli import terminal
+from hv_kvp_daemon.guest.child import INT_MAX
 from hv_kvp_daemon.pools.directory import POOL_NAMES
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 #: The signals that end the command, and are passed on to the program.
 _ENDING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-
-# The longest wait in milliseconds that poll(2) takes.
-_INT_MAX: Final = (1 << 31) - 1
 
 
 class Runner:
@@ -89,7 +87,7 @@ class Runner:
         """Run the program for all changes that wait; after a signal, only await its end."""
         self._start()
         while self._pid:
-            self._poll(-1, _INT_MAX)
+            self._poll(-1, INT_MAX)
             self._start()
         if self._waiting:
             terminal.say(f"{self._path}: not run for {len(self._waiting)} more changes")
@@ -124,7 +122,7 @@ class Runner:
         poll.register(self._pipe[0], select.POLLIN)
         if fd >= 0:
             poll.register(fd, select.POLLIN)
-        ready = dict(poll.poll(max(0, min(seconds * 1000 + 1, _INT_MAX))))
+        ready = dict(poll.poll(max(0, min(seconds * 1000 + 1, INT_MAX))))
         if self._pipe[0] in ready:
             for number in os.read(self._pipe[0], select.PIPE_BUF):
                 if number == signal.SIGCHLD:

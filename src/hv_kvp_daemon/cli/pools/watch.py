@@ -2,7 +2,8 @@
 
 After an inotify event about a pool, it is read again under a shared lock and compared.  The
 watch is set up before the first read, so no change is missed in between.  Changes that
-follow each other closely may show as one.
+follow each other closely may show as one.  A pool that could not be read is read again after
+a while, since no event comes when another program releases a lock.
 
 With ``--exec`` a program gets the changes instead of standard output (`program_runner`).
 """
@@ -28,7 +29,7 @@ from hv_kvp_daemon.cli.command import (
 )
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.pools.directory import POOL_NAMES, pool_path
-from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.errors import LockTimeoutError, PoolError
 from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport import inotify
 
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 _MARKS: Final = {"present": "=", "added": "+", "changed": "~", "deleted": "-"}
 _COLORS: Final = {"added": terminal.GREEN, "changed": terminal.YELLOW, "deleted": terminal.RED}
+
+# Seconds until a pool that could not be read is read again.
+_RETRY: Final = 5.0
 
 
 class Event(NamedTuple):
@@ -177,22 +181,29 @@ class Watcher:
         self._files = {os.path.basename(pool_path(path, number)): number for number in numbers}
         self._deadline = deadline
         self._known: dict[int, Values] = {}
-        self._reported: dict[int, str] = {}
+        # Why pools could not be read, when that was last tried.
+        self._failed: dict[int, str] = {}
 
     def changes(self) -> Iterator[Event]:
         """Yield all records that are there, as ``present``, and then what happens."""
         while (events := self._open()) is not None:
             with contextlib.closing(events):
-                names, gone = set(self._files), False
+                names, gone, retry = set(self._files), False, math.inf
                 while True:
                     # "" stands for lost events.
                     for name in self._files if "" in names else names & self._files.keys():
                         yield from self._compare(self._files[name])
                     if gone:
                         break
-                    if not self._wait(events):
+                    retry = min(retry, time.monotonic() + _RETRY) if self._failed else math.inf
+                    if not self._wait(events, retry):
                         return
                     names, gone = events.read()
+                    if time.monotonic() >= retry:
+                        names |= {
+                            name for name, each in self._files.items() if each in self._failed
+                        }
+                        retry = math.inf
 
     def _open(self) -> inotify.Inotify | None:
         """Watch the directory as soon as it exists; None where the deadline comes first."""
@@ -221,10 +232,16 @@ class Watcher:
                 if not os.path.isdir(nearer) and not self._wait(events):
                     return None
 
-    def _wait(self, events: inotify.Inotify) -> bool:
-        """Wait for events; False once the deadline has passed, even if there are some."""
-        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
-        return left > 0 and self._wait_readable(events.fileno(), left)
+    def _wait(self, events: inotify.Inotify, retry: float = math.inf) -> bool:
+        """Wait for events, or until ``retry`` (time.monotonic).
+
+        False once the deadline has passed, even if there are events.
+        """
+        deadline = math.inf if self._deadline is None else self._deadline
+        left = min(deadline, retry) - (now := time.monotonic())
+        if now >= deadline:
+            return False
+        return self._wait_readable(events.fileno(), left) or retry <= time.monotonic()
 
     def _compare(self, number: int) -> Iterator[Event]:
         new = self._read(number)
@@ -250,11 +267,13 @@ class Watcher:
             for record in pool_files.records(self._path, number):
                 values.setdefault(record.key, []).append(record.value)
         except PoolError as error:
-            if self._reported.get(number) != error.reason:
-                self._reported[number] = error.reason
+            # The reason of a timeout has the time waited, which differs each time.
+            reason = error.holders if isinstance(error, LockTimeoutError) else error.reason
+            if self._failed.get(number) != reason:
+                self._failed[number] = reason
                 terminal.say(describe(error))
             return None
-        self._reported.pop(number, None)
+        self._failed.pop(number, None)
         return values
 
 

@@ -44,13 +44,7 @@ _RUN: Final = (re.compile(r"lock|status(\.new)?"),)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--root",
-        type=arguments.path,
-        default="/",
-        metavar="DIR",
-        help="an image's root, instead of this machine",
-    )
+    arguments.add_root(parser)
     parser.add_argument(
         "--pool-dir",
         type=arguments.path,
@@ -58,10 +52,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory of the pools, if it is neither the running daemon's nor"
         f" {POOL_DIRECTORY} nor {OTHER_DIRECTORY}",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show what would be removed"
-    )
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
 def _clean(options: argparse.Namespace) -> int:

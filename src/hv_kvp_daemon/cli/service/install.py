@@ -22,7 +22,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import exec_start, installation, unit_files
 from .exec_start import ExecStart
-from .install_root import InstallRoot, add_common
+from .install_root import InstallRoot
 from .unit_files import TMPFILES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "netlink", "chardev"),
         help="how the daemon reaches the driver (default: as installed before, else auto)",
     )
-    add_common(parser)
+    arguments.add_root(parser)
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -99,7 +99,7 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Options:
-    """Return the daemon's options: those of the command line, else those of before."""
+    """Return the options of the command line, and else of the earlier installation."""
     options = copy(former.options) if former else Options()
     if not former:
         options.no_daemon = options.clear_stale = True
@@ -120,7 +120,7 @@ def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Opti
 
 
 def _link_aliases(root: InstallRoot, aliases: dict[str, str], unit: str) -> None:
-    """Make the aliases, and remove those of an earlier installation and masks in their way."""
+    """Make the aliases; remove those of an earlier installation, and masks that block them."""
     for name in unit_files.OTHER_UNITS:
         masks = ("/dev/null",) if name in aliases else ()
         for path in unit_files.alias_paths(name):
@@ -170,7 +170,7 @@ def _warn(root: InstallRoot, command: ExecStart) -> None:
 
 
 def _outcome(root: InstallRoot, package: PackagedUnit | None, *, dry_run: bool) -> str:
-    """Return what the service does now, as one line."""
+    """Return one line about what the service does now."""
     unit = f"{package.path}, a package's unit," if package else UNIT
     if dry_run:
         return "nothing was changed (--dry-run)"

@@ -14,7 +14,7 @@ import subprocess
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.cli import arguments, terminal
+from hv_kvp_daemon.cli import terminal
 from hv_kvp_daemon.cli.command import CommandError
 
 from .root_path import open_directory, resolve
@@ -26,21 +26,8 @@ if TYPE_CHECKING:
     from .unit_files import File
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that an `InstallRoot` is made of."""
-    parser.add_argument(
-        "--root",
-        type=arguments.path,
-        default="/",
-        metavar="DIR",
-        help="an image's root, instead of this machine",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-
-
 class InstallRoot:
-    """``/`` or the directory of ``--root``; paths are those inside it.
+    """``/`` or the directory of ``--root`` (`arguments.add_root`); paths are those inside it.
 
     :raises CommandError: there is no such directory.
     """

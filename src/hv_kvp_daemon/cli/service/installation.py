@@ -41,7 +41,7 @@ def packaged(root: InstallRoot) -> PackagedUnit | None:
 
 
 def former(root: InstallRoot, package: PackagedUnit | None) -> ExecStart | None:
-    """Return what the service starts that is installed now, unless it is somebody else's."""
+    """Return the command of the installed service, unless another project wrote it."""
     for path in DROP_IN_PATH, OPTIONS_PATH, UNIT_PATH:
         command = None if root.is_foreign(path) else exec_start.find(root.read(path))
         if command:
@@ -130,7 +130,7 @@ def _places(root: InstallRoot, program: str) -> list[str]:
         files += [f"{where}/{name}" for where, _, names in os.walk(package) for name in names]
     found: set[str] = set()
     for file in files:
-        # Also the directory of a link: whoever may write it can exchange the link.
+        # Also the directory of a link: a user who may write there can replace the link.
         for place in file, root.inside(file):
             above = place
             while above != "/" and above not in found:
@@ -144,6 +144,6 @@ def _is_writable_by_others(path: str) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return status.st_uid != 0
     shared = status.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0))
-    # In a directory with the sticky bit, such as /tmp, nobody exchanges what is root's.
+    # In a directory with the sticky bit, such as /tmp, only root replaces root's files.
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     return status.st_uid != 0 or bool(shared and not sticky)

@@ -1,4 +1,4 @@
-"""What is wrong with the pools: their directory, their files, and who locks them."""
+"""What is wrong with the pools: their directory, their files, and locks on them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def pools(facts: Facts) -> Iterator[Diagnosis]:
     if found.is_replaced:
         yield Diagnosis(
             BAD,
-            f"{found.path} was removed or replaced while the daemon ran, which cannot write it"
-            " now",
+            f"{found.path} was removed or replaced while the daemon was running, which can no"
+            " longer write there",
             restart(facts),
         )
     if found.read_only_mount:
@@ -43,8 +43,7 @@ def pools(facts: Facts) -> Iterator[Diagnosis]:
         who = f"{holder.name} (pid {holder.pid})" if holder.pid else "a process"
         yield Diagnosis(
             BAD,
-            f"{who} holds a lock ({holder.lock}) on {holder.path}, for which each change waits"
-            " or fails",
+            f"{who} holds a lock ({holder.lock}) on {holder.path}, so changes wait or fail",
             f"kill {holder.pid}" if holder.pid else "",
         )
     if found.others_dir is None or found.others_dir == found.path:
@@ -55,7 +54,8 @@ def pools(facts: Facts) -> Iterator[Diagnosis]:
         yield Diagnosis(
             BAD,
             f"the pools are in {found.path}, but cloud-init and others use"
-            f" {OTHER_DIRECTORY}{records}: the host and they see nothing of each other",
+            f" {OTHER_DIRECTORY}{records}: the host does not see their records, nor they the"
+            " host's",
             _unite(found.path, records=found.others_have_records),
         )
 
@@ -63,8 +63,8 @@ def pools(facts: Facts) -> Iterator[Diagnosis]:
 def _unite(pool_dir: str, *, records: bool) -> str:
     """Return the command that makes the others' directory a link to the served one.
 
-    It takes over the records of the guest's pool, which the others write.  Those of the
-    host's pools are of an earlier daemon.
+    Records of the guest's pool are copied, since the other programs write them.  Those in
+    the host's pools come from an earlier daemon.
     """
     served = shlex.quote(pool_dir)
     take_over = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 # The mount points of the freezer, by the field of /proc/PID/cgroup that has its path: the
@@ -62,6 +63,16 @@ def parent(pid: int) -> int:
     return int(_status(pid).get("PPid", 0))
 
 
+def cgroups(pid: int) -> Iterator[tuple[str, str]]:
+    """Yield the controllers and the path of each cgroup of a process (cgroups(7)).
+
+    The unified hierarchy has no controllers.  A process that has ended has no cgroup.
+    """
+    for line in _lines(f"/proc/{pid}/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        yield controllers, path
+
+
 def _status(pid: int) -> dict[str, str]:
     """Return the fields of /proc/PID/status; none if it cannot be read."""
     try:
@@ -85,16 +96,16 @@ def _waits_on(pid: int, before: dict[str, str]) -> bool:
 
 def _frozen_cgroup(pid: int) -> tuple[str, str] | None:
     """Return which cgroup of a process is frozen, as a predicate, and what thaws it."""
-    for line in _lines(f"/proc/{pid}/cgroup"):
-        _, controllers, path = line.split(":", 2)
+    for controllers, path in cgroups(pid):
         if controllers not in _FREEZERS:
             continue
         mount, switch, thaw = _FREEZERS[controllers]
-        while path.strip("/"):
-            if _lines(f"{mount}{path}/{switch}") == ["1"]:
-                command = thaw.format(shlex.quote(mount + path))
-                return f"is frozen with its cgroup {path}", command
-            path = os.path.dirname(path)
+        place = path
+        while place.strip("/"):
+            if _lines(f"{mount}{place}/{switch}") == ["1"]:
+                command = thaw.format(shlex.quote(mount + place))
+                return f"is frozen with its cgroup {place}", command
+            place = os.path.dirname(place)
     return None
 
 

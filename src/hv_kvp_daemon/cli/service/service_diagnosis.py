@@ -49,8 +49,8 @@ def rivals(facts: Facts) -> Iterator[Diagnosis]:
 def _end(rival: Rival) -> str:
     """Return the command after which a process is no rival of the daemon any more.
 
-    Only the unit of a KVP daemon is replaced.  A service that only listens is let alone,
-    and the daemon uses the device.
+    Only the unit of a KVP daemon is replaced.  A service that only listens is left
+    alone, and the daemon uses the device.
     """
     if rival.unit in {UNIT, *OTHER_UNITS}:
         return INSTALL
@@ -95,7 +95,7 @@ def _our_unit(facts: Facts, unit: Unit) -> Diagnosis:
         has_rival = facts.daemon is not None and facts.daemon_unit != UNIT
         return Diagnosis(
             BAD,
-            f"{UNIT} ends and is started again, {unit.restarts} times until now{said}; to see"
+            f"{UNIT} keeps failing, and was started again {unit.restarts} times{said}; to see"
             f" more: journalctl --unit {UNIT}",
             f"kill {facts.daemon_pid}" if has_rival else "",
         )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hv_kvp_daemon.cli import terminal
+from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 
 from . import installation, unit_files
-from .install_root import InstallRoot, add_common
+from .install_root import InstallRoot
 from .unit_files import RULES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _uninstall(options: argparse.Namespace) -> int:
     ours = [path for path in present if not root.is_foreign(path)]
     package = installation.packaged(root)
     if not ours:
-        whose = f"; {package.path} is of a package" if package else ""
+        whose = f"; {package.path} belongs to a package" if package else ""
         terminal.say(f"hv-kvp install-service has written nothing here{whose}")
         return EXIT_NOT_FOUND
     root.require_writable(ours)
@@ -65,7 +65,7 @@ def _remove(root: InstallRoot, ours: list[str]) -> None:
 
 
 def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
-    """Remove the link to the pools where it leads nowhere: the C daemon ends there."""
+    """Remove a dangling link to the pools: the C daemon exits where it finds one."""
     target = root.target(OTHER_DIRECTORY)
     dangling = root.is_dangling(OTHER_DIRECTORY)
     if dangling and target == unit_files.other_directory_link(pool_dir):
@@ -73,7 +73,7 @@ def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
     elif target:
         reason = (
             "which does not exist, and not that of this installation; remove it, since other"
-            " KVP daemons end there"
+            " KVP daemons exit there"
             if dangling
             else "where other programs find the pairs; remove it together with those"
         )
@@ -81,9 +81,9 @@ def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
 
 
 def _left(root: InstallRoot, package: PackagedUnit | None) -> str:
-    """Return which KVP daemon is left, as one line."""
+    """Return one line about which KVP daemon is left."""
     if package:
-        return f"the service is that of a package again: {package.path}"
+        return f"the package's own unit is used again: {package.path}"
     for name in (UNIT, *unit_files.OTHER_UNITS):
         if any(map(root.is_others_unit, unit_files.unit_paths(name))):
             return (
@@ -94,5 +94,5 @@ def _left(root: InstallRoot, package: PackagedUnit | None) -> str:
 
 
 UNINSTALL = Command(
-    "uninstall-service", "remove the service; the pools stay", add_common, _uninstall
+    "uninstall-service", "remove the service; the pools stay", arguments.add_root, _uninstall
 )

@@ -14,6 +14,7 @@ from typing import Final
 from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
+from .process_state import cgroups
 from .unit_files import OTHER_UNITS, UNIT
 
 # Seconds for systemctl and journalctl each.
@@ -117,8 +118,7 @@ def unit_of(pid: int) -> str:
     Other slices hold names that are not the system's: any user may call a service of his
     own ``ssh.service``.
     """
-    for line in _lines(f"/proc/{pid}/cgroup"):
-        _, _, path = line.split(":", 2)
+    for _, path in cgroups(pid):
         names = path.split("/")[1:]
         if len(names) > 1 and names[0] == "system.slice" and names[1].endswith(".service"):
             return names[1]
@@ -158,11 +158,3 @@ def _output(*argv: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace")
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []  # no such process

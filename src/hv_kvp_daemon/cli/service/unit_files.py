@@ -67,7 +67,7 @@ LINKS: Final = "/usr/local/bin"
 _ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
-#: then whoever starts or enables it by its name gets this service.  (UNIT is overridden.)
+#: then starting or enabling it by that name acts on this service.  (UNIT is overridden.)
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
 
 #: Where packages have their units.
