@@ -106,14 +106,6 @@ def test_a_record_in_part_is_completed_in_the_direction_of_the_entry(
     assert bool(broken.reports) == (sectors != expected)
 
 
-def test_what_is_taken_back_removes_no_other_record_of_its_key(broken: Broken) -> None:
-    """P26: a SET of the value that was there, whose wait for the disk has failed."""
-    other = encode(b"b", b"other")
-    broken.write(A, B, other)
-    broken.note(BACKWARD, replace(RECORD_SIZE, B, B, 1))
-    assert broken.recovered() == A + B + other
-
-
 @pytest.mark.parametrize("offset", [1, 2, 3, 4])
 @pytest.mark.parametrize("state", [FORWARD, BACKWARD])
 def test_it_is_found_where_records_before_it_were_removed(

@@ -44,7 +44,7 @@ from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
 from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE
 from .fileio import read_at, write_at
-from .journal import BACKWARD, FORWARD
+from .journal import BACKWARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Recovery:
         if change is None:
             return self._sweep(None)
         changed = (self._fill if change.kind == APPEND else self._complete)(change)
-        if change.others and self._entry.state == FORWARD:
+        if change.others:
             self._bury_others(change)
         return self._sweep(change) or changed
 
