@@ -1,10 +1,10 @@
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
-# except for driver-test, bench and soak (Debian, root).
+# except for driver-test, network-test, bench and soak (Debian, root).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pythons coverage lint spdx driver-test bench soak clean
+.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test bench soak clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint         ruff, mypy --strict, and reuse: each file names copyright and license"
 	@echo "make spdx         adds these lines to files that have none"
 	@echo "make driver-test  a VM with the kernel's own hv_kvp driver (Debian, root)"
+	@echo "make network-test booted guests with each network manager, for SET_IP_INFO (Debian, root)"
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
 
@@ -81,6 +82,10 @@ spdx: $(VENV)/.lint
 
 driver-test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/driver --timeout=600
+
+# ARGS="-k trixie-netplan" for one release and manager: tests/network/README.md.
+network-test: $(VENV)/.test
+	$(BIN)/python -m pytest tests/network --timeout=900 $(ARGS)
 
 # ARGS=--quick for one short round, --native or --vm for one of the two places.
 bench: $(VENV)/.test

@@ -7,7 +7,7 @@
 
 
 
-_shtab_hv_kvp_daemon_option_strings=(--foreground -n --no-daemon --transport --run-dir --pool-dir --addresses --exclude-interface --no-sync --clear-stale -d --debug --log-level -V --version -h --help)
+_shtab_hv_kvp_daemon_option_strings=(--foreground -n --no-daemon --transport --run-dir --pool-dir --addresses --exclude-interface --ip-backend --no-sync --clear-stale -d --debug --log-level -V --version -h --help)
 
 _shtab_hv_kvp_daemon___run_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_hv_kvp_daemon___pool_dir_COMPGEN=_shtab_compgen_dirs
@@ -15,6 +15,7 @@ _shtab_hv_kvp_daemon___exclude_interface_COMPGEN=_hv_kvp_interfaces
 
 _shtab_hv_kvp_daemon___transport_choices=(auto netlink chardev)
 _shtab_hv_kvp_daemon___addresses_choices=(rtnetlink getifaddrs)
+_shtab_hv_kvp_daemon___ip_backend_choices=(auto networkmanager networkd ifupdown direct script none)
 _shtab_hv_kvp_daemon___log_level_choices=(error warning notice info debug)
 
 _shtab_hv_kvp_daemon___foreground_nargs=0

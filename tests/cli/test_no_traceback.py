@@ -68,7 +68,7 @@ WORKING = {
     "watch": "watch --until k --pool-dir {pools}",
     "auto": "auto",
     "ip": "ip",
-    "check": "check --pool-dir {pools}",
+    "check": "check --json --pool-dir {pools}",
     "doctor": "doctor",
     "install-service": "install-service --dry-run --yes --root {root}",
     "uninstall-service": "uninstall-service --yes --root {root}",

@@ -12,6 +12,7 @@ from tests.driver import machine
 
 SOURCES = Path(machine.ROOT, "systemd")
 UNIT = "hv-kvp-daemon.service"
+OTHERS = ("hv-kvp-ip.service", "hv-kvp-ip.socket")
 TMPFILES = SOURCES / "hv-kvp-daemon.tmpfiles.conf"
 MOST_EXPOSURE = 24  # in tenths, as --threshold takes it
 
@@ -22,10 +23,11 @@ def root(tmp_path: Path, lab: None) -> Path:
     shutil.copytree("/lib/systemd/system", tmp_path / "lib/systemd/system", symlinks=True)
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    shutil.copy(SOURCES / UNIT, units)
+    for name in (UNIT, *OTHERS):
+        shutil.copy(SOURCES / name, units)
     programs = tmp_path / "usr/bin"
     programs.mkdir(parents=True)
-    for name in ("hv_kvp_daemon", "kill", "systemd-tmpfiles"):
+    for name in ("hv_kvp_daemon", "hv-kvp", "kill", "systemd-tmpfiles"):
         shutil.copy("/bin/true", programs / name)
     return tmp_path
 
@@ -52,6 +54,8 @@ def test_verify_reports_nothing(root: Path) -> None:
     assert verify(root) == ""
     add_drop_in(root)
     assert verify(root) == ""
+    for name in OTHERS:
+        assert verify(root, name) == ""
 
 
 def test_verify_would_report_an_unknown_key(root: Path) -> None:

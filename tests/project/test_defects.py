@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 #: Rows of the list: messages, pools, where it runs, what the guest reports
-#: of itself, what an attacker reaches, hv-kvp with the library,
+#: of itself, the host's network settings, what an attacker reaches, hv-kvp with the library,
 #: installing it, and what the tools say of it.
-LAST = {"T": 22, "P": 31, "U": 7, "O": 31, "D": 9, "S": 2, "C": 9, "I": 9}
+LAST = {"T": 22, "P": 31, "U": 7, "O": 31, "N": 4, "D": 9, "S": 2, "C": 9, "I": 9}
 IDS = [f"{kind}{n}" for kind, last in LAST.items() for n in range(1, last + 1)]
 
-ROW = re.compile(r"^\| ([TPOUSCID]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TPOUSCIDN]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ID = re.compile(r"\b[TPOUSCID]\d+\b")
+ID = re.compile(r"\b[TPOUSCIDN]\d+\b")
 
 
 def rows() -> dict[str, str]:

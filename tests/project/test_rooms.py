@@ -32,6 +32,9 @@ TOO_EXPENSIVE = {
 
 #: Modules for other programs, in a package of which the daemon imports the rest.
 FOR_OTHERS = {
+    "hv_kvp_daemon.netconfig.injection_child",
+    "hv_kvp_daemon.netconfig.injection_request",
+    "hv_kvp_daemon.netconfig.settings",
     "hv_kvp_daemon.pools.edit",
     "hv_kvp_daemon.library",
     "hv_kvp_daemon.service.status",

@@ -14,6 +14,7 @@ import pytest
 
 from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.cli.service.unit_files import ALIASES
+from hv_kvp_daemon.netconfig.injection import DIRECTORY, SOCKET
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
 from hv_kvp_daemon.service.options import parse as parse_options
@@ -28,6 +29,8 @@ RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
 WATCH = "hv-kvp-watch@.service"
+IP_UNIT = "hv-kvp-ip.service"
+IP_SOCKET = "hv-kvp-ip.socket"
 LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
@@ -58,7 +61,9 @@ def unit() -> Sections:
 
 
 def test_these_are_the_files() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {UNIT, DROP_IN, RULES, TMPFILES, WATCH}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        *(UNIT, DROP_IN, RULES, TMPFILES, IP_UNIT, IP_SOCKET, WATCH),
+    }
 
 
 def test_sections_are_the_ones_of_a_service(unit: Sections) -> None:
@@ -107,7 +112,7 @@ def test_the_pools_directory_is_the_same_everywhere(unit: Sections) -> None:
     assert unit["Service"]["ReadWritePaths"] == [f"-{POOL_DIRECTORY} -{OTHER_DIRECTORY}"]
     assert unit["Service"]["ExecStartPre"] == [f"-+systemd-tmpfiles --create {CONF}"]
     assert unit["Unit"]["RequiresMountsFor"] == [f"{POOL_DIRECTORY} {OTHER_DIRECTORY}"]
-    assert unit["Unit"]["After"] == ["systemd-tmpfiles-setup.service"]
+    assert "systemd-tmpfiles-setup.service" in unit["Unit"]["After"]
     made, link, bus = (line.split() for line in lines(TMPFILES))
     assert made == ["d", POOL_DIRECTORY, "0755", "root", "root", "-"]
     # Without "+": an existing file or directory is left alone.
@@ -125,6 +130,33 @@ def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
     assert [f"/run/{name}" for name in service["RuntimeDirectory"]] == [RUN_DIRECTORY]
     assert service["RuntimeDirectoryMode"] == ["0755"]
     assert service["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_requests_for_addresses_go_to_the_socket_of_a_unit_of_root(unit: Sections) -> None:
+    assert unit["Unit"]["Wants"] == [IP_SOCKET]
+    assert IP_SOCKET in unit["Unit"]["After"]
+    assert parse(IP_SOCKET)["Socket"] == {
+        "ListenSequentialPacket": [SOCKET],
+        "SocketMode": ["0600"],
+        "RemoveOnStop": ["yes"],
+    }
+    # The daemon's own sandbox leaves the records to that unit.
+    assert "StateDirectory" not in unit["Service"]
+    service = parse(IP_UNIT)["Service"]
+    assert DIRECTORY.startswith(f"/var/lib/{service['StateDirectory'][0]}/")
+    assert os.path.dirname(DIRECTORY) in parse(IP_UNIT)["Unit"]["RequiresMountsFor"][0]
+    assert parse(IP_UNIT)["Unit"]["Requires"] == [IP_SOCKET]
+    program, *words = shlex.split(service["ExecStart"][0])
+    assert program == "/usr/bin/hv-kvp"
+    assert build_parser().parse_args(words).serve
+
+
+@pytest.mark.parametrize("name", [IP_UNIT, IP_SOCKET])
+def test_the_units_for_addresses_start_as_early_as_the_daemon(name: str) -> None:
+    section = parse(name)["Unit"]
+    assert section["DefaultDependencies"] == ["no"]
+    assert section["Conflicts"] == section["Before"] == ["shutdown.target"]
+    assert section["IgnoreOnIsolate"] == ["yes"]
 
 
 def test_udev_alone_starts_the_unit(unit: Sections) -> None:

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from hv_kvp_daemon.netconfig import injection
 from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.service import dispatch
 from hv_kvp_daemon.service.main import main
@@ -35,12 +36,15 @@ class ForkedDaemon:
     ends the daemon, which must exit with status 0.
     """
 
-    def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, prepare: Callable[[], None] = lambda: None, *, options: tuple[str, ...] = ()
+    ) -> None:
         # Not pytest's tmp_path: with a long test name a socket's path is too long.
         self._directory = tempfile.TemporaryDirectory(prefix="hv-kvp-test-")
         self.root = Path(self._directory.name)
         self._log = self.root / "log"
         self._prepare = prepare
+        self._options = options
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -50,12 +54,15 @@ class ForkedDaemon:
             try:
                 os.dup2(os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
                 self._prepare()
-                below_root = functools.partial(adapter_config, root=str(self.root))
-                setattr(dispatch, "adapter_config", below_root)  # noqa: B010 - not exported
-                transport = f"loopback:{self.root}/host"
-                status = main(
-                    ["-n", "--transport", transport, "--pool-dir", f"{self.root}/pools"]
-                )
+                root = str(self.root)
+                for name, function in (
+                    ("adapter_config", adapter_config),
+                    ("set_ip_info", injection.set_ip_info),
+                ):
+                    setattr(dispatch, name, functools.partial(function, root=root))
+                injection.resume = functools.partial(injection.resume, root=root)
+                words = ["-n", "--transport", f"loopback:{root}/host", *self._options]
+                status = main([*words, "--pool-dir", f"{root}/pools"])
             finally:
                 os._exit(status)
         return self

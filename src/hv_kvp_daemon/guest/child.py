@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
-    from typing import TypeAlias
+    from typing import NoReturn, TypeAlias
 
     #: ``wait(fd, seconds)``: True when a descriptor is readable or hung up, False after
     #: so many seconds.  Returning False any sooner means that this process is to end.
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+
+# The only descriptor that a forked child keeps besides 0 to 2, which are /dev/null.
+_PIPE = 3
 
 # The longest wait in milliseconds that poll(2) takes.
 _INT_MAX = (1 << 31) - 1
@@ -34,6 +37,59 @@ def set_process_name(name: str) -> None:
     """
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write(name)
+
+
+def fork_isolated(body: Callable[[int], object], name: str, seconds: int) -> tuple[int, int]:
+    """Run a function in a child; return its process id and the end of a pipe to read.
+
+    ``body`` gets the other end.  The child is called ``name``, ends after ``seconds``
+    whatever it does, and has nothing else of this process: no descriptor, and no handler of
+    signals.  A read that would block raises BlockingIOError.
+
+    :raises OSError: no process can be started.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    # Until the child has reset the handlers, a signal to it would run them, and they write
+    # to a pipe that it shares with the daemon.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _run_child(write_end, body, name, seconds)
+    except OSError:
+        os.close(read_end)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        os.close(write_end)
+    return pid, read_end
+
+
+def _run_child(pipe: int, body: Callable[[int], object], name: str, seconds: int) -> NoReturn:
+    """Run the function and exit, whatever happens."""
+    try:
+        # The daemon's descriptors hold locks, the driver's device (a second holder delays
+        # its release) and the membership of group 9, so none is kept.
+        os.dup2(pipe, _PIPE, inheritable=False)
+        os.closerange(_PIPE + 1, os.sysconf("SC_OPEN_MAX"))
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(_PIPE):
+            os.dup2(null, fd)
+        if null > _PIPE:
+            os.close(null)
+        for number in signal.valid_signals():
+            if signal.getsignal(number) is not signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.alarm(seconds)
+        try:
+            set_process_name(name)
+        except OSError:
+            pass  # no /proc, so processes are not counted by name either
+        body(_PIPE)
+    finally:
+        # The parent sees end of file; it needs no reason.
+        os._exit(0)
 
 
 def wait_readable(fd: int, seconds: float) -> bool:

@@ -24,17 +24,13 @@ import _socket
 import os
 import time
 
-from .child import end_child, set_process_name
+from .child import end_child, fork_isolated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable
-    from typing import NoReturn
 
     from .child import Wait
-else:
-    import _signal as signal
 
 #: A DNS name has at most 253 bytes, and glibc's resolver returns at most 1024.
 #: An administrator would not recognize a guest by a name longer than this.
@@ -54,9 +50,6 @@ LOOKUP_INTERVAL = 5.0
 #: Seconds from a failed look-up to the next if nothing has changed.  Most names that
 #: cannot be resolved never will be.
 RETRY_INTERVAL = 30.0
-
-# The only descriptor that the child keeps besides 0 to 2, which are /dev/null.
-_CHILD_PIPE = 3
 
 # Test suites and agents count the processes that are called hv_kvp_daemon.
 _CHILD_NAME = "hv_kvp_fqdn"
@@ -167,27 +160,18 @@ class FqdnLookup:
         self._addresses = addresses
         self._started = time.monotonic()
         try:
-            self._fork(os.fsencode(host))
+            self._pid, self._fd = self._fork(os.fsencode(host))
         except OSError as error:
             self._settle(b"")
             self._report(f"the host name is used, the full name cannot be looked up: {error}")
 
-    def _fork(self, host: bytes) -> None:
-        read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Until the child has reset the handlers, a signal to it would run them, and
-        # they write to a pipe that it shares with the daemon.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _run_child(write_end, self._resolve, host)
-        except OSError:
-            os.close(read_end)
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-            os.close(write_end)
-        self._pid, self._fd = pid, read_end
+    def _fork(self, host: bytes) -> tuple[int, int]:
+        def answer(pipe: int) -> None:
+            # A byte too many makes a name that is too long a failure.
+            os.write(pipe, self._resolve(host)[: MAX_NAME + 1])
+
+        # If the daemon is killed, nothing else ends a resolver that hangs.
+        return fork_isolated(answer, _CHILD_NAME, int(LOOKUP_TIMEOUT) + 1)
 
     def _collect(self) -> None:
         """Take the child's answer if it is there; give up a child that is out of time."""
@@ -219,32 +203,3 @@ def _printable(host: str) -> bytes:
     """Encode the kernel's host name (at most 64 bytes of any kind) as printable UTF-8."""
     text = os.fsencode(host).decode("utf-8", "replace")
     return "".join(filter(str.isprintable, text)).encode()
-
-
-def _run_child(pipe: int, resolve: Callable[[bytes], bytes], host: bytes) -> NoReturn:
-    """Write the answer into the pipe and exit, whatever happens."""
-    try:
-        # The daemon's descriptors hold locks, the driver's device (a second holder
-        # delays its release) and the membership of group 9, so none is kept.
-        os.dup2(pipe, _CHILD_PIPE, inheritable=False)
-        os.closerange(_CHILD_PIPE + 1, os.sysconf("SC_OPEN_MAX"))
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(_CHILD_PIPE):
-            os.dup2(null, fd)
-        if null > _CHILD_PIPE:
-            os.close(null)
-        for number in signal.valid_signals():
-            if signal.getsignal(number) is not signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # If the daemon is killed, nothing else ends a resolver that hangs.
-        signal.alarm(int(LOOKUP_TIMEOUT) + 1)
-        try:
-            set_process_name(_CHILD_NAME)
-        except OSError:
-            pass  # no /proc, so processes are not counted by name either
-        # A byte too many makes a name that is too long a failure.
-        os.write(_CHILD_PIPE, resolve(host)[: MAX_NAME + 1])
-    finally:
-        # The parent sees end of file; it needs no reason.
-        os._exit(0)

@@ -46,12 +46,12 @@ def _ifcfg(root: str, interface: str) -> bool | None:
 
 
 def _ifupdown(root: str, interface: str) -> bool | None:
-    settings = _settings_in_use(root, interface)
+    settings = settings_in_use(root, interface)
     if settings is None:
         return None
     methods = []
     inside = False
-    for words in _stanzas(root, INTERFACES, _DEPTH):
+    for words in stanzas(root):
         if words[:1] == ["iface"]:
             # ifupdown-ng needs neither a family nor a method.
             inside = words[1:2] == [settings] and words[2:3] in (["inet"], [])
@@ -62,7 +62,7 @@ def _ifupdown(root: str, interface: str) -> bool | None:
     return "dhcp" in methods if methods else None
 
 
-def _settings_in_use(root: str, interface: str) -> str | None:
+def settings_in_use(root: str, interface: str) -> str | None:
     """Return the name of the settings with which ifup has brought an interface up."""
     for path in IFSTATES:
         # After the name ifupdown-ng writes a count.
@@ -72,28 +72,65 @@ def _settings_in_use(root: str, interface: str) -> str | None:
     return None
 
 
-def _stanzas(root: str, path: str, depth: int) -> Iterator[list[str]]:
-    """Yield the words of each line, with included files in their place."""
-    for line in (read_text(root, path) or "").splitlines():
-        words = line.split()
+def is_configured(root: str, interface: str) -> bool:
+    """Return whether /etc/network/interfaces has settings for an interface."""
+    return any(words[:2] == ["iface", interface] for words in stanzas(root))
+
+
+def includes(root: str, path: str) -> bool:
+    """Return whether /etc/network/interfaces itself includes a file, which need not exist."""
+    directory, _, name = path.rpartition("/")
+    for words in _lines(root, INTERFACES):
+        for word in words[1:]:
+            pattern = _absolute(INTERFACES, word)
+            if words[0] == "source-directory":
+                if directory in _expand(root, pattern) and _is_run_part(name):
+                    return True
+            elif words[0] == "source":
+                parent, _, last = pattern.rpartition("/")
+                if parent == directory and matches(last, name):
+                    return True
+    return False
+
+
+def stanzas(
+    root: str, path: str = INTERFACES, depth: int = _DEPTH, *, skip: str = ""
+) -> Iterator[list[str]]:
+    """Yield the words of each line, with included files in their place.
+
+    ``skip`` is a file that is left out.
+    """
+    for words in _lines(root, path) if path != skip else ():
         if words[:1] not in (["source"], ["source-directory"]):
             yield words
         elif len(words) > 1 and depth:
             for each in _included(root, path, words):
-                yield from _stanzas(root, each, depth - 1)
+                yield from stanzas(root, each, depth - 1, skip=skip)
+
+
+def _lines(root: str, path: str) -> Iterator[list[str]]:
+    for line in (read_text(root, path) or "").replace("\\\n", " ").splitlines():
+        yield line.split()
+
+
+def _absolute(path: str, word: str) -> str:
+    return word if word.startswith("/") else f"{path.rpartition('/')[0]}/{word}"
+
+
+def _is_run_part(name: str) -> bool:
+    """Whether run-parts(8) takes a file; it leaves those of editors and packages out."""
+    return name.replace("-", "").replace("_", "").isalnum()
 
 
 def _included(root: str, path: str, words: list[str]) -> Iterator[str]:
     """Yield the files that ``source PATTERN...`` and ``source-directory`` name."""
     for word in words[1:]:
-        pattern = word if word.startswith("/") else f"{path.rpartition('/')[0]}/{word}"
-        for target in _expand(root, pattern):
+        for target in _expand(root, _absolute(path, word)):
             if words[0] == "source":
                 yield target
                 continue
             for name in list_names(root, target):
-                # As run-parts(8), without the files of editors and package managers.
-                if name.replace("-", "").replace("_", "").isalnum():
+                if _is_run_part(name):
                     yield f"{target}/{name}"
 
 

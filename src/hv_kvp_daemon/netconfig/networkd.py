@@ -15,8 +15,8 @@ from .servers import literals
 
 LINKS = "/run/systemd/netif/links"
 
-# systemd.network(5); the last is used where /lib is not /usr/lib.
-_DIRECTORIES = (
+#: systemd.network(5); the last is used where /lib is not /usr/lib.
+DIRECTORIES = (
     "/etc/systemd/network",
     "/run/systemd/network",
     "/usr/local/lib/systemd/network",
@@ -28,8 +28,8 @@ _DIRECTORIES = (
 # not manage.
 _NOT_MANAGED = frozenset({"", "unmanaged", "pending", "initialized", "linger"})
 
-# systemd.network(5), DHCP=; the last two are those of systemd 218.
-_DHCP4 = frozenset({"yes", "true", "on", "1", "y", "t", "ipv4", "both", "v4"})
+#: systemd.network(5), DHCP=; the last two are those of systemd 218.
+DHCP4 = frozenset({"yes", "true", "on", "1", "y", "t", "ipv4", "both", "v4"})
 
 
 def read_link(root: str, index: int) -> tuple[bool | None, list[str]] | None:
@@ -52,21 +52,21 @@ def _configured(root: str, state: dict[str, str]) -> bool | None:
     # networkd names the drop-ins in its state file since systemd 253.
     named = state.get("NETWORK_FILE_DROPINS", "")
     value = "no"
-    for each in (path, *(named.split(":") if named else _drop_ins(root, path))):
+    for each in (path, *(named.split(":") if named else drop_ins(root, path))):
         value = read_sections(root, each).get("Network", {}).get("DHCP", value)
-    return value.lower() in _DHCP4
+    return value.lower() in DHCP4
 
 
-def _drop_ins(root: str, path: str) -> list[str]:
+def drop_ins(root: str, path: str) -> list[str]:
     """Return a .network file's drop-ins in the order in which networkd reads them.
 
     That is by name in all directories together; of one name the file of the first
     directory counts.
     """
     found: dict[str, str] = {}
-    for directory in reversed(_DIRECTORIES):
-        drop_ins = f"{directory}/{path.rpartition('/')[2]}.d"
-        for name in list_names(root, drop_ins):
+    for directory in reversed(DIRECTORIES):
+        beside = f"{directory}/{path.rpartition('/')[2]}.d"
+        for name in list_names(root, beside):
             if name.endswith(".conf"):
-                found[name] = f"{drop_ins}/{name}"
+                found[name] = f"{beside}/{name}"
     return [found[name] for name in sorted(found)]

@@ -12,6 +12,10 @@ an empty or oversized key, a value of unknown type     HV_E_FAIL
 a pool file that cannot be used, a full disk           HV_E_FAIL
 no memory for the request                              HV_E_FAIL
 GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
+SET_IP_INFO that is malformed or makes no sense        HV_INVALIDARG
+SET_IP_INFO for a GUID that no adapter has             HV_GUID_NOTFOUND
+SET_IP_INFO whose addresses do not come                HV_E_FAIL
+SET_IP_INFO without a backend for the interface        HV_ERROR_NOT_SUPPORTED
 any other operation                                    HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
 
@@ -25,6 +29,7 @@ from __future__ import annotations
 
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
+from hv_kvp_daemon.netconfig.injection import set_ip_info
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.ipinfo import decode_ip, encode_ip_reply
 from hv_kvp_daemon.wire.message import (
@@ -47,6 +52,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET_IP_INFO,
     KVP_OP_NAMES,
     KVP_OP_SET,
+    KVP_OP_SET_IP_INFO,
     KVP_POOL_AUTO,
     KVP_POOL_COUNT,
 )
@@ -60,8 +66,8 @@ if TYPE_CHECKING:
     from hv_kvp_daemon.pools.directory import PoolDirectory
     from hv_kvp_daemon.wire.message import Buffer, Request
 
-#: Operations that change a pool.  They are not carried out after the host's timeout.
-CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE})
+#: Operations that change something.  They are not carried out after the host's timeout.
+CHANGING = frozenset({KVP_OP_SET, KVP_OP_DELETE, KVP_OP_SET_IP_INFO})
 
 OK = encode_status(HV_S_OK)
 FAIL = encode_status(HV_E_FAIL)
@@ -73,7 +79,8 @@ class Dispatch:
     """Answers requests from the pools, the auto pool and the network configuration.
 
     ``report(message, reason)`` logs a failure, see `service.log.Reporter`.  ``wait``
-    returns early at SIGTERM or SIGINT, see `service.signals.Signals.wait`.
+    returns early at SIGTERM or SIGINT, see `service.signals.Signals.wait`.  ``ip_backend``
+    is the option of that name: what applies SET_IP_INFO.  ``note`` logs what that has done.
     """
 
     def __init__(
@@ -82,11 +89,15 @@ class Dispatch:
         auto_pool: AutoPool,
         report: Callable[[str, str], object],
         wait: Wait,
+        ip_backend: str = "none",
+        note: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._pools = pools
         self._auto_pool = auto_pool
         self._report = report
         self._wait = wait
+        self._ip_backend = ip_backend
+        self._note = note
         self._operations: dict[int, Callable[[Request], bytes]] = {
             KVP_OP_GET: self._get,
             KVP_OP_SET: self._set,
@@ -104,6 +115,8 @@ class Dispatch:
                 return self._enumerate(pool, index)
             if operation == KVP_OP_GET_IP_INFO:
                 return self._get_ip_info(message)
+            if operation == KVP_OP_SET_IP_INFO and self._ip_backend != "none":
+                return self._set_ip_info(message)
             perform = self._operations.get(operation)
             if perform is not None:
                 return perform(decode_request(message))
@@ -178,6 +191,12 @@ class Dispatch:
             self._report(f"GET_IP_INFO: {error}", "ip")
             return FAIL
         return FAIL if config is None else encode_ip_reply(ip_info(config, adapter_id))
+
+    def _set_ip_info(self, message: Buffer) -> bytes:
+        status = set_ip_info(
+            bytes(message), self._ip_backend, self._wait, self._report, self._note
+        )
+        return encode_status(status)
 
     def _report_ip(self, text: str) -> None:
         self._report(f"GET_IP_INFO: {text}", f"ip: {text.partition(':')[0]}")

@@ -14,6 +14,7 @@ from hv_kvp_daemon.guest.addresses import MissingModuleError, address_source
 from hv_kvp_daemon.guest.auto_pool import AutoPool
 from hv_kvp_daemon.guest.child import set_process_name
 from hv_kvp_daemon.guest.fqdn import FqdnLookup
+from hv_kvp_daemon.netconfig import injection
 from hv_kvp_daemon.pools.directory import PoolDirectory
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, choose
@@ -117,7 +118,10 @@ def _serve(options: Options, log: logs.Log, ready: Callable[[], None]) -> int:
         watch = PoolWatch(options.pool_dir, publisher.report, signals)
         # A daemon that detached has no service manager that would start it again.
         report_failure = watch.report if options.no_daemon else publisher.report
-        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait)
+        backend = _ip_backend(options)
+        if backend != "none":
+            injection.resume(signals.wait, log.info)
+        dispatch = Dispatch(pools, auto_pool, report_failure, signals.wait, backend, log.info)
         trace = options.foreground or log.level == logs.DEBUG
         server = Server(
             pools, auto_pool, selector, dispatch, publisher, signals, log, trace=trace
@@ -156,6 +160,12 @@ def _choose_pool_dir(log: logs.Log) -> str:
     elif place.reason:
         log.notice(f"{place.path} is served: {place.reason}")
     return place.path
+
+
+def _ip_backend(options: Options) -> str:
+    # To try requests with a simulated host must not change this machine's network.
+    default = "none" if is_loopback(options.transport) else "auto"
+    return options.ip_backend or default
 
 
 def _log_target(options: Options) -> Callable[[int, str], None]:

@@ -39,6 +39,7 @@ class Options:
         "exclude_interface",
         "foreground",
         "help",
+        "ip_backend",
         "log_level",
         "no_daemon",
         "no_sync",
@@ -57,6 +58,8 @@ class Options:
         self.run_dir = RUN_DIRECTORY
         self.addresses = "rtnetlink"
         self.exclude_interface: tuple[str, ...] = ()
+        #: Empty: auto, but none for a simulated host.
+        self.ip_backend = ""
         self.no_sync = False
         self.clear_stale = False
         self.debug = False
@@ -122,6 +125,13 @@ OPTIONS: Final = (
         "leave the addresses of these interfaces out (docker*, veth*);\nmay be repeated",
         "GLOB",
         repeated=True,
+    ),
+    Option(
+        "--ip-backend",
+        "what applies the addresses that a host sets: auto (the default,\nthe manager of the"
+        " interface), networkmanager, networkd, ifupdown,\ndirect, script, or none",
+        "NAME",
+        ("auto", "networkmanager", "networkd", "ifupdown", "direct", "script", "none"),
     ),
     Option("--no-sync", "acknowledge a change before it is on the disk"),
     Option("--clear-stale", "empty the host's pools (0 and 3) if older than this boot"),

@@ -187,7 +187,9 @@ IFA_F_PERMANENT = 0x80
 # include/uapi/linux/if.h
 IFNAMSIZ = 16
 ALTIFNAMSIZ = 128
+IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
+IFF_LOWER_UP = 1 << 16
 
 # include/linux/netdevice.h: the longest hardware address.
 MAX_ADDR_LEN = 32

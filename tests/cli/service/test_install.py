@@ -198,7 +198,10 @@ def test_masks_and_aliases_of_an_earlier_installation_go(image: Path) -> None:
     (system / "hypervkvpd.service").symlink_to("/dev/null")
     (system / "hv_kvp_daemon.service").symlink_to(f"/{UNIT}")
     assert install(image)[0] == 0
-    assert sorted(os.listdir(system)) == ["hv-kvp-daemon.service", "hv-kvp-watch@.service"]
+    assert sorted(os.listdir(system)) == [
+        *("hv-kvp-daemon.service", "hv-kvp-ip.service", "hv-kvp-ip.socket"),
+        "hv-kvp-watch@.service",
+    ]
 
 
 @pytest.mark.parametrize("folder", ["run/systemd/system", SYSTEM])

@@ -243,7 +243,7 @@ def key_body(key: bytes, size: int | None = None) -> bytes:
 
 def _ip_message(op: int, info: IpInfo) -> bytes:
     def field(text: str, chars: int) -> bytes:
-        return text.encode("utf-16-le").ljust(2 * chars, b"\0")[: 2 * chars]
+        return text.encode("utf-16-le", "surrogatepass").ljust(2 * chars, b"\0")[: 2 * chars]
 
     return (
         bytes([op, 0])  # hv_kvp_ip_msg: a header of two bytes, unlike hv_kvp_msg

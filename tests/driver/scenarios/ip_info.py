@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import tempfile
 import time
 
 from tests.driver import guest
@@ -20,7 +21,8 @@ from tests.driver.lab.hvhost import (
     E_FAIL,
     ENUMERATE,
     GET_IP_INFO,
-    NOT_SUPPORTED,
+    GUID_NOTFOUND,
+    INVALIDARG,
     S_OK,
     Host,
     IpInfo,
@@ -37,6 +39,13 @@ CHECK_SECONDS = 90
 SCRIPTS = "/usr/libexec/hypervkvpd"
 ETH0 = "00:15:5D:00:00:01"
 V4, V6 = 1, 2
+GUID = "{f8615163-df3e-46c5-913f-f2d2f965ed0e}"
+
+# The driver turns UTF-16 into UTF-8, drops halves of surrogate pairs, and cuts what is long.
+HOSTILE = (
+    *("$(touch /tmp/owned)", "192.0.2.9\n[Match]\nName=*", "fe80::1%`touch${IFS}/tmp/owned`"),
+    *("1" * 1024, ";;\ud800;\u00e9"),
+)
 
 
 def setup() -> None:
@@ -155,8 +164,41 @@ def check_the_adapter_is_found_in_any_spelling_and_otherwise_fails() -> None:
                 assert (status, info.adapter, info.family) == (S_OK, mac, V4 | V6)
         for mac in ("", "00:15:5D:00:00:99", "00:00:00:00:00:00", "eth0", "00155D000001"):
             assert host.get_ip_info(mac)[0] == E_FAIL, mac
-        assert host.set_ip_info(IpInfo(ETH0)) == NOT_SUPPORTED
     assert daemon.stop() == 0
+
+
+def check_hostile_text_in_any_field_of_set_ip_info_is_refused() -> None:
+    """N1: it went into a file that a shell reads."""
+    with tempfile.TemporaryDirectory() as device:
+        os.mkdir(f"{device}/eth0")
+        os.mkdir(f"{device}/eth0/device")
+        with open(f"{device}/eth0/device/device_id", "w", encoding="ascii") as file:
+            file.write(GUID)
+        # Only a VMBus device has that file.
+        run("mount", "--bind", device, "/sys/class/net")
+        before = run("ip", "addr"), run("ip", "route")
+        daemon = start()
+        with Host(watch=daemon.must_run) as host:
+            assert host.negotiate() == S_OK
+            assert host.set_ip_info(IpInfo(ETH0, V4, 1)) == GUID_NOTFOUND
+            assert host.set_ip_info(IpInfo("$(touch /tmp/owned)", V4, 1)) == GUID_NOTFOUND
+            other = GUID.replace("f86", "f87")
+            assert host.set_ip_info(IpInfo(other, V4, 1)) == GUID_NOTFOUND
+            static = IpInfo(
+                GUID, V4, 0, "192.0.2.5", "255.255.255.0", "192.0.2.1", "192.0.2.53"
+            )
+            for field in ("ip", "subnet", "gateway", "dns"):
+                for text in HOSTILE:
+                    info = IpInfo(**{**static._asdict(), field: text})
+                    assert host.set_ip_info(info) == INVALIDARG, (field, text)
+            assert host.set_ip_info(static._replace(family=4)) == INVALIDARG
+            assert host.set_ip_info(static._replace(dhcp=2)) == INVALIDARG
+            assert len(list(host.items(AUTO))) == 10
+        assert daemon.stop() == 0
+        assert (run("ip", "addr"), run("ip", "route")) == before
+        assert not os.path.exists("/tmp/owned")
+        assert not os.path.exists("/etc/systemd/network/05-hv-kvp-eth0.network")
+        run("umount", "/sys/class/net")
 
 
 def check_eth1_is_not_eth10() -> None:

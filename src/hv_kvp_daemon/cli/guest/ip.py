@@ -1,4 +1,7 @@
-"""``ip``: each network adapter's configuration as a host gets it (GET_IP_INFO)."""
+"""``ip``: each network adapter's configuration as a host gets it (GET_IP_INFO).
+
+And what the host has set (SET_IP_INFO), see `host_settings`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
 
+from . import host_settings
+
 if TYPE_CHECKING:
     from hv_kvp_daemon.netconfig.config import AdapterConfig
     from hv_kvp_daemon.wire.rtnetlink import Link
@@ -23,10 +28,21 @@ _MAC_SIZE = 6
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("interface", nargs="?", metavar="IF", help="only this interface")
+    parser.add_argument(
+        "--forget", metavar="IF", help="undo what the host has set for an interface"
+    )
+    parser.add_argument(
+        "--serve", action="store_true", help="carry out requests, as hv-kvp-ip.service does"
+    )
     arguments.add_json(parser)
 
 
 def _ip(options: argparse.Namespace) -> int:
+    if options.serve:
+        return host_settings.serve_socket()
+    if options.forget is not None:
+        return host_settings.forget_interface(options.forget)
+    host_set = host_settings.by_interface()
     links = [link for link in rtnetlink.links() if _has_mac(link)]
     if options.interface is not None:
         named = rtnetlink.link_named(options.interface)
@@ -36,12 +52,19 @@ def _ip(options: argparse.Namespace) -> int:
             return EXIT_NOT_FOUND
     answers = [(link, _report(link)) for link in links]
     if options.json:
-        jsontext.show([_document(link, report) for link, report in answers if report])
+        documents = [
+            {**_document(link, report), "set_by_host": host_settings.documents(host_set, link)}
+            for link, report in answers
+            if report
+        ]
+        jsontext.show(documents)
         return EXIT_DONE
     for number, (link, report) in enumerate(answers):
         if number:
             print()
         _show(link, report)
+        for line in host_settings.lines(host_set, link):
+            print(f"  {line}")
     return EXIT_DONE
 
 

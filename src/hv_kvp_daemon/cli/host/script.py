@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _TYPES: Final = {"string": uapi.REG_SZ, "u32": uapi.REG_U32, "u64": uapi.REG_U64}
 
+_FAMILIES: Final = {
+    "none": uapi.ADDR_FAMILY_NONE,
+    "ipv4": uapi.ADDR_FAMILY_IPV4,
+    "ipv6": uapi.ADDR_FAMILY_IPV6,
+    "both": uapi.ADDR_FAMILY_IPV4 | uapi.ADDR_FAMILY_IPV6,
+}
+
 _ARROW: Final = "=>"
 
 
@@ -63,9 +70,11 @@ def take(host: SimulatedHost, options: argparse.Namespace) -> Exchange:
 
 
 def _ip_info(options: argparse.Namespace) -> HostIpInfo:
-    family = (uapi.ADDR_FAMILY_IPV4 if "." in options.address else 0) | (
-        uapi.ADDR_FAMILY_IPV6 if ":" in options.address else 0
-    )
+    family = options.family
+    if family is None:
+        family = (uapi.ADDR_FAMILY_IPV4 if "." in options.address else 0) | (
+            uapi.ADDR_FAMILY_IPV6 if ":" in options.address else 0
+        )
     return HostIpInfo(
         options.adapter,
         family,
@@ -136,12 +145,27 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     added.add_argument("adapter", metavar="GUID", help="such as {01234567-89ab-...}")
     for name in ("address", "subnet", "gateway", "dns"):
         added.add_argument(f"--{name}", default="", metavar="LIST", help="separated by ;")
-    added.add_argument("--dhcp", action="store_true")
+    added.add_argument("--dhcp", action="store_true", help="say that DHCP is enabled")
+    added.add_argument(
+        "--family",
+        type=_family,
+        metavar="FAMILY",
+        help="none, ipv4, ipv6, both or a number (default: those of the addresses)",
+    )
 
 
 def _add_pool_and_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pool", type=arguments.pool, metavar="POOL")
     parser.add_argument("key", metavar="KEY")
+
+
+def _family(text: str) -> int:
+    """Parse addr_family, a byte; a number may be one that no host sends."""
+    if text in _FAMILIES:
+        return _FAMILIES[text]
+    if not text.isdecimal() or int(text) > 0xFF:
+        raise argparse.ArgumentTypeError(f"{text!r} is no family and no byte")
+    return int(text)
 
 
 def _index(text: str) -> int:

@@ -163,8 +163,8 @@ def _show(exchange: Exchange, *, as_json: bool) -> int:
         return EXIT_DONE
     operation = transcript.operation_name(exchange.operation)
     hint = ""
-    if exchange.operation == uapi.KVP_OP_SET_IP_INFO:
-        hint = "; it does not change the network for a host"
+    if exchange.status == uapi.HV_ERROR_NOT_SUPPORTED:
+        hint = "; with a simulated host it needs the option --ip-backend"
     terminal.say(f"the daemon answers {operation} with {status_name(exchange.status)}{hint}")
     return EXIT_NOT_FOUND if exchange.status == uapi.HV_S_CONT else EXIT_UNUSABLE
 

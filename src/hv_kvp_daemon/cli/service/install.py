@@ -90,6 +90,8 @@ def _install(options: argparse.Namespace) -> int:
     root.run("systemd-tmpfiles", "--create", os.path.basename(TMPFILES_PATH))
     root.reload_udev()
     root.run("systemctl", "daemon-reload")
+    # It may still wait for a carrier, as another version.
+    root.run("systemctl", "try-restart", os.path.basename(unit_files.IP_UNIT_PATH))
     # The udev rule starts the service when the device is added, which it was already.
     root.run("systemctl", "restart" if os.path.exists(DEVICE) else "try-restart", UNIT)
     print(_outcome(root, package, dry_run=options.dry_run))

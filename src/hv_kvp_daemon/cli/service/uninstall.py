@@ -5,6 +5,7 @@ The pools stay, and so does the link to them while other programs find pairs by 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import terminal
@@ -46,8 +47,9 @@ def _uninstall(options: argparse.Namespace) -> int:
 def _remove(root: InstallRoot, ours: list[str]) -> None:
     """Stop the service and remove its files, and the links that lead to it."""
     command = installation.former(root, None)
-    if UNIT_PATH in ours:
-        root.run("systemctl", "stop", UNIT)
+    units = [os.path.basename(path) for path in unit_files.UNIT_PATHS if path in ours]
+    if units:
+        root.run("systemctl", "stop", *units)
     for path in ours:
         root.remove(path)
     for name in unit_files.OTHER_UNITS:

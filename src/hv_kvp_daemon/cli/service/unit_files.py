@@ -34,6 +34,8 @@ UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
 WATCH_PATH: Final = f"{_SYSTEM}/hv-kvp-watch@.service"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
+IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
+IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -50,9 +52,12 @@ _MANUALS: Final = {
     "completions/_hv-kvp-daemon": "/usr/local/share/zsh/site-functions/_hv-kvp-daemon",
 }
 
+#: Units in the order in which they are stopped.
+UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
+
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, OPTIONS_PATH, UNIT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
@@ -144,6 +149,8 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     unit = _replaced(unit, "Conflicts=.*", conflicts)
     return [
         _marked(UNIT_PATH, unit),
+        _marked(IP_UNIT_PATH, _ip_unit(command)),
+        _marked(IP_SOCKET_PATH, _template("systemd/hv-kvp-ip.socket")),
         _marked(RULES_PATH, _template("systemd/90-hv-kvp-daemon.rules")),
         _marked(TMPFILES_PATH, _tmpfiles(pool_dir)),
         _marked(WATCH_PATH, _watch(command)),
@@ -195,6 +202,16 @@ def other_directory_link(pool_dir: str) -> str:
     return os.path.relpath(pool_dir, os.path.dirname(OTHER_DIRECTORY))
 
 
+def _ip_unit(command: ExecStart) -> str:
+    text = _template("systemd/hv-kvp-ip.service")
+    return _replaced(text, "ExecStart=.*", f"ExecStart={_tool(command)} ip --serve")
+
+
+def _tool(command: ExecStart) -> str:
+    """Return ``hv-kvp`` of the daemon's installation, as a unit has it."""
+    return quoted(os.path.join(os.path.dirname(command.program), "hv-kvp"))
+
+
 def _tmpfiles(pool_dir: str) -> str:
     text = _template("systemd/hv-kvp-daemon.tmpfiles.conf")
     if not pool_dir:
@@ -208,13 +225,13 @@ def _tmpfiles(pool_dir: str) -> str:
 
 def _watch(command: ExecStart) -> str:
     text = _template("systemd/hv-kvp-watch@.service")
-    program = quoted(os.path.join(os.path.dirname(command.program), "hv-kvp"))
     options = "--key=%I --present --exec /etc/hv-kvp-watch/%i"
     pool_dir = command.options.pool_dir
     if pool_dir:
         text = _replaced(text, "RequiresMountsFor=.*", f"RequiresMountsFor={quoted(pool_dir)}")
         options += f" --pool-dir {quoted(pool_dir.replace('$', '$$'))}"
-    return _replaced(text, "ExecStart=.*", f"ExecStart={program} watch external {options}")
+    start = f"ExecStart={_tool(command)} watch external {options}"
+    return _replaced(text, "ExecStart=.*", start)
 
 
 def _marked(path: str, text: str) -> File:

@@ -1,0 +1,43 @@
+"""Fixtures that build the lab, and boot a container for each release and manager."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.process import wait_for
+
+from .container import HERE, SUITES, Container
+from .managers import MANAGERS
+
+
+@pytest.fixture(scope="session")
+def lab() -> None:
+    """Build the lab; if that fails, every test fails, and none is skipped."""
+    done = subprocess.run([HERE / "setup"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(done.stderr, pytrace=False)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[(suite, manager) for suite in SUITES for manager in MANAGERS],
+    ids=lambda param: f"{param[0]}-{param[1].name}",
+)
+def container(request: pytest.FixtureRequest, lab: None) -> Iterator[Container]:
+    with Container(*request.param) as container:
+        yield container
+
+
+@pytest.fixture
+def guest(container: Container) -> Container:
+    """A guest whose eth0 has a lease, and for which the host has set nothing."""
+    container.run("hv-kvp ip --forget eth0", check=False)
+    for path in container.manager.cloud_init:
+        if container.remove(path):
+            container.reload()
+    assert container.record() == {}
+    wait_for("a lease and a router", container.is_automatic)
+    return container

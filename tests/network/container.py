@@ -1,0 +1,276 @@
+"""A booted Debian with one network manager, and the daemon as its service.
+
+systemd-nspawn boots a root directory of the lab (``setup``) below an overlay, so the root
+stays as it is.  The daemon runs under its own unit, with its sandbox and the units beside it,
+but with a simulated host; that and ``device_id`` of eth0, which sysfs has for VMBus devices
+only, are all that is different from a guest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
+from hv_kvp_daemon.wire.message import decode_reply
+from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET_IP_INFO
+from tests.support.process import Peer, connect, wait_for
+
+from .managers import MAC
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .managers import Manager
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1]
+LAB = Path(
+    os.environ.get("HVNETWORK_DIR")
+    or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/hv-kvp-network-lab"
+)
+SUITES = ("bookworm", "trixie")
+
+GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
+ADAPTER = f"{{{GUID.upper()}}}".encode()
+HOST = "/run/hv-kvp-daemon/host"
+RECORD = f"/var/lib/hv-kvp-daemon/ip/{GUID}.json"
+DAEMON = "hv-kvp-daemon.service"
+
+# A container that boots beside busy neighbours.
+BOOT = 180.0
+
+# The exit status of systemd-nspawn.
+_REBOOT = 133
+
+_NET = "BindReadOnlyPaths=/var/lib/lab/net:/sys/class/net\n"
+_PROGRAM = """#!/usr/bin/python3
+import sys
+sys.path.insert(0, "/opt/hv-kvp/src")
+from hv_kvp_daemon.{module}.main import main
+sys.exit(main())
+"""
+_FILES = {
+    "/var/lib/lab/net/eth0/device/device_id": f"{{{GUID}}}\n",
+    f"/etc/systemd/system/{DAEMON}.d/lab.conf": (
+        "[Service]\nExecStart=\nExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale"
+        f" --transport loopback:{HOST} --ip-backend auto\n{_NET}"
+    ),
+    "/etc/systemd/system/hv-kvp-ip.service.d/lab.conf": f"[Service]\n{_NET}",
+    "/etc/systemd/system/lan.service": (
+        "[Unit]\nDefaultDependencies=no\nWants=network-pre.target\n"
+        f"After=local-fs.target\nBefore=network-pre.target {DAEMON}\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/local/sbin/lan\n"
+    ),
+}
+
+
+class Container:
+    """``with Container(suite, manager) as guest``: it has booted, and the daemon serves."""
+
+    def __init__(self, suite: str, manager: Manager) -> None:
+        self.manager = manager
+        self._suite = suite
+
+    def __enter__(self) -> Self:
+        self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
+        # A busy disk may take longer to sync a file than a host waits.
+        _run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
+        self.root = self._directory / "root"
+        for name in ("root", "upper", "work"):
+            (self._directory / name).mkdir()
+        layers = f"lowerdir={LAB / self._suite},upperdir={self._directory}/upper"
+        _run(
+            *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
+            *("-o", f"{layers},workdir={self._directory}/work"),
+        )
+        try:
+            self._install()
+            self._boot()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_nspawn"):
+            self._nspawn.terminate()  # It powers the container off.
+            try:
+                self._nspawn.wait(60)
+            except subprocess.TimeoutExpired:
+                self._nspawn.kill()
+                self._nspawn.wait()
+        _run("umount", "--lazy", os.fspath(self.root))
+        _run("umount", "--lazy", os.fspath(self._directory))
+        self._directory.rmdir()
+
+    def _command(self, *words: str) -> list[str]:
+        return [
+            *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
+            *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
+            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}", *words),
+        ]
+
+    def _install(self) -> None:
+        for path, text in {**_FILES, **self.manager.files}.items():
+            self.write(path, text)
+        for name, module in (("hv_kvp_daemon", "service"), ("hv-kvp", "cli")):
+            self.write(f"/usr/bin/{name}", _PROGRAM.format(module=module), 0o755)
+        self.write("/usr/local/sbin/lan", (HERE / "lan").read_text(), 0o755)
+        subprocess.run(
+            self._command("hv-kvp", "install-service", "--yes"), check=True, timeout=BOOT
+        )
+        _run("systemctl", f"--root={self.root}", "enable", self.manager.unit)
+        # On Hyper-V udev starts it, when the driver's device appears.
+        for unit in ("lan.service", DAEMON):
+            wants = self.root / f"etc/systemd/system/sysinit.target.wants/{unit}"
+            wants.parent.mkdir(parents=True, exist_ok=True)
+            wants.symlink_to(f"/etc/systemd/system/{unit}")
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file of the container; for a manager's secret that others cannot read."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_symlink():
+            file.unlink()
+        file.write_text(text)
+        file.chmod(0o600 if path.endswith((".yaml", ".nmconnection")) else mode)
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; return whether there was one."""
+        file = self.root / path.lstrip("/")
+        was_there = file.exists()
+        file.unlink(missing_ok=True)
+        return was_there
+
+    @property
+    def _leader(self) -> str:
+        pid = self._nspawn.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return children[0] if children else ""
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Run a command, of words separated by blanks, and return its output."""
+        done = subprocess.run(
+            [
+                *("nsenter", "--all", "--target", self._leader, "--"),
+                *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"),
+                *command.split(),
+            ],
+            check=False,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}"
+        return done.stdout
+
+    def _is_up(self) -> bool:
+        assert self._nspawn.poll() is None, (self._directory / "console").read_text("replace")
+        if not self._leader:
+            return False
+        state = self.run("systemctl is-system-running", check=False).strip()
+        return state in {"running", "degraded"}
+
+    def _boot(self) -> None:
+        with (self._directory / "console").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                self._command("--boot"),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_for_boot()
+
+    def _wait_for_boot(self) -> None:
+        wait_for("the boot", self._is_up, BOOT)
+        self.connect().close()
+
+    def reboot(self) -> None:
+        """Boot again, and wait until the daemon serves."""
+        self.run("systemctl reboot")
+        # With --keep-unit it leaves the next boot to who has started it.
+        assert self._nspawn.wait(BOOT) == _REBOOT
+        self._boot()
+
+    def power_cut(self) -> None:
+        """Kill all at once and boot again, on the same disk."""
+        os.kill(int(self._leader), signal.SIGKILL)
+        self._nspawn.wait(BOOT)
+        self._boot()
+
+    def log(self, unit: str = DAEMON) -> str:
+        """What a unit has logged since the boot."""
+        return self.run(f"journalctl --boot --no-pager --output=cat --unit={unit}")
+
+    def connect(self) -> Peer:
+        """A host that is connected to the daemon."""
+        return connect(f"/proc/{self._leader}/root{HOST}")
+
+    def set_ip(self, info: IpInfo) -> int:
+        """The daemon's status for SET_IP_INFO."""
+        with closing(self.connect()) as peer:
+            return peer.exchange(encode_ip_request(info, KVP_OP_SET_IP_INFO)).status
+
+    def get_ip(self) -> IpInfo:
+        """The daemon's answer to GET_IP_INFO."""
+        with closing(self.connect()) as peer:
+            peer.socket.send(encode_ip_request(IpInfo(MAC.encode())))
+            reply = peer.socket.recv(9000)
+        assert decode_reply(reply).status == HV_S_OK
+        return decode_ip(reply)
+
+    def addresses(self) -> set[str]:
+        """The addresses of eth0 that are usable and not link-local."""
+        (link,) = json.loads(self.run("ip -json address show dev eth0"))
+        return {
+            f"{each['local']}/{each['prefixlen']}"
+            for each in link["addr_info"]
+            if each["scope"] == "global" and not each.get("tentative")
+        }
+
+    def has_lease(self) -> bool:
+        return any(each.startswith("192.0.2.1") for each in self.addresses())
+
+    def is_automatic(self) -> bool:
+        """Whether eth0 has what the server gives it, and nothing else."""
+        has_ipv6 = any(each.startswith("2001:db8:1:") for each in self.addresses())
+        return self.has_lease() and has_ipv6 and self.gateways() == {"192.0.2.1", "fe80::1"}
+
+    def gateways(self) -> set[str]:
+        found = set()
+        for family in "-4", "-6":
+            routes: list[dict[str, Any]] = json.loads(
+                self.run(f"ip {family} -json route show default") or "[]"
+            )
+            # The kernel makes IPv6 routes of one metric one route.
+            hops = [hop for route in routes for hop in (route, *route.get("nexthops", ()))]
+            found |= {hop["gateway"] for hop in hops if "gateway" in hop}
+        return found
+
+    def carrier(self, state: str) -> None:
+        """Set the other end of eth0 ``up`` or ``down``."""
+        self.run(f"nsenter --net=/run/netns/lan ip link set cable {state}")
+
+    def record(self) -> dict[str, Any]:
+        path = self.root / RECORD.lstrip("/")
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def reload(self) -> None:
+        """Have the manager read its files again, as an administrator does."""
+        for command in self.manager.reload:
+            self.run(command)
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(
+        argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, f"{argv}: {done.stdout}"

@@ -1,0 +1,228 @@
+"""SET_IP_INFO with each network manager, in a booted guest."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hv_kvp_daemon.wire.ipinfo import IpInfo, encode_ip_request
+from hv_kvp_daemon.wire.uapi import (
+    ADDR_FAMILY_IPV6,
+    HV_GUID_NOTFOUND,
+    HV_INVALIDARG,
+    HV_S_OK,
+    KVP_OP_SET_IP_INFO,
+)
+from tests.support.process import wait_for
+
+from .container import ADAPTER, DAEMON
+from .managers import CLOUD_INIT
+
+if TYPE_CHECKING:
+    from .container import Container
+
+UNIT = "hv-kvp-ip.service"
+
+V4 = IpInfo(ADAPTER, 1, 0, b"192.0.2.5", b"255.255.255.0", b"192.0.2.1", b"192.0.2.54")
+V6 = IpInfo(ADAPTER, 2, 1, b"2001:db8:1::5", b"64", b"fe80::1", b"2001:db8:1::53")
+BOTH = IpInfo(
+    ADAPTER, 3, 0, b"192.0.2.5;2001:db8:1::5", b"255.255.255.0;/64", b"192.0.2.1;2001:db8:1::1"
+)
+TWO = IpInfo(
+    *(ADAPTER, 1, 0, b"192.0.2.6;192.0.2.5", b"255.255.255.0;255.255.255.0"),
+    *(b"192.0.2.1;192.0.2.2", b"192.0.2.54;192.0.2.53"),
+)
+FAR = IpInfo(ADAPTER, 1, 0, b"10.0.0.5", b"255.255.255.0", b"10.99.0.1")
+DHCP = IpInfo(ADAPTER, 1, 1)
+
+# What a host, or somebody who uses it, might try in a field that is text.
+HOSTILE = (
+    *(b"$(touch /tmp/owned)", b"`touch /tmp/owned`", b"; touch /tmp/owned", b"| reboot"),
+    *(b"192.0.2.9\n[Match]\nName=*", b"192.0.2.9\r\nGateway=192.0.2.66", b"%n%s%p", b"''\""),
+    *(b"1" * 1024, b"fe80::1%$(touch${IFS}/tmp/owned)", b"../../etc/passwd", b"\xed\xa0\x80"),
+)
+
+
+def items(raw: bytes, *, ipv6: bool) -> list[str]:
+    return [each for each in raw.decode().split(";") if each and (":" in each) == ipv6]
+
+
+def assert_set(guest: Container, info: IpInfo) -> None:
+    """Check that the guest has what a request has set, and that GET answers it."""
+    # NetworkManager sets an address again when a router advertises another one.
+    wanted_addresses = {*info.ip_addr.decode().split(";")}
+    wait_for(
+        "the addresses",
+        lambda: {each.partition("/")[0] for each in guest.addresses()} >= wanted_addresses,
+    )
+    assert guest.gateways() >= {*filter(None, info.gate_way.decode().split(";"))}
+    answer = guest.get_ip()
+    for ipv6 in (False, True):
+        if not items(info.ip_addr, ipv6=ipv6):
+            continue
+        # Addresses that a router advertises may stand between them.
+        has_dns = guest.manager.dns_beside_dhcp or info.addr_family != ADDR_FAMILY_IPV6
+        for name in ("ip_addr", "gate_way", *(["dns_addr"] if has_dns else [])):
+            wanted = items(getattr(info, name), ipv6=ipv6)
+            found = items(getattr(answer, name), ipv6=ipv6)
+            assert [each for each in found if each in wanted] == wanted, name
+        if not ipv6:
+            assert len(items(answer.ip_addr, ipv6=False)) == len(
+                items(info.ip_addr, ipv6=False)
+            )
+            assert answer.dhcp_enabled == 0
+
+
+@pytest.mark.parametrize(
+    "info", [V4, V6, BOTH, TWO, FAR], ids=["v4", "v6", "both", "two", "far"]
+)
+def test_addresses_are_set_and_undone(guest: Container, info: IpInfo) -> None:
+    before = guest.addresses(), guest.gateways()
+    assert guest.set_ip(info) == HV_S_OK
+    assert_set(guest, info)
+    if info is V6:
+        assert guest.has_lease()  # dhcp_enabled is about IPv4, which is not named
+    logged = f"set by {guest.manager.backend}"
+    wait_for("the log", lambda: logged in guest.run("journalctl --output=cat -p info..6"))
+    holds = f"by {guest.manager.backend}: holds"
+    wait_for("the end of DAD", lambda: holds in guest.run("hv-kvp ip eth0"))
+    assert "mtu 1400" in guest.run("ip link show eth0")
+    guest.run("hv-kvp ip --forget eth0")
+    wait_for("the former addresses", lambda: (guest.addresses(), guest.gateways()) == before)
+    assert guest.record() == {}
+    assert "host set" not in guest.run("hv-kvp ip eth0")
+
+
+def test_back_to_dhcp(guest: Container) -> None:
+    assert guest.set_ip(V4) == HV_S_OK
+    assert not guest.has_lease()
+    assert guest.set_ip(DHCP) == HV_S_OK
+    wait_for("a lease", guest.has_lease)
+    assert "192.0.2.5/24" not in guest.addresses()
+    assert guest.get_ip().dhcp_enabled == 1
+
+
+def test_the_same_again_changes_nothing(guest: Container) -> None:
+    assert guest.set_ip(BOTH) == HV_S_OK
+    wait_for("the end of DAD", lambda: "holds" in guest.run("hv-kvp ip eth0"))
+    record = guest.record()
+    log = guest.log()
+    assert guest.set_ip(BOTH) == HV_S_OK
+    assert guest.record() == record
+    assert guest.log() == log
+
+
+def test_what_is_wrong_in_any_field_is_refused_and_changes_nothing(guest: Container) -> None:
+    before = guest.addresses(), guest.gateways()
+    fields = ("ip_addr", "sub_net", "gate_way", "dns_addr")
+    for name, text in itertools.product(fields, HOSTILE):
+        info = IpInfo(*(getattr(BOTH, each) for each in (
+            "adapter_id", "addr_family", "dhcp_enabled", *fields
+        )))  # fmt: skip
+        setattr(info, name, text)
+        assert guest.set_ip(info) == HV_INVALIDARG, (name, text)
+    for text in HOSTILE:
+        assert guest.set_ip(IpInfo(text[:250], 1, 1)) == HV_GUID_NOTFOUND, text
+    assert guest.set_ip(IpInfo(ADAPTER, 7, 0)) == HV_INVALIDARG
+    assert guest.set_ip(IpInfo(ADAPTER, 1, 9)) == HV_INVALIDARG
+    assert (guest.addresses(), guest.gateways()) == before
+    assert guest.record() == {}
+    assert not (guest.root / "tmp/owned").exists()
+
+
+def test_it_survives_the_manager_s_restart_and_a_reboot(guest: Container) -> None:
+    assert guest.set_ip(BOTH) == HV_S_OK
+    guest.run(f"systemctl restart {guest.manager.unit}")
+    wait_for("the addresses", lambda: "2001:db8:1::5/64" in guest.addresses())
+    wait_for("the gateway", lambda: "192.0.2.1" in guest.gateways())
+    assert_set(guest, BOTH)
+    guest.reboot()
+    wait_for("the addresses", lambda: "2001:db8:1::5/64" in guest.addresses())
+    wait_for("the gateway", lambda: "192.0.2.1" in guest.gateways())
+    assert_set(guest, BOTH)
+
+
+def test_it_overrides_cloud_init_s_profile_also_at_the_next_boot(guest: Container) -> None:
+    for path, text in guest.manager.cloud_init.items():
+        guest.write(path, text)
+    guest.reload()
+    wait_for("cloud-init's address", lambda: CLOUD_INIT in guest.addresses())
+    assert guest.set_ip(V4) == HV_S_OK
+    assert CLOUD_INIT not in guest.addresses()
+    guest.reload()
+    wait_for("ours", lambda: "192.0.2.5/24" in guest.addresses())
+    assert CLOUD_INIT not in guest.addresses()
+    # cloud-init writes its file again.
+    for path, text in guest.manager.cloud_init.items():
+        guest.write(path, text)
+    guest.reboot()
+    wait_for("ours", lambda: "192.0.2.5/24" in guest.addresses())
+    assert CLOUD_INIT not in guest.addresses()
+    guest.run("hv-kvp ip --forget eth0")
+    wait_for("cloud-init's address", lambda: CLOUD_INIT in guest.addresses())
+    for path in guest.manager.cloud_init:
+        guest.remove(path)
+    guest.reload()
+    wait_for("the lease", guest.has_lease)
+
+
+def test_without_a_carrier_it_is_stored_and_there_when_one_comes(guest: Container) -> None:
+    guest.carrier("down")
+    wait_for("no carrier", lambda: "NO-CARRIER" in guest.run("ip link show eth0"))
+    assert guest.set_ip(V4) == HV_S_OK
+    assert "no carrier" in guest.run("hv-kvp ip eth0")
+    guest.carrier("up")
+    wait_for("the address", lambda: "192.0.2.5/24" in guest.addresses())
+    wait_for("the log", lambda: "stored before: holds" in guest.log(UNIT))
+    assert "by " + guest.manager.backend + ": holds" in guest.run("hv-kvp ip eth0")
+    assert_set(guest, V4)
+
+
+def test_while_the_manager_is_stopped_it_is_stored(guest: Container) -> None:
+    unit = guest.manager.unit
+    # Its socket would start it again.
+    sockets = guest.run(f"systemctl show --property=TriggeredBy --value {unit}").strip()
+    guest.run(f"systemctl stop {sockets} {unit}")
+    assert guest.set_ip(V4) == HV_S_OK
+    assert "does not run yet" in guest.log()
+    guest.run(f"systemctl start {sockets} {unit}")
+    wait_for("the address", lambda: "192.0.2.5/24" in guest.addresses())
+    wait_for("the log", lambda: "stored before: holds" in guest.log(UNIT))
+    assert_set(guest, V4)
+
+
+@pytest.mark.parametrize("unit", [UNIT, DAEMON])
+def test_killed_in_the_middle_it_is_completed(guest: Container, unit: str) -> None:
+    with closing(guest.connect()) as peer:
+        peer.socket.send(encode_ip_request(V4, KVP_OP_SET_IP_INFO))
+        wait_for("the request", lambda: guest.record().get("pending"))
+        guest.run(f"systemctl kill --kill-who=main --signal=KILL {unit}")
+    wait_for("its end", lambda: guest.record().get("current"))
+    assert guest.record()["pending"] is None
+    assert_set(guest, V4)
+    guest.connect().close()
+
+
+def test_a_reboot_in_the_middle_completes_it(guest: Container) -> None:
+    with closing(guest.connect()) as peer:
+        peer.socket.send(encode_ip_request(V4, KVP_OP_SET_IP_INFO))
+        wait_for("the request", lambda: guest.record().get("pending"))
+        guest.power_cut()
+    wait_for("the address", lambda: "192.0.2.5/24" in guest.addresses())
+    wait_for("its end", lambda: guest.record().get("current"))
+    assert guest.record()["pending"] is None
+
+
+def test_the_daemon_itself_can_reach_neither_systemd_nor_the_record(guest: Container) -> None:
+    assert guest.set_ip(V4) == HV_S_OK
+    pid = guest.run(f"systemctl show --property=MainPID --value {DAEMON}").strip()
+    mounts = guest.run(f"cat /proc/{pid}/mountinfo")
+    root = next(line.split() for line in mounts.splitlines() if line.split()[4] == "/")
+    assert "ro" in root[5].split(",")
+    assert not [
+        line for line in mounts.splitlines() if line.split()[4].startswith("/var/lib/hv-kvp")
+    ]
+    assert "/run/systemd/private" in mounts
