@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from hv_kvp_daemon.pools import edit, journal
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.locking import PoolLock
-from hv_kvp_daemon.wire.record import encode
+from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import Calls, DeadError, content
 from tests.pools.crash import Disk as PowerDisk
 from tests.pools.crash_cases import NEIGHBOURS, Records, Trial, key_of, records, whole
@@ -139,6 +140,31 @@ def test_a_kill_in_a_batch_and_a_power_cut_in_the_recovery_leave_the_first_of_it
                 found = trial.found()
             assert found in allowed, (nth, second, [key_of(record) for record in found])
     assert nth > 8
+
+
+def test_what_has_no_room_is_taken_off_with_one_wait_for_the_disk(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P28: with one for each record the locks were held for longer than a host waits."""
+    before = records(4)
+    trial.prepare(before)
+    made = edit.Edit()
+    made.added = [encode(b"new %d" % number, b"") for number in range(500)]
+    real = os.ftruncate
+    waits: list[int] = []
+
+    def full(fd: int, length: int) -> None:
+        if length > 404 * RECORD_SIZE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(fd, length)
+
+    monkeypatch.setattr(edit, "_LONGEST_HOLD", 60)
+    monkeypatch.setattr(os, "ftruncate", full)
+    monkeypatch.setattr(os, "fdatasync", waits.append)
+    with pytest.raises(PoolError, match="No space"):
+        edit.change(1, trial.path, lambda *_: made, report=trial.reports.append)
+    assert whole(content(trial.path)) == before
+    assert len(waits) < 15
 
 
 def test_other_programs_have_the_locks_between_the_holds_of_a_large_edit(

@@ -144,6 +144,20 @@ def test_the_second_look_up_makes_the_index_and_later_ones_read_one_record(
     assert read_records == [RECORD_SIZE] * 2
 
 
+def test_a_hole_is_not_read_to_make_the_index(pool: PoolFile, read_records: list[int]) -> None:
+    """P20: truncate(1) makes one of a terabyte, and reading that takes hours."""
+    write(pool.path, b"a")
+    os.truncate(pool.path, 100_000 * RECORD_SIZE)
+    with open(pool.path, "ab") as file:
+        file.write(encode(b"last", b"1"))
+    forge(pool.path, OLD)
+    for _ in range(3):
+        assert pool.find(b"last") == b"1"
+    assert sum(read_records) < 1000 * RECORD_SIZE
+    pool.store(b"last", b"2")
+    assert pool.records()[-1].value == b"2"
+
+
 def test_own_changes_keep_the_index(indexed: PoolFile, read_records: list[int]) -> None:
     indexed.store(b"d", b"new")
     indexed.store(b"b", b"other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -198,6 +199,24 @@ def test_a_length_that_no_entry_has_is_no_reason_to_set_it_aside(
         assert not any(file.read())
     assert not os.path.exists(f"{journal.path}.damaged")
     journal.close()
+
+
+def test_a_damaged_journal_that_was_removed_is_not_set_aside(make_pool: MakePool) -> None:
+    """P29: by the administrator, while another program had the lock."""
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    path = f"{os.path.dirname(pool.path)}/.hv_kvp_journal_1"
+    write_entry(path, 0, b"damaged!", sealed=False)
+    neighbour = os.open(pool.path, os.O_RDWR)
+    fcntl.flock(neighbour, fcntl.LOCK_SH)
+    fcntl.lockf(neighbour, fcntl.LOCK_SH)
+    another = make_pool(lock_wait=0.01)
+    assert another.count() == 1
+    os.close(neighbour)
+    os.unlink(path)
+    os.truncate(pool.path, 2 * RECORD_SIZE)
+    another.store(b"k", b"2")
+    assert another.records() == [Record(b"k", b"2")]
 
 
 def write_entry(path: str, at: int, data: bytes, *, sealed: bool) -> None:

@@ -5,13 +5,17 @@ The whole of this, by real kills at every system call, is `make soak`.
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools import journal
+from hv_kvp_daemon.pools import edit, journal
 from hv_kvp_daemon.pools.errors import PoolError
+from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import encode
 from tests.pools.crash import Calls, Disk, content
 from tests.pools.crash_cases import (
@@ -26,6 +30,13 @@ from tests.pools.crash_cases import (
     states,
     whole,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.pools.crash_cases import Records
+
+    Step = Callable[[PoolFile], object]
 
 
 @pytest.fixture
@@ -114,6 +125,74 @@ def test_an_entry_that_a_power_cut_brings_back_removes_nothing_that_came_later(
     put(trial.path, content(trial.path) + theirs)
     monkeypatch.setattr(journal, "boot", lambda: 2)
     assert trial.found() == [*before[:3], encode(b"twice", b"new"), theirs]
+
+
+#: Two changes that are acknowledged, one after the other; the second one has no entry.
+COMEBACKS: dict[str, tuple[Records, Step, Step]] = {
+    "set to a mixture": (
+        [encode(b"k", b"A" * 2000)],
+        lambda pool: pool.store(b"k", b"B" * 2000),
+        lambda pool: pool.store(b"k", b"A" * 512 + b"B" * 1488),
+    ),
+    "set to the value of the record that went": (
+        [encode(b"k1", b"off"), encode(b"k2", b"on")],
+        lambda pool: pool.delete(b"k1"),
+        lambda pool: pool.store(b"k2", b"off"),
+    ),
+    "added again, without a value": (
+        [encode(b"k1", b"1"), encode(b"k2", b"2")],
+        lambda pool: pool.delete(b"k2"),
+        lambda pool: pool.store(b"k2", b""),
+    ),
+    "restored": (
+        [encode(b"k1", b"off"), encode(b"k2", b"on")],
+        lambda pool: pool.delete(b"k1"),
+        lambda pool: edit.overwrite(
+            1, pool.path, lambda *_: encode(b"k2", b"off"), report=print
+        ),
+    ),
+    "cleared": ([encode(b"k", b"1")], lambda pool: fail_to_delete(pool, b"k"), PoolFile.clear),
+}
+
+
+def fail_to_delete(pool: PoolFile, key: bytes) -> None:
+    """Have the disk fail in the last wait of a delete, which is taken back then."""
+    fdatasync, calls = os.fdatasync, 0
+
+    def fail_once(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fdatasync(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail_once)
+        with pytest.raises(PoolError):
+            pool.delete(key)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one process", "another process"])
+@pytest.mark.parametrize("name", COMEBACKS)
+def test_an_entry_that_a_power_cut_brings_back_undoes_nothing_that_came_later(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, name: str, same: bool
+) -> None:
+    """P30: of a change that needs no entry, and so leaves the former one on the disk."""
+    before, first, second = COMEBACKS[name]
+    trial.prepare(before)
+    pool = trial.open(sync=True)
+    other = pool if same else trial.open(sync=True)
+    other.count()
+    disk = Disk(trial.directory)
+    with disk:
+        first(pool)
+        second(other)
+    acknowledged = content(trial.path)
+    pool.close()
+    other.close()
+    disk.unsync(f"{trial.directory}/.hv_kvp_journal_1")
+    monkeypatch.setattr(journal, "boot", lambda: 2)
+    assert trial.found() == whole(acknowledged)
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])

@@ -68,9 +68,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
     return pauses
 
 
+class EachItsRequest(PoolLock):
+    """A lock whose every `acquire` is that of another request."""
+
+    __slots__ = ()
+
+    def acquire(self, fd: int, *, exclusive: bool) -> None:
+        self.ends = 0.0
+        super().acquire(fd, exclusive=exclusive)
+
+
 @pytest.fixture
 def lock(path: str, reports: list[str], pauses: Pauses) -> PoolLock:
-    return PoolLock(PoolConfig(1, path, report=reports.append, pause=pauses))
+    return EachItsRequest(PoolConfig(1, path, report=reports.append, pause=pauses))
 
 
 # The facts that the module stands on, as this kernel has them.
@@ -311,7 +321,7 @@ def test_of_two_behind_a_stuck_holder_one_waits_for_the_other_when_that_one_goes
     path: str, fd: int, lock: PoolLock, pauses: Pauses, hold: Hold, kind: str
 ) -> None:
     """Each would be alone with another lock, and both would write."""
-    neighbour = PoolLock(PoolConfig(1, path, report=print, pause=pauses))
+    neighbour = EachItsRequest(PoolConfig(1, path, report=print, pause=pauses))
     theirs = os.open(path, os.O_RDWR)
     holder = hold(path, kind)
     for each, each_fd in ((lock, fd), (neighbour, theirs)):

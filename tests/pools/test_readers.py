@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.pools import recovery
 from hv_kvp_daemon.pools.errors import LockTimeoutError
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.wire.record import encode
 from tests.pools.crash import content
 from tests.pools.crash_cases import after_delete, after_set, records, set_first, whole
@@ -89,6 +92,7 @@ def pool(make_pool: MakePool) -> PoolFile:
         file.write(b"".join(records(30)))
     pool.store(b"key 9", b"9" * 2000)  # the journal and its name are on the disk now
     pool.store(b"key 9", b"%d " % 9 * (1 + 97 * 9))
+    pool.store(b"key 9", b"%d " % 9 * (1 + 97 * 9))  # and no entry can come back
     return pool
 
 
@@ -129,6 +133,23 @@ def test_readers_are_let_in_and_writers_are_not_while_the_disk_is_waited_for(
     change(pool)
     assert let_in == WAITS[name]
     assert whole(content(pool.path)) == after(before)
+
+
+def test_readers_are_let_in_while_a_former_entry_is_waited_for(
+    pool: PoolFile, neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P27, P30: a SET that has no entry, after one that had."""
+    pool.store(b"key 1", b"l" * 2000)
+    let_in: list[bool] = []
+
+    def look() -> None:
+        assert not neighbour.may_write()
+        let_in.append(neighbour.may_flock(fcntl.LOCK_SH))
+        neighbour.free()
+
+    at_each_wait(monkeypatch, look)
+    pool.store(b"key 1", b"m" + b"l" * 1999)
+    assert let_in == [True, True]
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -257,3 +278,78 @@ def test_a_change_that_has_lost_its_locks_and_gets_them_no_more_changes_nothing(
     assert whole(content(pool.path)) == before
     change(pool)
     assert whole(content(pool.path)) == after(before)
+
+
+@pytest.mark.parametrize("name", ["new", "append", "modify long", "delete"])
+def test_a_change_begins_anew_once_whatever_comes_in_its_waits(
+    make_pool: MakePool,
+    pool: PoolFile,
+    neighbour: Neighbour,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """P31: a reader at each wait, and a writer after each, would have it begin without end."""
+    other = make_pool(sync=False)
+    written = 0
+
+    def pause(_: float) -> None:
+        nonlocal written
+        neighbour.free()
+        other.store(b"other", b"%d" % written)
+        written += 1
+        assert written == 1
+
+    at_each_wait(monkeypatch, lambda: neighbour.may_flock(fcntl.LOCK_SH))
+    pool._config.pause = pause
+    CHANGES[name][0](pool)
+    assert written
+
+
+@pytest.mark.parametrize("name", ["new", "modify long", "delete", "reads", "replaced"])
+def test_all_waits_of_one_request_are_bounded_together(
+    make_pool: MakePool,
+    pool: PoolFile,
+    neighbour: Neighbour,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """P31: a lock that is free just before the end of each wait, and held again in the next."""
+    pool.close()
+    pool = make_pool(sync=True, lock_wait=5)
+    now = since = 0.0
+
+    def hold(kind: int) -> None:
+        nonlocal since
+        since = now
+        neighbour.may_flock(kind)
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now - since < 4.9:
+            return
+        neighbour.free()
+        if name == "replaced":
+            os.close(neighbour.fd)
+            os.unlink(pool.path)
+            neighbour.fd = os.open(pool.path, os.O_RDWR | os.O_CREAT)
+            hold(fcntl.LOCK_EX)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pool._config.pause = pause
+    hold(fcntl.LOCK_EX)
+    if name == "reads":
+        # To take an interrupted append off, the exclusive lock is needed, too.
+        with open(pool.path, "ab") as file:
+            file.write(bytes(2560))
+
+        def read(fd: int, length: int, offset: int) -> bytes:
+            hold(fcntl.LOCK_SH)
+            return read_at(fd, length, offset)
+
+        monkeypatch.setattr(recovery, "read_at", read)
+        pool.count()
+    else:
+        at_each_wait(monkeypatch, lambda: hold(fcntl.LOCK_SH))
+        CHANGES["new" if name == "replaced" else name][0](pool)
+    assert 4.9 < now < 5.1

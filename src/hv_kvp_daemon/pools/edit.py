@@ -104,6 +104,7 @@ def overwrite(number: int, path: str, make: Make, *, report: Callable[[str], obj
             new = make(old, file.fd)
             if new == old:
                 return
+            file.writer.journal.settle()
             try:
                 write_at(file.fd, new, 0)
                 os.ftruncate(file.fd, len(new))

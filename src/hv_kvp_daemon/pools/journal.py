@@ -100,18 +100,20 @@ class Journal:
     """The journal of a pool, to be used under its locks; `pending` under shared ones, too.
 
     Each method but `close` may raise a `PoolError`.  ``is_clear`` says whether the last
-    entry that was read or written here is cleared.  ``damage`` is what `pending` has found
-    that no entry has, or ``""``.
+    entry that was read or written here is cleared, and ``may_return`` whether the disk may
+    have one all the same.  ``damage`` is what `pending` has found that no entry has, or
+    ``""``.
 
     ``pool`` is the pool that it is a journal of, and is open when it is used.  Without one,
     as in tests, the directory is the one that the path leads to.
     """
 
-    __slots__ = ("_boot", "_config", "_file", "_used", "damage", "is_clear")
+    __slots__ = ("_boot", "_config", "_file", "_used", "damage", "is_clear", "may_return")
 
     def __init__(self, config: PoolConfig, pool: LockedPool | None = None) -> None:
         self.is_clear = True
         self.damage = ""
+        self.may_return = False
         self._config = config
         self._file = JournalFile(config, pool, _ROOM)
         # 0 until the file is open, and without /proc.
@@ -126,6 +128,9 @@ class Journal:
 
     def pending(self) -> Entry | None:
         """Return the entry, or None if nothing is to be done."""
+        # Another process may have cleared one just now.
+        self.may_return = True
+        self.damage = ""
         try:
             entry = self._read() if self._open(create=False) else None
         except OSError as error:
@@ -144,6 +149,7 @@ class Journal:
             by_crc = self._config.sync or not self._boot
             seal, *pieces = _encode(change, self._boot, by_crc=by_crc)
             self.is_clear = False
+            self.may_return = True
             self._used = max(self._used, _HEAD.size + sum(map(len, pieces)))
             write_pieces(self._file.fd, (FORWARD, _SEAL.pack(self._used), seal, *pieces), 0)
             self._file.flush()
@@ -158,15 +164,17 @@ class Journal:
             write_at(self._file.fd, state, 0)
             if durable:
                 self._file.flush()
+                self.may_return = state != SWEEP
         except OSError as error:
             raise self._error(error) from error
 
     def clear(self) -> None:
         """Overwrite the entry with NULs.
 
-        Not waited for: of an entry that comes back after a power cut, the change is found
-        completed.  The head goes last, so that after a kill the next `clear` knows how
-        much there is to overwrite.
+        Not waited for: if the entry comes back in a power cut, its change is found
+        completed, as a later change has its own entry or waits for this (`settle`).  The
+        head goes last, so that after a kill the next `clear` knows how much there is to
+        overwrite.
         """
         try:
             if self._used > _ROOM:
@@ -181,6 +189,19 @@ class Journal:
             raise self._error(error) from error
         self._used = 0
         self.is_clear = True
+
+    def settle(self) -> None:
+        """Wait until no cleared entry can come back in a power cut.
+
+        Before each change that has no entry of its own: recovery would take the former
+        entry for that of the last change, and could undo this one.
+        """
+        try:
+            if self._open(create=False):
+                self._file.flush()
+        except OSError as error:
+            raise self._error(error) from error
+        self.may_return = False
 
     def set_aside(self) -> None:
         """Rename a damaged journal, and begin another one with SWEEP."""
@@ -203,7 +224,6 @@ class Journal:
     def _read(self) -> Entry | None:
         start = read_at(self._file.fd, _START, 0).ljust(_START, b"\0")
         state, used, seal = _HEAD.unpack_from(start)
-        self.damage = ""
         if state == _NO_STATE:
             return None
         if state not in {SWEEP, FORWARD, BACKWARD}:

@@ -65,7 +65,8 @@ class LockedPool:
     """
 
     __slots__ = (
-        *("_admits", "_can_write", "_identity", "_name_on_disk", "_reported", "_shared_at"),
+        *("_admits", "_can_write", "_identity", "_is_outdated", "_is_retry"),
+        *("_name_on_disk", "_reported"),
         *("config", "creating", "fd", "lock", "mtime", "reading"),
         *("trusted", "version", "was_trusted"),
         *("writer", "writing"),
@@ -87,8 +88,8 @@ class LockedPool:
         self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
-        # The version when readers were let in, which any write changes.
-        self._shared_at: FileVersion | None = None
+        # Whether a request has lost its locks, and whether this is the same one again.
+        self._is_outdated = self._is_retry = False
         # Whether it was reported that a change cannot be completed.
         self._reported = False
 
@@ -127,31 +128,26 @@ class LockedPool:
     def admit_readers(self) -> None:
         """Let readers in, but no other writers, until `exclude_readers`.
 
-        Only if the file can be given a time that no other write leaves.
+        Not in a request that begins anew, so that it does so once.
         """
-        if not self._admits:
-            return
-        now = time.time_ns()
-        try:
-            os.utime(self.fd, ns=(now, now))
-            self._shared_at = version_of(os.fstat(self.fd))
-        except OSError:
-            return
-        if self._shared_at[3] == now:
+        if self.config.sync and self._admits and not self._is_retry:
             self.lock.downgrade(self.fd)
 
-    def exclude_readers(self) -> bool:
-        """Keep readers out again; False if writers were let in for a moment, and none came.
+    def exclude_readers(self) -> None:
+        """Keep readers out again.
 
-        :raises OutdatedError: one came.
-        :raises PoolError, OSError: the locks are lost.
+        :raises OutdatedError: a reader is there, so the locks are lost, and the request
+            begins anew.
         """
-        if self.lock.upgrade(self.fd):
-            return True
-        if version_of(os.lstat(self.config.path)) == self._shared_at:
-            return False
-        config = self.config
-        raise OutdatedError(config.number, config.path, "changed by another program")
+        if self.lock.is_shared and not self.lock.upgrade(self.fd):
+            self._is_outdated = True
+            raise OutdatedError(self.config.number, self.config.path, "its locks are lost")
+
+    def begin(self) -> None:
+        """Begin a request, or the same one anew, which does not wait for longer."""
+        self._is_retry, self._is_outdated = self._is_outdated, False
+        if not self._is_retry:
+            self.lock.ends = 0.0
 
     def is_unchanged(self) -> bool:
         """Whether all that was read until now is of the trusted version.
@@ -192,15 +188,15 @@ class LockedPool:
 
     def enter(self, *, write: bool, create: bool) -> int:
         """Lock and recover the file, and return its length.  For the contexts."""
-        size = self._acquire(write, create)
-        self.was_trusted = self.version == self.trusted
-        self.mtime = self.version[3] if self.version else 0
-        if self.was_trusted:
-            return size
         try:
-            return self._examine(size, write)
-        except BaseException:
+            size = self._acquire(write, create)
+            self.was_trusted = self.version == self.trusted
+            self.mtime = self.version[3] if self.version else 0
+            return size if self.was_trusted else self._examine(size, write)
+        except BaseException as error:
             self.lock.release(self.fd)
+            if isinstance(error, OSError):
+                raise self.config.error(error) from error
             raise
 
     def _acquire(self, write: bool, create: bool) -> int:
@@ -220,9 +216,6 @@ class LockedPool:
                     return self.version[2]
             except FileNotFoundError:
                 pass  # removed, as well as replaced
-            except BaseException:
-                self.lock.release(self.fd)
-                raise
             self.lock.release(self.fd)
             self._close()
         reason = f"replaced {_REOPEN_LIMIT} times meanwhile"
@@ -240,15 +233,14 @@ class LockedPool:
                 self._reported = False
                 return size
             if write:
-                if recover(self):
+                if recover(self) and not self._is_retry:
                     self.config.warn("a change that had been interrupted was put in order")
                 self._reported = False
                 self.version = version_of(os.fstat(self.fd))
                 return self.version[2]
             if self._can_write:
                 self.lock.release(self.fd)
-                with self.writing:
-                    pass  # recovered
+                self.enter(write=True, create=False)  # recovers it
         except PoolError as error:
             if write:
                 raise
@@ -306,10 +298,8 @@ class _Locked:
         self._create = create
 
     def __enter__(self) -> int:
-        try:
-            return self._pool.enter(write=self._write, create=self._create)
-        except OSError as error:
-            raise self._pool.config.error(error) from error
+        self._pool.begin()
+        return self._pool.enter(write=self._write, create=self._create)
 
     def __exit__(
         self,

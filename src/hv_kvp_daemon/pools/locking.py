@@ -1,7 +1,7 @@
 """The two locks of a pool file, flock(2) and OFD, taken together on its one descriptor.
 
-The wait for them is bounded, and holds neither.  After it one will do, with a report;
-without either, the request fails.
+The wait for them is bounded, for all that one request waits, and holds neither.  After it
+one will do, with a report; without either, the request fails.
 
 Facts that shape this module, each measured on Linux 6.18:
 
@@ -61,11 +61,13 @@ class PoolLock:
     A line is reported when a wait ends with one lock, and one when both are free again.
     """
 
-    __slots__ = ("_config", "_failed", "_held", "_stuck", "is_complete", "is_shared")
+    __slots__ = ("_config", "_failed", "_held", "_stuck", "ends", "is_complete", "is_shared")
 
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
         self._held = 0
+        #: When the waits of this request end, by the monotonic clock; 0.0 before the first.
+        self.ends = 0.0
         #: Whether both are held.
         self.is_complete = False
         #: Whether flock has been made shared by `downgrade`.
@@ -122,9 +124,9 @@ class PoolLock:
             self.is_complete = False
 
     def upgrade(self, fd: int) -> bool:
-        """Make the flock exclusive again; False if it was lost and both were taken anew.
+        """Make the flock exclusive again; False if it was lost, and then nothing is held.
 
-        :raises LockTimeoutError, OSError: as `acquire`, and nothing is held.
+        :raises OSError: as `acquire`.
         """
         self.is_shared = False
         try:
@@ -134,7 +136,6 @@ class PoolLock:
         except BlockingIOError:
             pass  # a reader has it, and a conversion that fails loses the lock
         self.release(fd)
-        self.acquire(fd, exclusive=True)
         return False
 
     def release(self, fd: int) -> None:
@@ -180,8 +181,9 @@ class PoolLock:
 
     def _wait_for_both(self, fd: int, exclusive: bool) -> bool:
         started = time.monotonic()
+        self.ends = self.ends or started + self._config.lock_wait
         pause = _FIRST_PAUSE
-        while (left := started + self._config.lock_wait - time.monotonic()) > 0:
+        while (left := self.ends - time.monotonic()) > 0:
             if self._config.pause(min(pause, left)):
                 raise self._timeout(time.monotonic() - started, "told to give up the wait")
             if self._take(fd, exclusive) == _BOTH:

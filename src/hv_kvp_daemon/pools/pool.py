@@ -222,6 +222,7 @@ class PoolFile:
             if not size or (if_older_than is not None and self._file.mtime >= if_older_than):
                 return 0
             count = self._whole(size)
+            self._file.writer.journal.settle()
             self._records.begin_change()
             self._file.writer.cut(0, last=True)
             self._odd_bytes = 0

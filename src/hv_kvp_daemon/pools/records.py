@@ -96,7 +96,7 @@ class Records:
         if index.version != version:
             if not self._file.was_trusted:
                 return next(self._search(start, 0, count), None)
-            repeated = index.build(self.blocks(0, count))
+            repeated = index.build(self._data(0, count))
             index.version = version
             if repeated is not None:
                 self._damage.report_kind(REPEATED, repeated)
@@ -149,15 +149,19 @@ class Records:
         return block[: len(block) // RECORD_SIZE * RECORD_SIZE]
 
     def _search(self, start: bytes, first: int, count: int) -> Iterator[tuple[int, bytes]]:
-        number = first
-        while number < count:
-            block = self._block(number, count)
+        for number, block in self._data(first, count):
             for at in range(0, len(block), RECORD_SIZE):
                 if block.startswith(start, at):
                     yield number + at // RECORD_SIZE, block[at : at + RECORD_SIZE]
+
+    def _data(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
+        """Yield as `blocks`, without holes: those have no keys and can be a terabyte long."""
+        number = first
+        while number < count:
+            block = self._block(number, count)
+            yield number, block
             number += _BLOCK
             if not block.strip(b"\0"):
-                # Perhaps a hole, which has no keys and can be a terabyte long.
                 number = max(number, self._next_data(number * RECORD_SIZE) // RECORD_SIZE)
 
     def _next_data(self, offset: int) -> int:

@@ -9,8 +9,8 @@ or ends with a kill, the entry stays, and whoever takes the locks next completes
 delete is only taken back within its first block; after that it is completed later.
 
 While the disk is waited for readers are let in where they find nothing half done, or an
-append's tombstone.  After that `exclude_readers` may find that another program has written:
-the change is given up, and nothing may be taken back.
+append's tombstone.  After that `exclude_readers` may find that the locks are lost: the
+change is given up like a killed process's, and nothing may be taken back.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Writer:
         needs_entry = last - first > SECTOR or bool(others)
         if needs_entry:
             self._begin(replace(offset, old, new, len(others)))
+        else:
+            self._settle()
         try:
             write_at(fd, new[first:last], offset + first)
             if tail:
@@ -93,6 +95,7 @@ class Writer:
     def append(self, offset: int, record: bytes, tail: bytes = b"") -> None:
         """Add a record at ``offset``, the end of the last whole one."""
         fd = self._file.fd
+        self._settle()
         self.journal.mark(SWEEP)
         try:
             if tail:
@@ -100,14 +103,12 @@ class Writer:
                 write_at(fd, bytes(len(tail)), offset)
             os.ftruncate(fd, offset + RECORD_SIZE)
             write_at(fd, TOMBSTONE + record[KEY_SIZE:], offset)
-            if self._file.config.sync:
-                self._file.admit_readers()
+            self._file.admit_readers()
             self._file.flush()
         except BaseException as error:
             self._take_back(error, ((tail, offset),), is_append=True)
             raise
-        if self._file.lock.is_shared:
-            self._file.exclude_readers()
+        self._file.exclude_readers()
         try:
             write_at(fd, record[:KEY_SIZE], offset)
             self._file.flush(last=True)
@@ -202,8 +203,7 @@ class Writer:
         """Remove the records from ``first`` on, the last one first, and none in part."""
         self.journal.mark(SWEEP, durable=True)
         size = end_of_records(self._file.fd, os.fstat(self._file.fd).st_size)
-        for at in reversed(range(first, size - RECORD_SIZE + 1, RECORD_SIZE)):
-            self.bury(at)
+        self.bury(*reversed(range(first, size - RECORD_SIZE + 1, RECORD_SIZE)))
         self.cut(end)
 
     def _next_move(self, at: int, hole: int) -> tuple[Change, int | None]:
@@ -224,12 +224,16 @@ class Writer:
         """
         file = self._file
         os.utime(file.fd)
-        if file.config.sync:
-            file.admit_readers()
+        file.admit_readers()
         self.journal.write(change)
-        if file.lock.is_shared and not file.exclude_readers():
-            # A program that was here meanwhile has cleared the entry.
-            self.journal.write(change)
+        file.exclude_readers()
+
+    def _settle(self) -> None:
+        """Before a change without an entry: none may come back that another change made."""
+        if self.journal.may_return:
+            self._file.admit_readers()
+            self.journal.settle()
+            self._file.exclude_readers()
 
     def _move(self, change: Change) -> None:
         write_pieces(self._file.fd, change.pieces, change.offset)
