@@ -55,14 +55,9 @@ def held_locks(fd: int) -> list[Held]:
     with open("/proc/locks", encoding="ascii") as table:
         for line in table:
             _, kind, _, mode, pid, where = line.split(maxsplit=6)[:6]
-            if where != inode or kind == "->":
-                continue
-            holder = [int(pid)] if int(pid) > 0 else []
-            nameless = nameless or not holder
-            # The kernel gives the table out in parts, between which it can grow, so a line
-            # can come twice.
-            if not holder or (kind, mode, holder) not in found:
-                found.append((kind, mode, holder))
+            if where == inode and kind != "->":
+                found.append((kind, mode, [int(pid)] if int(pid) > 0 else []))
+                nameless = nameless or int(pid) <= 0
     if nameless:
         pids = _ofd_holders(inode)
         found = [each if each[2] else (*each[:2], pids.get(each[1], [])) for each in found]
