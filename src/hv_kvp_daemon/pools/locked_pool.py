@@ -66,7 +66,7 @@ class LockedPool:
 
     __slots__ = (
         *("_admits", "_can_write", "_identity", "_is_outdated", "_is_retry"),
-        *("_name_on_disk", "_reported"),
+        *("_name_on_disk", "_reported", "_shared_at"),
         *("config", "creating", "fd", "lock", "mtime", "reading"),
         *("trusted", "version", "was_trusted"),
         *("writer", "writing"),
@@ -88,7 +88,9 @@ class LockedPool:
         self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
-        # Whether a request has lost its locks, and whether this is the same one again.
+        # The version when readers were let in, which any write changes.
+        self._shared_at: FileVersion | None = None
+        # Whether a request has to begin anew, and whether this one does.
         self._is_outdated = self._is_retry = False
         # Whether it was reported that a change cannot be completed.
         self._reported = False
@@ -128,20 +130,33 @@ class LockedPool:
     def admit_readers(self) -> None:
         """Let readers in, but no other writers, until `exclude_readers`.
 
-        Not in a request that begins anew, so that it does so once.
+        Only if the file can be given a time that no other write leaves; and not in a
+        request that begins anew, so that it does so once.
         """
-        if self.config.sync and self._admits and not self._is_retry:
+        if not self.config.sync or not self._admits or self._is_retry:
+            return
+        now = time.time_ns()
+        try:
+            os.utime(self.fd, ns=(now, now))
+            self._shared_at = version_of(os.fstat(self.fd))
+        except OSError:
+            return
+        if self._shared_at[3] == now:
             self.lock.downgrade(self.fd)
 
-    def exclude_readers(self) -> None:
-        """Keep readers out again.
+    def exclude_readers(self) -> bool:
+        """Keep readers out again; False if writers were let in for a moment, and none came.
 
-        :raises OutdatedError: a reader is there, so the locks are lost, and the request
-            begins anew.
+        :raises OutdatedError: one came, and the request begins anew.
+        :raises PoolError, OSError: the locks are lost.
         """
-        if self.lock.is_shared and not self.lock.upgrade(self.fd):
-            self._is_outdated = True
-            raise OutdatedError(self.config.number, self.config.path, "its locks are lost")
+        if not self.lock.is_shared or self.lock.upgrade(self.fd):
+            return True
+        if version_of(os.lstat(self.config.path)) == self._shared_at:
+            return False
+        self._is_outdated = True
+        config = self.config
+        raise OutdatedError(config.number, config.path, "changed by another program")
 
     def begin(self) -> None:
         """Begin a request, or the same one anew, which does not wait for longer."""

@@ -124,9 +124,9 @@ class PoolLock:
             self.is_complete = False
 
     def upgrade(self, fd: int) -> bool:
-        """Make the flock exclusive again; False if it was lost, and then nothing is held.
+        """Make the flock exclusive again; False if it was lost and both were taken anew.
 
-        :raises OSError: as `acquire`.
+        :raises LockTimeoutError, OSError: as `acquire`, and nothing is held.
         """
         self.is_shared = False
         try:
@@ -136,6 +136,7 @@ class PoolLock:
         except BlockingIOError:
             pass  # a reader has it, and a conversion that fails loses the lock
         self.release(fd)
+        self.acquire(fd, exclusive=True)
         return False
 
     def release(self, fd: int) -> None:

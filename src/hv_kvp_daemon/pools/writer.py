@@ -9,8 +9,8 @@ or ends with a kill, the entry stays, and whoever takes the locks next completes
 delete is only taken back within its first block; after that it is completed later.
 
 While the disk is waited for readers are let in where they find nothing half done, or an
-append's tombstone.  After that `exclude_readers` may find that the locks are lost: the
-change is given up like a killed process's, and nothing may be taken back.
+append's tombstone.  After that `exclude_readers` may find that another program has written:
+the change is given up, and nothing may be taken back.
 """
 
 from __future__ import annotations
@@ -226,7 +226,9 @@ class Writer:
         os.utime(file.fd)
         file.admit_readers()
         self.journal.write(change)
-        file.exclude_readers()
+        if not file.exclude_readers():
+            # A program that was here meanwhile has cleared the entry.
+            self.journal.write(change)
 
     def _settle(self) -> None:
         """Before a change without an entry: none may come back that another change made."""
