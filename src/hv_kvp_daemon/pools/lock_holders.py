@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Any user may hold a thousand locks; a log line stays one.
 _NAMED: Final = 4
 
+# Readings of /proc/locks after the first one.
+_MOST_READINGS: Final = 3
+
 # Seconds of CPU time for reading fdinfo.  320 processes with 3,500 descriptors take 56 ms
 # (measured); any user may have a hundred times as many, and the host waits meanwhile.
 _MOST_SECONDS: Final = 0.5
@@ -50,17 +53,27 @@ def held_locks(fd: int) -> list[Held]:
     :raises ValueError: this kernel's /proc/locks has another form.
     """
     inode = _inode(fd)
-    found: list[Held] = []
-    nameless = False
+    rows = _rows(inode)
+    # The kernel gives the table out in parts.  If it grows between two of them, a line comes
+    # twice, so it is read until it is the same again.
+    for _ in range(_MOST_READINGS):
+        former, rows = rows, _rows(inode)
+        if rows == former:
+            break
+    if all(pid > 0 for *_, pid in rows):
+        return [(kind, mode, [pid]) for kind, mode, pid in rows]
+    pids = _ofd_holders(inode)
+    return [(kind, mode, [pid] if pid > 0 else pids.get(mode, [])) for kind, mode, pid in rows]
+
+
+def _rows(inode: str) -> list[tuple[str, str, int]]:
+    """Return kind, mode and pid of each lock on an inode; a pid of 0 or less is no process."""
+    found = []
     with open("/proc/locks", encoding="ascii") as table:
         for line in table:
             _, kind, _, mode, pid, where = line.split(maxsplit=6)[:6]
             if where == inode and kind != "->":
-                found.append((kind, mode, [int(pid)] if int(pid) > 0 else []))
-                nameless = nameless or int(pid) <= 0
-    if nameless:
-        pids = _ofd_holders(inode)
-        found = [each if each[2] else (*each[:2], pids.get(each[1], [])) for each in found]
+                found.append((kind, mode, int(pid)))
     return found
 
 
