@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
 # except for driver-test, network-test, bench and soak (Debian, root).
 PYTHON ?= python3
@@ -77,7 +80,8 @@ spdx: $(VENV)/.lint
 	@$(FILES) $(PORTED:%='src/hv_kvp_daemon/%/*.py') | $(ANNOTATE) --copyright "$(NOVELL)"
 	@$(FILES) '*.py' '*.c' '*.h' '*.md' '*.toml' '*.yml' '*Makefile' .gitignore | $(ANNOTATE)
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
-		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm | $(ANNOTATE) --style python
+		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
+		tests/network/lan tests/network/setup | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 driver-test: $(VENV)/.test

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``make bench``: this daemon beside Debian's C daemon, on the same machine, in the same run.
 
 Prints a table, and writes all figures as JSON and a chart as SVG.  The exit status is 0 when

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Counts the Python functions that the daemon calls for one request: ``--calls``.
 
 The count is a measure of machinery that no clock and no other program disturbs, so it

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """An SVG chart of the CPU time of a request against the number of records, for both daemons.
 
 Both axes are logarithmic.  The chart has a white background of its own, because the page that

@@ -1,4 +1,9 @@
 /*
+ * SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+ * SPDX-License-Identifier: GPL-2.0-only
+ */
+
+/*
  * An LD_PRELOAD library: opening /dev/vmbus/hv_kvp returns a duplicate of the
  * descriptor whose number is in HV_KVP_BENCH_FD, one end of a SOCK_SEQPACKET
  * pair.  The benchmark plays the driver at the other end.  No other call is

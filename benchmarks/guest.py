@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Measurements inside the driver VM, where the kernel's own driver passes on each request.
 
 The driver serves one daemon at a time.  A round is therefore all workloads with one daemon,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Measurements of a running daemon: its CPU time, its memory, its context switches.
 
 Counters are read only while the daemon sleeps, so that what it does after a reply counts

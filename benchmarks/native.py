@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Measurements on this machine: each daemon serves one end of a SOCK_SEQPACKET pair.
 
 All daemons run at the same time, in one mount namespace.  Each workload visits them in turn,

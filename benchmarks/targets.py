@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Targets: ratios to the C daemon, and bounds on memory, start-up and idling.
 
 `Table` makes rows of figures, each with its target and whether that is met.  A ratio is

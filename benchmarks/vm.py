@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Boots the driver VM with the benchmark in it, and collects the figures from its console.
 
 Needs root, as building the VM does.

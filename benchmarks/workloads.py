@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Workloads: batches of requests, and the state of the pool before each of them.
 
 Each request has the status that its reply must carry, because the cost of a request that

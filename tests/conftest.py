@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings for all tests: no deadline that a busy machine breaks, and default signals."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Hyper-V key/value pair (KVP) guest daemon for Linux, and its pools as a library.
 
     from hv_kvp_daemon import Pool

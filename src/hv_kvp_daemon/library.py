@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A pool as a mapping, for other programs of the guest: ``from hv_kvp_daemon import Pool``.
 
 It is the daemon's own `PoolFile`, so both keep the same promises, with text in place of

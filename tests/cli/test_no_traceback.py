@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A command that cannot do what it is asked says why, in a sentence of its own.
 
 Not in a traceback, and not in the words of the interpreter.

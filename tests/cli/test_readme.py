@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Every line of README that a person would type works, or is named here with the reason."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Runs scenarios by hand, with their consoles on the terminal: ``python -m tests.driver NAME``.
 
 The exit status is 0 if all passed, 1 if one failed, 2 if no scenario has that name.

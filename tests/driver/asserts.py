@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Imports a scenario so that its failing asserts show their values.
 
 A plain ``assert a == b`` raises an error without a text, and pytest, which would add one,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Fixtures that build the lab and run the VMs of all selected scenarios, some at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Deadlines inside the VM, in seconds of a quiet machine.
 
 An emulator on a busy machine is several times slower, and the load may change while a

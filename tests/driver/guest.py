@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Helpers of scenarios inside the VM: daemons, driver, pool files, kernel log.
 
 They run as root with the guest's own Python 3.11 and its standard library only.  Each wait

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Tries what an attacker who has taken over the daemon could try: ``intruder.py RESULT``.
 
 It runs in place of the daemon, as root in its sandbox (``scenarios/service.py``), and

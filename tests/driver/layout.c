@@ -1,4 +1,9 @@
 /*
+ * SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+ * SPDX-License-Identifier: GPL-2.0-only
+ */
+
+/*
  * The kernel's user-space API as a C compiler sees it: the table that stands
  * in tests/wire/layout.tsv.
  *

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Builds the lab, packs a scenario, runs it in the VM, and evaluates its outcome.
 
 A scenario is a file of ``scenarios/``.  It passes if the VM's status is 0 and exactly the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Runs one scenario inside the VM: ``python3 -m tests.driver.runner NAME``.
 
 A scenario is a module of ``tests.driver.scenarios`` with functions ``check_…`` and

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Each scenario in a VM of its own, with the kernel's own driver."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """hv-kvp in a real terminal: a narrow window of tmux, and its visible contents.
 
 These tests need no VM, only tmux, which is installed if it is missing.

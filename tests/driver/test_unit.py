@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Checks of the unit and of tmpfiles.d with systemd's own tools, outside the VM."""
 
 from __future__ import annotations

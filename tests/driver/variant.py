@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A daemon over the transport of a scenario's variant, and a host that it serves.
 
 The transport is ``TRANSPORT`` in the environment of the VM, from the scenario's

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Reading files of other programs, whatever they contain or whatever takes their place."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The full name: which requests start a look-up, which wait for it, and their answers."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Default routes of a real kernel: of every kind, and among many others."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What the tests of SET_IP_INFO have in common: a guest with one adapter, and its networkd."""
 
 from __future__ import annotations

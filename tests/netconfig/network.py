@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What these tests are about: interfaces, state files, and programs that answer."""
 
 from __future__ import annotations

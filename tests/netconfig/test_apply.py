@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Carrying out requests: what rtnetlink shows decides, and a killed process leaves no half."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What the kernel says of an interface, in network namespaces with real links."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Who is asked about DHCP, with the managers' files as they write them (systemd 252,
 NetworkManager 1.42, ifupdown 0.8, wicked and RHEL's network scripts)."""
 

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings that are given to the kernel itself, in a network namespace."""
 
 from __future__ import annotations

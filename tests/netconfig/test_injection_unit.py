@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The unit that carries out requests: what it takes from its socket, and when it ends."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Which servers are an interface's, with the managers' files as they write them
 (systemd 252, NetworkManager 1.42)."""
 

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The two files for an installed hv_set_ifconfig, and how it is run."""
 
 from __future__ import annotations

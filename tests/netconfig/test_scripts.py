@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The scripts of administrators and distributions: real ones, with real time limits."""
 
 from __future__ import annotations

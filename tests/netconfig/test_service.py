@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """GET_IP_INFO by the resident daemon, whose reply has to wait for a program.
 
 In a network namespace of its own; only the root directory in which the daemon looks for

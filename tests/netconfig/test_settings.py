@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The settings of a request: a table of what hosts send, and text of any other kind."""
 
 from __future__ import annotations

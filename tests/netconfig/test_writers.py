@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """All writers: no line of a file stands there that the settings did not intend."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A booted Debian with one network manager, and the daemon as its service.
 
 systemd-nspawn boots a root directory of the lab (``setup``) below an overlay, so the root

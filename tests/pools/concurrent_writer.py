@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Another program that does anything at all to a pool file, one thing after the other.
 
 `ConcurrentWriter` is a process.  `do` returns when the thing is done, so a reader must see

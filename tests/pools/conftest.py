@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Neighbours of a pool: child processes that lock, read and append as other programs do."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The end of a process, or of the machine, in the middle of a change.
 
 A process that is killed leaves what its system calls have done so far, and of the one

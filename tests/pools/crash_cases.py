@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Changes of a pool, other programs that come after a kill, and what must be found then.
 
 Shared by the tests here, which only simulate a kill, and by those of ``tests/soak``.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A disk that fails: ``os`` calls that are refused, done in part, or the process's last.
 
 `Disk` stands between the code under test and the calls of ``os`` that reach a directory,

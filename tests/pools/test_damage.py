@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Records of other programs: what is told of them, how often, and that they stay so."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Many changes of a pool under one hold of its locks, on a disk that fails twice."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The index of keys, and neighbours of which the file's times do not tell.
 
 Linux before 6.13 takes st_mtime and st_ctime from a clock that ticks every 1 to 10 ms:

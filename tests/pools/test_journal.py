@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The journal as a file: where it is, who may read it, and what if it cannot be used."""
 
 from __future__ import annotations

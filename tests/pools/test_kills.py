@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Kills and power cuts at every call of a change, and neighbours before the restart.
 
 The whole of this, by real kills at every system call, is `make soak`.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``from hv_kvp_daemon import Pool``: a mapping, what it raises, what it costs others."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Who holds a lock on a pool file, whatever the kind of the lock."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What stands at a pool's path: made, removed, replaced, of the wrong type, not permitted."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Both locks of a pool, against other processes that hold one, both or none."""
 
 from __future__ import annotations

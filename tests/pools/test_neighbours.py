@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Other programs at the same file and the same time, each with the locks that it knows."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is made for a pool, where others may change the directory meanwhile."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Readers that come while a change waits for the disk, and what else may come with them."""
 
 from __future__ import annotations

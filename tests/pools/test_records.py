@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Records that are read without the locks: what is known of a file, and what ends that."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """States of file and journal, and what recovery makes of each.
 
 `test_kills` and its kin produce such states by dying at every call.  Here they are put

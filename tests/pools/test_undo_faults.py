@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A change that fails, and whose undo fails as well, or is killed.
 
 The next hold on a healthy disk finds the change done or not begun, and nothing else.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Changes that fail: what was there before stays, and the next request is served."""
 
 from __future__ import annotations

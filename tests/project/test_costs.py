@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """System calls and written bytes of a request, and the modules of the resident daemon.
 
 A daemon serves a SOCK_SEQPACKET pair in place of the device, and records which C functions

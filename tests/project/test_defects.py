@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """docs/defects.md agrees with the tests: the tests of a row exist, and one has its id."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The tables of docs/protocol.md have the numbers of the kernel's headers."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Imports between packages have one direction, and the daemon imports nothing expensive."""
 
 from __future__ import annotations

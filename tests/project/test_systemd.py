@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The files in systemd/ agree with the program and with each other.
 
 tests/driver shows that systemd accepts them, and how they behave.

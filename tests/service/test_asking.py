@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The daemon collects no facts about its guest until the host asks for them."""
 
 from __future__ import annotations

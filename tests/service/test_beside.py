@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """ENUMERATE returns the contents of the file, whatever other programs do to it meanwhile."""
 
 from __future__ import annotations

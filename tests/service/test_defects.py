@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Known defects (docs/defects.md) that no other test would detect.
 
 Each was found by putting the defect into the code and seeing the tests pass.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Requests and their replies; records that are read without the pools' locks.
 
 A request that needs the locks gets HV_E_FAIL here while another program holds them.

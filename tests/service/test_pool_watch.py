@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A pool directory that is replaced under a daemon, with a sandbox like the unit's and without.
 
 The sandbox is a mount namespace in which all but the pool directory is read-only.  The

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The daemon is found by the C daemon's name, as health checks look for it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Signals as events: each test in a child, whose handlers are its own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The status page that the daemon maps: its layout, its file, and its needs."""
 
 from __future__ import annotations

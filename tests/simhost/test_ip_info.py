@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """GET_IP_INFO and SET_IP_INFO as a host sees them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The messages of a host: conversion for the daemon, and of its reply for the host."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The simulated driver, with a daemon whose behavior a test sets."""
 
 from __future__ import annotations

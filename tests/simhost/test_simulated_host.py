@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A simulated host and the real daemon: writes, reads, and values that a host cannot send."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The statuses that a host gets, as in the table of service/dispatch.py, and the auto pool."""
 
 from __future__ import annotations

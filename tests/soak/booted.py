@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A Debian machine that is booted by systemd-nspawn, with this project installed.
 
 It is made by debootstrap once, and kept in the cache of `tools`.  It has a network of its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Figures of a soak: how many trials of each kind there were, and how many broke a promise."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """One run of the failing-disk campaign: random changes of a pool, random faults, a model.
 
 The disk begins to fail at any call and fails for one call or for many: through a change,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Runs a function in a child, one system call after the other, and kills it at the nth.
 
 By ptrace(2), which counts all calls alike; strace counts each kind on its own.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """As ``tests/service/test_beside.py``, for longer, and on a clock of the kernel's ticks."""
 
 from __future__ import annotations

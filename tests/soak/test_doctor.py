@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Each situation that doctor knows of, on a booted machine: its command ends it.
 
 Two need what is not there: a driver (`tests/cli/service/test_doctor.py` has their commands),

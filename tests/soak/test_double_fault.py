@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A kill within a change, then neighbours, then a power cut while it is put in order.
 
 A promise is broken where the next start finds neither what was before the change nor

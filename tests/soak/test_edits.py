@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """SIGKILL at every system call of import, set --split and check --repair; then neighbours.
 
 A promise is broken where what is found next is none of the states that the command

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A disk that goes on failing for some calls: through a change, its undo and the recovery.
 
 A promise is broken where an acknowledged change is not there, or anything else was lost,

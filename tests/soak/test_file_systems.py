@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Neighbours beside the daemon on each file system that a guest may have its pools on.
 
 They differ in what the daemon relies on: how fine file times are, whether an inode number

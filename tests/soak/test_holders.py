@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Locks that are held for a minute: how long the host waits, and what the log says."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A host that sends anything: 1,000,000 random and mutated messages, against a model.
 
 The messages go to a daemon process over the loopback, as the driver would pass them on.  The

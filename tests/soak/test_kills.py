@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """SIGKILL at every system call of every change, and at any moment; then neighbours.
 
 A promise is broken where a restart finds neither what was before the change nor

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The power goes at every write of the guest's disk, and at any moment: nothing is lost.
 
 In the VM a host changes a pool on an ext4 disk (`scenarios/pools_disk.py`); the disk

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Readers that give up where a lock is refused, beside 40 SETs a second that wait for the disk.
 
 .NET opens a file for reading with flock(LOCK_SH|LOCK_NB) and throws where that is refused.

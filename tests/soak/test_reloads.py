@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The driver is loaded again and again, and is never spoken to before it is ready.
 
 Either the daemon waits for it, or udev starts the installed service when it appears.  The

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Other people's programs, as Debian packages them, without installing what would start.
 
 Kept in ``~/.cache/hv-kvp-soak`` (or ``$HV_KVP_SOAK_DIR``).  Needs root and Debian's

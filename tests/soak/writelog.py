@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The writes of a VM to its disk, in their order, as qemu's blklogwrites records them.
 
 The format is that of Linux's dm-log-writes (Documentation/admin-guide/device-mapper).

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Completions for bash and zsh, generated from the parsers of both programs.
 
 ``python -m tests.support.completions`` writes them, with any shtab since 1.7.  They are

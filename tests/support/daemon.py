@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A daemon process over loopback, with its own pool directory, for tests of any room."""
 
 from __future__ import annotations

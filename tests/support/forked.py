@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The daemon's main() in a forked child, in which a test has replaced parts of the guest.
 
 For example, the resolver hangs, or the network managers are those of another root

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A network namespace for one test, and links in it.
 
 Such a test runs in a child with a user and a network namespace of its own, in which an

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The real daemon as a process, and the driver's end of its loopback socket.
 
 It is for tests of the process itself: nothing waits for READY=1, the daemon may detach,

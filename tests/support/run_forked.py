@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Runs a command in a forked child, in which a test has taken something away from it.
 
 A child costs some milliseconds, the command as a process a quarter of a second.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Tests of the real connector socket, in a user and network namespace of their own.
 
 test_connector.py runs this file.  There is no driver in the namespace, but the socket, the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The device transfers whole messages, or it is lost.
 
 A FIFO or a file takes the place of the device; tests/driver has tests of the real one.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The other users of the driver are found in /proc, and what cannot be read is no error."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The netlink link registers, recognizes the answer, and notices when netlink is lost.
 
 The connector is a fake that simulates the driver.  The device is a FIFO, whose opens

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The owner of a netlink socket is found by the socket, not by its port id."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The selector uses the requested link, or under `auto` the one that works."""
 
 from __future__ import annotations

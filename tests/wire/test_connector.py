@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The frame around a KVP message: only the driver's is accepted; others get a reason."""
 
 from __future__ import annotations

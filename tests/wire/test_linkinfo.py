@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """VRFs and ports of bonds, as Linux 6.1 encodes them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """hv_kvp_msg: round trips, sizes, and arbitrary bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Of a dump's datagrams only the default routes are decoded."""
 
 from __future__ import annotations

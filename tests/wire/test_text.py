@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Text for the driver is valid UTF-8 and leaves room for a NUL; text for people is safe."""
 
 from __future__ import annotations

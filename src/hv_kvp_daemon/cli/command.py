@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A command of ``hv-kvp``, its parser, its exit statuses, and the error that ends it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """JSON in which every byte of a key or value survives.
 
 Bytes that are UTF-8 are a string under the field's name; any others are base64 under that

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The entry point of ``hv-kvp``: finds the command, runs it, returns the exit status.
 
 0 done, 1 not found, 2 wrong usage, 3 a file or the daemon cannot be used.

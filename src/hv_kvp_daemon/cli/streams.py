@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The standard streams of a command, which may be closed, a full disk, or in any encoding."""
 
 from __future__ import annotations

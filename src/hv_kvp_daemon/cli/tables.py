@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Tables: columns that fit the terminal, or tab-separated lines in a pipe."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Output for a person: safe text, cut to the terminal's width, colors, questions, progress.
 
 Keys, values and names come from hosts and other programs, so all that is shown goes

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The interface that a host means by the ``adapter_id`` of GET_IP_INFO, a MAC as text.
 
 A host knows the address that an adapter was made with.  The ports of a bond have another

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """An `AdapterConfig` in the fields of GET_IP_INFO's reply.
 
 ``ip_addr`` and ``sub_net`` are pairs: the same number of items in the same order.  Each

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Files that are replaced as a whole: a reader, and a crash, finds the old or the new one.
 
 The temporary file is in the same directory, where it gets the right SELinux label.  Its name

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Running a program that leaves others behind, such as a DHCP client.
 
 ``hv-kvp-ip.service`` ends when there is nothing left to do, and systemd then kills all that

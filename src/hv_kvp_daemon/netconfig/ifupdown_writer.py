@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings for ifupdown: a logical interface, and a mapping that makes IF use it.
 
 A second stanza ``iface IF inet static`` would not replace the first: ifup carries both out,

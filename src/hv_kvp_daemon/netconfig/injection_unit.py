@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``hv-kvp-ip.service``: carries out the requests that come to its socket (see `injection`).
 
 It begins with what a crash has left, takes one request after the other, and looks at settings

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings for systemd-networkd: ``/etc/systemd/network/05-hv-kvp-IF.network``.
 
 networkd sorts the files of all its directories together by name, and uses the first one that

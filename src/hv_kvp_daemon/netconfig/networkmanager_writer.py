@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings for NetworkManager: a connection profile of our own for the interface.
 
 The profile is a keyfile, ``/etc/NetworkManager/system-connections/hv-kvp-IF.nmconnection``.

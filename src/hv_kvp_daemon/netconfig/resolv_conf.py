@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """/etc/resolv.conf as the place for DNS servers, where no program keeps them.
 
 That is where it is a regular file, and its comments do not say that a program has written it:

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Settings for an installed ``hv_set_ifconfig``, only by ``--ip-backend script``.
 
 The C daemon runs that script with two files: the interface's settings as ``ifcfg-IF``, and

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The two scripts by which administrators and distributions inform the C daemon.
 
 ``hv_get_dhcp_info`` and ``hv_get_dns_info`` get the name of an interface as their one

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Addresses of DNS servers in resolv.conf(5) and in lists of other programs.
 
 Each address is returned once, in order, in inet_ntop's form.  Words that are not

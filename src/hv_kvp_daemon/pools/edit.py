@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Changes many records of a pool: an import, a repair, a split.
 
 Each single change is one that `Writer` makes, so after a kill or a power cut each record is

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The errors of pools: each is a `PoolError`, which ends one request and never the daemon.
 
 They have what a log or a caller needs as attributes.  ``Exception.__init__`` is not called

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The file of a journal: ``.hv_kvp_journal_1`` beside ``.kvp_pool_1``.
 
 Tools list ``.kvp_pool_*``, so it has another name.  The first change that needs it creates

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The two locks of a pool file, flock(2) and OFD, taken together on its one descriptor.
 
 The wait for them is bounded, for all that one request waits, and holds neither.  After it

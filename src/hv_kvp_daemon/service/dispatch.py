@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Requests and their replies: `Dispatch.handle` takes a message and returns its reply.
 
 Both have 7432 bytes.  This module uses no socket and no loop.  A request that cannot be

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The lock that allows one daemon per machine: flock(2) on ``lock`` in its run directory.
 
 Two daemons would answer each other's requests.  Only root can open the file (mode 0600),

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The entry point of ``hv-kvp-daemon``: reads options, detaches, returns the exit status.
 
 The status is 0 after SIGTERM or SIGINT, 1 if the daemon could not serve (one line in the

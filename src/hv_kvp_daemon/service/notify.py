@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Messages to the service manager: sd_notify(3), one datagram each to $NOTIFY_SOCKET."""
 
 from __future__ import annotations

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Publishes the daemon's state: to systemd by sd_notify(3), to ``hv-kvp status`` by a page.
 
 systemd gets a line when the state changes.  Requests only change counters of the status

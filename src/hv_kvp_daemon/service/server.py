@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The server: one loop that receives a request, answers it and sends the reply.
 
 The driver sends one request at a time and waits for its answer, so the daemon does nothing

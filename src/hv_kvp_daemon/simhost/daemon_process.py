@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The daemon as a child process: started, waited for, and ended in every case.
 
 It is ready when it has sent sd_notify's ``READY=1``, as for a service manager.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``make demo``: a daemon that serves a simulated Hyper-V host, for a person to watch.
 
 The daemon is a real process; its pools and its socket are in a temporary directory.  No

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Requests of a simulated host with their answers: to show, and to compare.
 
 Each function here makes one request, or a whole walk, and returns an `Exchange`.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The conversion between a host's messages and the daemon's, as hv_kvp.c does it.
 
 A host sends ``struct hv_kvp_msg`` with texts in UTF-16, or for the operations 4 and 5

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A simulated driver: the other end of the daemon's loopback socket.
 
 It stands in for hv_kvp.c: it completes the registration, hands the daemon one message at a

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A simulated Hyper-V host: requests in a host's terms, and answers checked as a host does.
 
 Its methods are those of the host in the driver tests (``tests/driver/lab/hvhost.py``), which

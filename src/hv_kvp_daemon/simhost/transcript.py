@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Exchanges and pools as lines of at most 80 columns, without what could drive a terminal."""
 
 from __future__ import annotations

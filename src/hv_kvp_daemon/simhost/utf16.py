@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The driver's conversions of texts between the host's UTF-16 and the daemon's UTF-8.
 
 They follow ``fs/nls/nls_base.c``, with the limits that ``hv_kvp.c`` passes to it.  One thing

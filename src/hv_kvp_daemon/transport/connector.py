@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The netlink connector: the driver's messages as datagrams of group CN_KVP_IDX.
 
 Facts on which this module rests (``hv_utils_transport.c``, ``connector.c``):

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The base of links: a link opens a transport, registers, and repairs it after a failure.
 
 A transport (`connector`, `chardev`, `loopback`) sends and receives whole messages.  A link

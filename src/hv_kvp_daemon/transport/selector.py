@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The selector of the link to the driver: the requested one or, for ``auto``, one that works.
 
 ``auto`` uses netlink, which every kernel with this driver has, and changes over to the

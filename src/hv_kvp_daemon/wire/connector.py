@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The connector's frame around a KVP message: ``nlmsghdr`` and ``cn_msg``.
 
 A datagram of the KVP driver has 16 bytes of netlink header, 20 bytes of connector

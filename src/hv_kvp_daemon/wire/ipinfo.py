@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``struct hv_kvp_ipaddr_value``: the body of GET_IP_INFO and SET_IP_INFO.
 
 Strings are UTF-8 in fields of 256, 2048 and 1024 bytes (the kernel header declares

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """IFLA_LINKINFO: what a link has beyond others, by its kind and that of its master.
 
 Two kinds matter here.  A VRF has a routing table of its own, which serves the interfaces

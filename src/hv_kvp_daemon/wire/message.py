@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``struct hv_kvp_msg``: a request of the driver or a reply of the daemon, 7432 bytes.
 
 The first four bytes are the header of a request (operation, pool) or, in the same

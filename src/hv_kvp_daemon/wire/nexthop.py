@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Nexthop objects (``ip nexthop``), to which a route may refer by RTA_NH_ID.
 
 With ``net.ipv4.nexthop_compat_mode=0`` the kernel does not repeat an object's interface

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The record of a pool file: a key of 512 bytes, then a value of 2048, both padded with NULs.
 
 The text of a field ends at its first NUL.  Some programs leave other bytes after that NUL,

@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Links and addresses as rtnetlink encodes them, and what its messages have in common.
 
 RTM_NEWLINK and RTM_NEWADDR are decoded to `Link` and `Address`; the requests that

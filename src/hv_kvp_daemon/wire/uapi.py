@@ -1,3 +1,7 @@
+# SPDX-FileCopyrightText: 2010 Novell, Inc. (author: K. Y. Srinivasan <ksrinivasan@novell.com>)
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Numbers of the Linux user-space API, under the names of its headers.
 
 ``tests/wire/layout.tsv`` has the numbers, sizes and offsets that a C compiler prints for

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``ip`` about what a host has set, below a root directory in a network namespace."""
 
 from __future__ import annotations

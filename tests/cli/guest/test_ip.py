@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``ip`` on this machine's interfaces, and on those of a test."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Commands that change many records of a pool, and what may be found where one was killed.
 
 In: the records before.  Out: the command line, and the states that it goes through.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The copy of a pool file: root makes it in a directory that somebody else may change."""
 
 from __future__ import annotations

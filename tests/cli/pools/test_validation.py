@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is wrong in a file's bytes, and the bytes that it should have."""
 
 from __future__ import annotations

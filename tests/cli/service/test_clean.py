@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``clean-image`` on an image's root, on a machine with a daemon, and beside others."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Situations of a real daemon in which doctor's command is run, and which are over then.
 
 Those that need systemd, and all that is done there as root, are in

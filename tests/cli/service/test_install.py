@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``install-service`` and ``uninstall-service`` on an image's root.
 
 tests/driver/scenarios/operator.py has them on a booted machine.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A process that cannot run, in each way in which a real one can be brought to a halt."""
 
 from __future__ import annotations

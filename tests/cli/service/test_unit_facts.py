@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is made of systemctl's output, and which programs of units can be executed."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A simulated Hyper-V host, which exchanges KVP packets with the driver over /dev/hvlab.
 
 It makes requests as a Windows host does: in UTF-16, one at a time.  Every packet goes

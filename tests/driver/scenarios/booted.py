@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The installed service on a booted Debian, over each transport.
 
 `hv-kvp install-service` installs it, udev starts it when the driver's device appears, and

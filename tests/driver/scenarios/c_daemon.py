@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Tests of the lab itself: Debian's C daemon serves a host through the driver.
 
 Everything on which other scenarios rely is used here once with a daemon whose behavior is

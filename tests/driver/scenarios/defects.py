@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Faults in the environment of a daemon, over both transports.
 
 In each check the daemon serves a host while something is wrong with its descriptors, its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Another process opens the device, or uses the netlink group, while a netlink daemon serves.
 
 An open of the device makes the driver change from netlink to the device, and the close

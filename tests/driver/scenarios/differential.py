@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The same random requests to Debian's C daemon and to this one: same replies, same files.
 
 A plan is generated from a seed and executed three times on empty pools: by the C daemon,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The auto pool of Debian's C daemon and of this one, as the guest changes.
 
 The guest goes through a series of states, once with the C daemon and once with each

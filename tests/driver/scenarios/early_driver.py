@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The daemon does not use a driver that has just appeared until it is ready.
 
 The driver can be reached as soon as it has registered its device and its connector

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """GET_IP_INFO as a host sees it, over each transport, compared with the C daemon's answer.
 
 There are links of every kind that may share a MAC, routes of every kind, and scripts of

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """GET_IP_INFO under a booted systemd: networkd's lease, resolved's lists, the sandbox.
 
 eth0 is configured manually, eth1 by networkd with a static address, and eth2 by networkd

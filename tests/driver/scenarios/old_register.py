@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """An unprivileged process floods the driver with registrations of the old protocol.
 
 If one arrives between the reset of the driver and the daemon's registration, the driver

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Pools on a disk: a change that was acknowledged to the host survives a power cut.
 
 After each acknowledged change, a count is written to the disk behind the file system, with

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The unit with its sandbox, the udev rule and tmpfiles.d under a booted systemd.
 
 The first checks need a driver that is not loaded yet; the last ones examine the journal.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The requests of a host to a daemon, over each transport.
 
 All VARIANTS run the same checks.  The pools are compared on disk, too, since the host's

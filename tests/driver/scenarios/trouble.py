@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Faults that must neither end the daemon nor lose a change that was acknowledged."""
 
 from __future__ import annotations

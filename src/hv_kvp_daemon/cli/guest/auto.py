@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``auto``: the values of the auto pool as a host sees them, and where each comes from."""
 
 from __future__ import annotations

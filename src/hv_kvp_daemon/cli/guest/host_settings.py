@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What a host has set by SET_IP_INFO, for ``hv-kvp ip``: shown, undone, and carried out."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``ip``: each network adapter's configuration as a host gets it (GET_IP_INFO).
 
 And what the host has set (SET_IP_INFO), see `host_settings`.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The requests of a simulated host as words, on the command line or in a script.
 
 A script has a step on each line; ``#`` begins a comment, words are quoted as for a shell.

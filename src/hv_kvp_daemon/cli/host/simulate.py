@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``host``: a simulated Hyper-V host that talks to a real daemon.
 
 The daemon is one that runs already, on the socket of ``--transport``, or is started for the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A copy of a pool file in its directory, made before the file is repaired or overwritten.
 
 Root runs these commands also where an ordinary user owns the directory and can replace the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``check``: findings about the pools, and with ``--repair`` their repair.
 
 A repair changes the file in place under its locks, after a copy of the former bytes.

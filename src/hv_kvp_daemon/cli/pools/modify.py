@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``set``, ``append``, ``delete`` and ``clear``.
 
 A key or value that a host would see cut or changed is refused, unless ``--force`` is given.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is known of a pool without its records: its file, its size, its age, its limits.
 
 The files are not opened, so this needs no locks, and shows also what cannot be read.

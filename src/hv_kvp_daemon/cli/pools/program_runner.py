@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``watch --exec``: runs a program for each change, one change after the other.
 
 While the program runs, the watcher goes on reading the pools, and further changes wait in a

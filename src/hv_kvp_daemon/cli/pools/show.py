@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``list`` and ``get``.  Nothing is changed, and no file is created."""
 
 from __future__ import annotations

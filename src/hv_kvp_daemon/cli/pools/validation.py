@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is wrong, or remarkable, in the bytes of a pool file, and the bytes it should have.
 
 What a reader would misunderstand or a kernel choke on is damage.  What a program may have

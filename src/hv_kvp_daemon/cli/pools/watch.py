@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``watch``: changes of the pools as they happen, or the wait for a key.
 
 After an inotify event about a pool, it is read again under a shared lock and compared.  The

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Whether the installed modules are compiled to bytecode.
 
 pip compiles them.  ``--no-compile``, PYTHONDONTWRITEBYTECODE and image builders omit that,

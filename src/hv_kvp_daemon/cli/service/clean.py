@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``clean-image``: nothing of this machine's pools goes into an image that is made of it.
 
 A machine that starts from the image would show its host the pairs of the machine that the

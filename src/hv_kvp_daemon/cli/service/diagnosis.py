@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """A diagnosis of `doctor`: a sentence, and the command that fixes what it says."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``doctor``: why a host sees nothing of this guest, and the commands that fix it.
 
 The diagnoses go from the host inwards.  Where the host, the bus or the driver is missing,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``install-service``: the daemon as a service of the machine.
 
 Everything that must be possible is checked, and everything that may be lost is asked for,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The root directory of a machine or image, in which a service is installed or removed.
 
 Each change is shown as it is made; with ``--dry-run`` it is only shown.  An image may belong

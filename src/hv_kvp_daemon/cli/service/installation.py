@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is installed: the program that a unit is to start, and what a unit starts already."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """What is wrong with the pools: their directory, their files, and locks on them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Facts about the directory of the pools and its files, as the daemon sees them.
 
 Nothing is changed, and no record is read.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Whether a process can run: stopped, traced, frozen, stuck in the kernel, or ended.
 
 The status page of a process that cannot run looks like that of an idle daemon, so the state

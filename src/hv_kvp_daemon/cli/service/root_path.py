@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Paths of a mounted image, resolved as the image itself would.
 
 An absolute link in an image names a place of that image.  To the kernel it is a place of

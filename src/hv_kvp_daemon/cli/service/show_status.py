@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``hv-kvp status``: whether the daemon serves, its process, requests and pools.
 
 The figures come from the daemon's status page, /proc and the lengths of the pool files.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Facts about this machine and its processes that matter to the KVP service.
 
 They come from /sys, /proc, systemd and the journal; nothing is changed.  What this user may

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """``uninstall-service``: removes what ``install-service`` wrote, and nothing else.
 
 The pools stay, and so does the link to them while other programs find pairs by it.

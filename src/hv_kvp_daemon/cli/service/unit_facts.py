@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """Facts about systemd's units that start a KVP daemon, and about its journal.
 
 Nothing is changed.  Without systemd there are none.

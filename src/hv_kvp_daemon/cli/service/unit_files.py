@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
 """The files that make the daemon a service, for one installation.
 
 The templates are the project's ``systemd/``, man pages and completions.  Each file has a

@@ -1,4 +1,9 @@
 /*
+ * SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+ * SPDX-License-Identifier: GPL-2.0-only
+ */
+
+/*
  * A host in a box: gives the kernel's own KVP driver (hv_kvp.c and
  * hv_utils_transport.c, unmodified) a VMBus channel whose far end is
  * /dev/hvlab.  What is written there arrives at the driver as a host packet;
