@@ -159,11 +159,14 @@ class Disk(Calls):
 def _mixed(states: list[bytes], random: Random) -> bytes:
     size = len(random.choice(states))
     flushed = len(states[0])
+    # Most states are equal, and most sectors of those that are not.
+    states = [*dict.fromkeys(states)]
     sectors = []
     for at in range(0, size, SECTOR):
-        choices = [s[at : at + SECTOR] for s in states if len(s) > at]
+        choices = [*dict.fromkeys(s[at : at + SECTOR] for s in states if len(s) > at)]
         if at >= flushed:
             # Of what a file is longer by, the length may be there before the bytes.
             choices = [b"", *choices]
-        sectors.append(random.choice(choices).ljust(min(SECTOR, size - at), b"\0"))
+        sector = choices[0] if len(choices) == 1 else random.choice(choices)
+        sectors.append(sector.ljust(min(SECTOR, size - at), b"\0"))
     return b"".join(sectors)[:size]

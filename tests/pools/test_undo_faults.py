@@ -90,8 +90,16 @@ def trial(public: str) -> Trial:
     return Trial(public)
 
 
-@pytest.mark.parametrize("then", SECOND)
-@pytest.mark.parametrize("name", CHANGES)
+#: A third of all pairs, in which each change and each fault is; `make soak` has the others.
+SAMPLE = [
+    (name, then)
+    for row, name in enumerate(CHANGES)
+    for column, then in enumerate(SECOND)
+    if (row + column) % 3 == 0
+]
+
+
+@pytest.mark.parametrize(("name", "then"), SAMPLE)
 def test_a_fault_at_any_two_calls_leaves_the_change_done_or_not_begun(
     trial: Trial, name: str, then: str
 ) -> None:
@@ -100,6 +108,11 @@ def test_a_fault_at_any_two_calls_leaves_the_change_done_or_not_begun(
     An undo that writes the block of before over that of after, while the journal does
     not have the change any more, leaves one record twice and another nowhere.
     """
+    fail_twice(trial, name, then)
+
+
+def fail_twice(trial: Trial, name: str, then: str) -> None:
+    """Put the faults at any two calls, and look after each pair."""
     first, has_failed = 0, True
     while has_failed:
         first += 1
