@@ -25,7 +25,7 @@ from tests.driver.lab.hvhost import (
     AUTO_KEYS,
     EXTERNAL,
     GUEST,
-    INVALIDARG,
+    GUID_NOTFOUND,
     REG_SZ,
     REG_U32,
     REG_U64,
@@ -134,8 +134,8 @@ def check_it_serves_each_operation_inside_its_sandbox() -> None:
         status_of_ip, info = host.get_ip_info(ETH0)
         assert (status_of_ip, info.gateway, info.dns) == (S_OK, "192.0.2.1", "192.0.2.53")
         assert info.ip.split(";")[:2] == ["192.0.2.10", "2001:db8::10"]
-        # Without an address; one that it is to set takes a manager.
-        assert host.set_ip_info(IpInfo(ETH0)) == INVALIDARG
+        # That is a MAC address; the name of an adapter is a GUID.
+        assert host.set_ip_info(IpInfo(ETH0)) == GUID_NOTFOUND
 
 
 def check_it_is_served_after_a_restart_and_a_reload() -> None:
