@@ -168,7 +168,7 @@ def test_clear_asks_and_takes_no_for_an_answer(tmux: Tmux, pools: Path) -> None:
     lines = tmux.wait_until_done()
     assert lines[1:] == [
         "Remove all records of pool guest (4)? [y/N] n",
-        "status 0",
+        "status 1",
         _BARE,
     ]
     assert (pools / ".kvp_pool_1").read_bytes() == before
