@@ -22,7 +22,7 @@ The third process is root without a sandbox: it writes to /etc and runs the mana
 with their hooks.  So it takes nothing on trust from the daemon, which talks to the host.  It
 checks the packet as if anybody had sent it, and all that is in it are addresses, a GUID and
 the name of a backend.  The state directory, with copies of the files that it will put back,
-is its own; the daemon can only read that.  And the daemon needs no way to systemd or D-Bus.
+is its own; the daemon can only read that.  And the daemon needs no way to systemd.
 
 Where that socket is not there (no systemd, no unit), the child carries the request out itself.
 
