@@ -98,6 +98,23 @@ class Holder:
 
 
 @pytest.fixture
+def path(public: str) -> str:
+    """An empty file that every user may open."""
+    path = os.path.join(public, "file")
+    with open(path, "w"):
+        pass
+    return path
+
+
+@pytest.fixture
+def fd(path: str) -> Iterator[int]:
+    """That file, open to read and write."""
+    fd = os.open(path, os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
 def hold() -> Iterator[Callable[..., Holder]]:
     """Let a child hold locks: kinds of `LOCKS`, joined by ``+``."""
     with ExitStack() as stack:

@@ -18,28 +18,13 @@ from hv_kvp_daemon.pools.lock_holders import describe, held_locks
 from tests.pools.conftest import PRELUDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.pools.conftest import Holder
 
     Hold = Callable[..., Holder]
 
 FCNTL = {"POSIX", "OFDLCK"}
-
-
-@pytest.fixture
-def path(public: str) -> str:
-    path = os.path.join(public, "file")
-    with open(path, "w"):
-        pass
-    return path
-
-
-@pytest.fixture
-def fd(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDWR)
-    yield fd
-    os.close(fd)
 
 
 @pytest.mark.parametrize(

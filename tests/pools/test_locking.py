@@ -22,7 +22,7 @@ from hv_kvp_daemon.pools.locking import PoolLock
 from tests.support.process import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.pools.conftest import Holder
 
@@ -33,21 +33,6 @@ ALL = {"flock", "flock shared", "posix", "posix shared", "ofd", "ofd shared"}
 FLOCK = {"flock", "flock shared"}
 FCNTL = ALL - FLOCK
 SHARED = {"flock shared", "posix shared", "ofd shared"}
-
-
-@pytest.fixture
-def path(public: str) -> str:
-    path = os.path.join(public, "file")
-    with open(path, "w"):
-        pass
-    return path
-
-
-@pytest.fixture
-def fd(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDWR)
-    yield fd
-    os.close(fd)
 
 
 class Pauses(list[float]):
