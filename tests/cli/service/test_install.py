@@ -202,6 +202,8 @@ def test_masks_and_aliases_of_an_earlier_installation_go(image: Path) -> None:
     assert install(image)[0] == 0
     assert sorted(os.listdir(system)) == [
         *("hv-kvp-daemon.service", "hv-kvp-ip.service", "hv-kvp-ip.socket"),
+        *("hv-kvp-nmcli.socket", "hv-kvp-nmcli@.service"),
+        *("hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service"),
         "hv-kvp-watch@.service",
     ]
 

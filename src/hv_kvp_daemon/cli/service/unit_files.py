@@ -39,6 +39,12 @@ DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
 IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
 IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
+# The programs that need D-Bus: each has a socket and a template, which are the same everywhere.
+_PROGRAMS_OF_UNITS: Final = ("resolvectl", "nmcli")
+_SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _PROGRAMS_OF_UNITS)
+_TEMPLATE_PATHS: Final = tuple(
+    f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _PROGRAMS_OF_UNITS
+)
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -56,11 +62,12 @@ _MANUALS: Final = {
 }
 
 #: Units in the order in which they are stopped.
-UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
+UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH, *_SOCKET_PATHS)
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, *_TEMPLATE_PATHS),
+    *(RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
@@ -153,7 +160,10 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     return [
         _marked(UNIT_PATH, unit),
         _marked(IP_UNIT_PATH, _ip_unit(command)),
-        _marked(IP_SOCKET_PATH, _template("systemd/hv-kvp-ip.socket")),
+        *(
+            _marked(path, _template(f"systemd/{os.path.basename(path)}"))
+            for path in (IP_SOCKET_PATH, *_SOCKET_PATHS, *_TEMPLATE_PATHS)
+        ),
         _marked(RULES_PATH, _template("systemd/90-hv-kvp-daemon.rules")),
         _marked(TMPFILES_PATH, _tmpfiles(pool_dir)),
         _marked(WATCH_PATH, _watch(command)),
