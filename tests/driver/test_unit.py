@@ -34,6 +34,7 @@ def root(tmp_path: Path, lab: None) -> Path:
         shutil.copy(SOURCES / name, units)
     programs = tmp_path / "usr/bin"
     programs.mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
     for name in ("hv_kvp_daemon", "hv-kvp", "kill", "systemd-tmpfiles", "resolvectl", "sh"):
         shutil.copy("/bin/true", programs / name)
     return tmp_path
