@@ -95,7 +95,7 @@ def check_a_static_link_of_networkd_has_its_own_servers() -> None:
 
 
 def check_a_link_that_another_has_given_to_resolved() -> None:
-    """S3: resolved's directory is closed to the unit, and so is D-Bus; resolvectl's unit asks."""
+    """S3: the unit can use neither resolved's directory nor D-Bus; resolvectl's unit asks."""
     info = ask(ETH0)
     assert (info.dhcp, info.dns, info.gateway) == (0, "192.0.2.77", "192.0.2.1"), info
 
