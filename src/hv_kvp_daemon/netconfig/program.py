@@ -122,7 +122,7 @@ class Programs:
 
     def _read(self, pipe: int, seconds: float) -> tuple[bytearray, str]:
         """Read to end of file; return the output and what went wrong, if anything did."""
-        seconds = min(seconds, self._ends - time.monotonic())
+        seconds = max(0.0, min(seconds, self._ends - time.monotonic()))
         ends = time.monotonic() + seconds
         output = bytearray()
         while len(output) <= MAX_OUTPUT:

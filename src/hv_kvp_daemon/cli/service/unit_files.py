@@ -40,11 +40,9 @@ OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
 IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
 IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
 # The programs that need D-Bus: each has a socket and a template, which are the same everywhere.
-_PROGRAMS_OF_UNITS: Final = ("resolvectl", "nmcli")
-_SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _PROGRAMS_OF_UNITS)
-_TEMPLATE_PATHS: Final = tuple(
-    f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _PROGRAMS_OF_UNITS
-)
+_BUS_PROGRAMS: Final = ("resolvectl", "nmcli")
+_SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _BUS_PROGRAMS)
+_TEMPLATE_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _BUS_PROGRAMS)
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
