@@ -59,6 +59,7 @@ def networkd(family: Family) -> set[str]:
         *(f"Gateway={each}" for each in family.gateways),
         *(f"DNS={each}" for each in family.dns),
         *(f"DNS={each}%eth0" for each in family.dns if each.is_link_local),
+        *nameservers(family),
     }
 
 

@@ -12,7 +12,7 @@ Each step is in the record before it is taken, and each can be repeated:
     failed                or they did not come, and the files are again those of ``before``
 
 A process that is killed leaves a pending request, which is carried out from the start by
-whoever comes next: systemd restarts ``hv-kvp-ip@.service``, and the daemon looks for pending
+whoever comes next: systemd restarts ``hv-kvp-ip.service``, and the daemon looks for pending
 requests at its start.  ``before`` is stored once, so it never has what that request wrote.
 """
 
@@ -153,11 +153,14 @@ def _carry_out(
         if _read(path, programs.root) != content:
             atomic.put(below(programs.root, path), content)
     outcome = _activated(writer, wanted.settings, former.settings if former else None)
+    detail = outcome.detail
     if outcome.state == MISSING:
+        instead = writer.used_instead()
+        detail += f"; {instead} is in force" if instead else ""
         _take_back(record, programs)
     else:
         writer.confirm()
-    return wanted._replace(state=outcome.state, detail=outcome.detail)
+    return wanted._replace(state=outcome.state, detail=detail)
 
 
 def _activated(writer: Writer, settings: Settings, former: Settings | None) -> Outcome:

@@ -100,7 +100,7 @@ class DirectWriter(Writer):
     def files(self, settings: Settings) -> list[File]:
         if settings.ipv4 is not None and settings.ipv4.automatic:
             raise WriterError("no network manager has it, so nothing would ask for a lease")
-        header = [f"# {line}" for line in self.header()]
+        header = self.comments()
         text = "\n".join([*header, json.dumps(to_document(settings)), ""])
         return [File(self.path, text), *resolv_conf.files(self, settings)]
 

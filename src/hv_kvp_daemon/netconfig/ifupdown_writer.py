@@ -80,6 +80,11 @@ class IfupdownWriter(Writer):
         """The program of the mapping."""
         return f"/etc/network/hv-kvp-{self.target.name}.mapping"
 
+    @property
+    def logical(self) -> str:
+        """The name of the stanzas."""
+        return f"hvkvp-{self.target.name}"
+
     def is_running(self) -> bool:
         # ifupdown is no daemon.  It can bring the interface up once it has done so at boot, by
         # the unit of Debian; without systemd the loopback interface tells.
@@ -95,8 +100,8 @@ class IfupdownWriter(Writer):
                 f"/etc/network/interfaces has no line 'source {_DIRECTORY}/*', so ifupdown"
                 f" would not read {self.path}"
             )
-        name, logical = self.target.name, f"hvkvp-{self.target.name}"
-        header = [f"# {line}" for line in self.header()]
+        name, logical = self.target.name, self.logical
+        header = self.comments()
         lines = [*header, "", f"mapping {name}", f"{_INDENT}script {self.script}"]
         if not self._is_started():
             lines += ["", f"auto {name}"]
@@ -124,6 +129,10 @@ class IfupdownWriter(Writer):
     def revert(self) -> None:
         if self.is_running() and is_configured(self.root, self.target.name):
             run_detached(self.programs, IFUP, self.target.name)
+
+    def used_instead(self) -> str:
+        used = settings_in_use(self.root, self.target.name) or self.logical
+        return f"iface {used}" if used != self.logical else ""
 
     def _is_started(self) -> bool:
         """Whether the administrator's files say when the interface is brought up."""

@@ -37,7 +37,7 @@ def files(writer: Writer, settings: Settings) -> list[File]:
     servers = [server for family in settings.changed().values() for server in family.dns]
     if not servers or _is_kept(writer.root, text):
         return []
-    lines = [f"# {line}" for line in writer.header()]
+    lines = writer.comments()
     for server in servers:
         zone = f"%{writer.target.name}" if server.is_link_local and server.version == 6 else ""
         lines.append(f"nameserver {server}{zone}")
