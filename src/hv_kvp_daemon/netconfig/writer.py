@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .target import Target
 
 
-_COMMENTS: Final = """\
+#: Begins each file; ``name`` is the interface.
+COMMENTS: Final = """\
 # Written by hv-kvp-daemon: addresses that the Hyper-V host has set for this guest.
 # The host's next request replaces this file, so changes of it are lost.
 # To undo it and have the former settings back: hv-kvp ip --forget {name}
@@ -125,5 +126,5 @@ class Writer:
 
     def comments(self, overridden: str = "") -> list[str]:
         """Return the lines at the start of each file; a file that is overridden is named."""
-        lines = _COMMENTS.format(name=self.target.name).splitlines()
+        lines = COMMENTS.format(name=self.target.name).splitlines()
         return [*lines, _OVERRIDES + overridden] if overridden else lines

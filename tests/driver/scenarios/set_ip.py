@@ -3,7 +3,7 @@
 
 """SET_IP_INFO from the host's packet to the kernel's addresses, by the installed service.
 
-eth0 has no network manager, then networkd starts and has eth1.  The units and their sandbox
+eth0 has no network manager, then networkd starts and has eth1, a bond and a VLAN.  The units and their sandbox
 are those that `hv-kvp install-service` writes.  Only ``device_id`` of the adapters is not
 real, as sysfs has it for VMBus devices only.
 """
@@ -25,12 +25,18 @@ CHECK_SECONDS = 180
 
 UNIT = "hv-kvp-ip.service"
 ETH0, ETH1 = "00:15:5D:00:00:01", "00:15:5D:00:00:02"
-GUIDS = {
-    "eth0": "{f8615163-df3e-46c5-913f-f2d2f965ed0e}",
-    "eth1": "{f8615163-df3e-46c5-913f-f2d2f965ed0f}",
-}
+GUIDS = {f"eth{n}": f"{{f8615163-df3e-46c5-913f-f2d2f965ed0{n}}}" for n in range(4)}
 NET = "/var/lib/lab/net"
 BEFORE = "[Match]\nName=eth1\n[Network]\nAddress=198.51.100.10/24\nLinkLocalAddressing=no\n"
+# Interfaces above eth2 and eth3, and the addresses that they have, or have not, before.
+ABOVE = {
+    "eth2.network": "[Match]\nName=eth2\n[Network]\nBond=bond0\n",
+    "bond0.netdev": "[NetDev]\nName=bond0\nKind=bond\n[Bond]\nMIIMonitorSec=0.1\n",
+    "bond0.network": "[Match]\nName=bond0\n[Network]\nLinkLocalAddressing=no\n",
+    "eth3.network": "[Match]\nName=eth3\n[Network]\nVLAN=eth3.5\nLinkLocalAddressing=no\n",
+    "eth3.5.netdev": "[NetDev]\nName=eth3.5\nKind=vlan\n[VLAN]\nId=5\n",
+    "eth3.5.network": "[Match]\nName=eth3.5\n[Network]\nAddress=198.51.100.13/24\n",
+}
 
 DIRECT = IpInfo(
     *(GUIDS["eth0"], 3, 0, "203.0.113.5;2001:db8:5::5", "255.255.255.0;64"),
@@ -52,8 +58,12 @@ def setup() -> None:
     subprocess.run(
         ["python3", "-m", "compileall", "-q", "/payload/src", "/payload/site"], check=True
     )
-    run("modprobe", "veth")
-    run(*f"ip link add eth1 address {ETH1} type veth peer name far1".split())
+    for module in ("veth", "bonding", "8021q"):
+        run("modprobe", module)
+    for number in range(1, 4):
+        mac = f"00:15:5D:00:00:0{number + 1}"
+        run(*f"ip link add eth{number} address {mac} type veth peer name far{number}".split())
+        run("ip", "link", "set", f"far{number}", "up")
     for name, guid in GUIDS.items():
         write(f"{NET}/{name}/device/device_id", f"{guid}\n")
     bind = f"[Service]\nBindReadOnlyPaths={NET}:/sys/class/net\n"
@@ -114,7 +124,6 @@ def check_direct_sets_what_the_host_says_and_can_undo_it() -> None:
 def check_networkd_sets_what_the_host_says_and_can_undo_it() -> None:
     write("/etc/systemd/network/20-wired.network", BEFORE)
     systemctl("start", "systemd-networkd")
-    run("ip", "link", "set", "far1", "up")
     wait_for("its own address", lambda: addresses("eth1") == {"198.51.100.10/24"})
     with Host() as host:
         assert host.negotiate() == S_OK
@@ -128,6 +137,26 @@ def check_networkd_sets_what_the_host_says_and_can_undo_it() -> None:
         run("hv-kvp", "ip", "--forget", "eth1")
         wait_for("its own address", lambda: addresses("eth1") == {"198.51.100.10/24"})
     assert not os.path.exists("/etc/systemd/network/05-hv-kvp-eth1.network")
+
+
+def check_of_bond_vlan_and_port_the_one_with_the_addresses_is_set() -> None:
+    for name, text in ABOVE.items():
+        write(f"/etc/systemd/network/30-{name}", text)
+    systemctl("restart", "systemd-networkd")
+    wait_for("the bond", lambda: "bond0" in run("ip", "link", "show", "dev", "eth2"))
+    wait_for("the VLAN", lambda: addresses("eth3.5") == {"198.51.100.13/24"})
+    with Host() as host:
+        assert host.negotiate() == S_OK
+        for number, (adapter, above) in enumerate((("eth2", "bond0"), ("eth3", "eth3.5")), 2):
+            static = IpInfo(GUIDS[adapter], 1, 0, f"10.0.{number}.5", "255.255.255.0")
+            set_ip(host, static)
+            assert addresses(above) == {f"10.0.{number}.5/24"}
+            assert not addresses(adapter)
+            info = host.get_ip_info(f"00:15:5D:00:00:0{number + 1}")[1]
+            assert info.ip.split(";")[0] == static.ip, info
+            run("hv-kvp", "ip", "--forget", above)
+    wait_for("its own address", lambda: addresses("eth3.5") == {"198.51.100.13/24"})
+    assert not addresses("bond0")
 
 
 def check_hostile_text_in_any_field_changes_nothing() -> None:
