@@ -81,7 +81,7 @@ def ifupdown(family: Family) -> set[str]:
         *(f"    address {each}" for each in family.addresses),
         *(f"    gateway {each}" for each in family.gateways[:1]),
         *(
-            f"    up ip -{each.version} route add default via {each} dev $IFACE"
+            f"    up ip -{each.version} route replace default via {each} dev $IFACE"
             f" metric {2048 + number} onlink"
             for number, each in enumerate(family.gateways[1:], 1)
         ),

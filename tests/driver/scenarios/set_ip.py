@@ -3,9 +3,9 @@
 
 """SET_IP_INFO from the host's packet to the kernel's addresses, by the installed service.
 
-eth0 has no network manager, then networkd starts and has eth1, a bond and a VLAN.  The units and their sandbox
-are those that `hv-kvp install-service` writes.  Only ``device_id`` of the adapters is not
-real, as sysfs has it for VMBus devices only.
+eth0 has no network manager, then networkd starts and has eth1, a bond and a VLAN.  The units
+and their sandbox are those that `hv-kvp install-service` writes.  Only ``device_id`` of the
+adapters is not real, as sysfs has it for VMBus devices only.
 """
 
 from __future__ import annotations
