@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, Diagnosis
+from hv_kvp_daemon.cli.service.address_facts import AddressFacts, HostSet, MacMatch
+from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, WARNING, Diagnosis
 from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
 from hv_kvp_daemon.cli.service.process_state import Stall
@@ -64,6 +65,10 @@ def failed(operation: int, reason: str = "") -> DaemonStatus:
     failure = Failure(operation, HV_E_FAIL, 5.0, reason) if reason else None
     times = {KVP_OP_SET: 4.0, operation: 5.0}
     return daemon(answered=times, failed={operation: 5.0}, last_failure=failure)
+
+
+def host_set(**facts: Any) -> AddressFacts:
+    return AddressFacts([HostSet("eth0", "networkd", **facts)])
 
 
 def found(facts: Facts, state: str = BAD) -> list[Diagnosis]:
@@ -251,6 +256,27 @@ def test_a_healthy_guest_has_no_problem() -> None:
             "denied by the security module",
             "aa-complain '/usr/bin/hv;x'",
         ),
+        (
+            {"addresses": AddressFacts(refused=["eth0: 10.0.0.5/24 (no address)"])},
+            "the host's last request was taken back: eth0: 10.0.0.5/24 (no address)",
+            None,
+        ),
+        ({"addresses": AddressFacts(damage=["/x is damaged"])}, "/x is damaged", None),
+        (
+            {"addresses": host_set(path="/our s", modes={"/our s": (0o644, 0o600)})},
+            "/our s has the permissions 0644, with which networkd refuses it",
+            "chmod 0600 '/our s'",
+        ),
+        (
+            {"addresses": host_set(path="/ours", instead="/01-mine")},
+            "eth0: /01-mine overrides /ours, which the host has set",
+            None,
+        ),
+        (
+            {"addresses": host_set(state="missing", detail="10.0.0.5/24 is missing")},
+            "eth0 does not have what the host has set, by networkd: 10.0.0.5/24 is missing",
+            None,
+        ),
         ({"missing_bytecode": 3}, "3 modules without bytecode", "-m compileall"),
     ],
 )
@@ -267,6 +293,27 @@ def test_each_trouble_is_found_alone(
     assert (command or "") in problems[0].command
     assert bool(problems[0].command) == bool(command)
     assert "mask" not in problems[0].command.replace("unmask", "")
+
+
+def test_a_match_by_mac_address_is_a_warning_and_no_problem() -> None:
+    mac = "00:15:5d:00:00:0a"
+    matches = [MacMatch("/etc/netplan/a.yaml", mac, "eth0"), MacMatch("/b", mac)]
+    facts = replace(HEALTHY, addresses=AddressFacts(by_mac=matches))
+    assert found(facts) == []
+    first, second = found(facts, WARNING)
+    assert first.text.startswith("/etc/netplan/a.yaml finds eth0 by its MAC address")
+    assert first.command.endswith("-StaticMacAddress 00155D00000A")
+    assert f"/b is for the MAC address {mac}, which no interface has" in second.text
+
+
+def test_what_the_host_has_set_is_said() -> None:
+    facts = replace(HEALTHY, addresses=host_set(path="/ours", overridden="/theirs"))
+    assert found(facts) == []
+    said = "eth0 has what the host has set, by networkd; /ours overrides /theirs"
+    assert said in [each.text for each in found(facts, GOOD)]
+    facts.addresses = host_set(state="stored", detail="no carrier")
+    (unknown,) = found(facts, UNKNOWN)
+    assert unknown.text == "eth0 will have what the host has set, by networkd (no carrier)"
 
 
 @pytest.mark.parametrize("transport", ["chardev", "loopback"])
