@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import hv_kvp_daemon
 from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.main import COMMANDS
 from tests.cli.test_manual import options
@@ -74,3 +75,9 @@ def test_a_command_in_a_sentence_is_one_of_hv_kvp(page: Path) -> None:
         command.add_arguments(parser)
         known = {*options(parser), "--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_the_library_page_has_each_public_name() -> None:
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto(?:class|data|exception):: (\w+)$", text, re.MULTILINE)
+    assert sorted(documented) == sorted(hv_kvp_daemon.__all__)
