@@ -23,7 +23,8 @@ from .unit_files import OTHER_UNITS, UNIT
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
 
-_JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
+#: A query of this boot's journal; a later option replaces an earlier one.
+JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
 
 # Longer than the first line of a script that the kernel reads (BINPRM_BUF_SIZE, 256).
 _MOST_SHEBANG: Final = 512
@@ -86,7 +87,7 @@ def gather_units() -> UnitFacts:
     if not facts.systemd:
         return facts
     facts.units = units()
-    facts.denials = _output(*_JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
+    facts.denials = output(*JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
     ours = facts.ours
     if ours:
         facts.program_fault = program_fault(ours.command)
@@ -94,7 +95,7 @@ def gather_units() -> UnitFacts:
         facts.is_of_another = os.path.realpath(ours.command) != os.path.realpath(own)
         if ours.active not in {"active", "inactive"}:
             # Written by its process; systemd's own lines only say that it has ended.
-            lines = _output(*_JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
+            lines = output(*JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
             facts.last_line = lines[-1] if lines else ""
     return facts
 
@@ -132,7 +133,7 @@ def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
     states = ("LoadState", "ActiveState", "UnitFileState")
     properties = f"--property=Id,ExecStart,NRestarts,MainPID,{','.join(states)}"
-    text = _output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
+    text = output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -146,7 +147,7 @@ def units() -> dict[str, Unit]:
     return found
 
 
-def _output(*argv: str) -> str:
+def output(*argv: str) -> str:
     """Return what a command writes; nothing where it is missing or takes too long."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands above
