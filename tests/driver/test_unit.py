@@ -14,7 +14,7 @@ import pytest
 from tests.driver import machine
 
 SOURCES = Path(machine.ROOT, "systemd")
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 OTHERS = ("hv-kvp-ip.service", "hv-kvp-ip.socket")
 TMPFILES = SOURCES / "hv-kvp-daemon.tmpfiles.conf"
 MOST_EXPOSURE = 24  # in tenths, as --threshold takes it

@@ -44,7 +44,7 @@ GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 HOST = "/run/hv-kvp-daemon/host"
 RECORD = f"/var/lib/hv-kvp-daemon/ip/{GUID}.json"
-DAEMON = "hv-kvp-daemon.service"
+DAEMON = "hv-kvp.service"
 
 # A container that boots beside busy neighbours.
 BOOT = 180.0

@@ -22,11 +22,11 @@ def test_units_are_read_as_systemctl_shows_them(
         script.write(
             "#!/bin/sh\n"
             "cat <<'END'\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "Id=hv-kvp.service\nLoadState=loaded\nActiveState=active\n"
             "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ;"
             " argv[]=/usr/bin/hv-kvp-daemon -n ; ignore_errors=no }\n\n"
             "Id=hypervkvpd.service\nLoadState=not-found\nActiveState=inactive\n\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "Id=hv-kvp.service\nLoadState=loaded\nActiveState=active\n"
             "NRestarts=3\nMainPID=7\n"
             "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
             "END\n"

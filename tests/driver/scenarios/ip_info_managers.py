@@ -23,7 +23,7 @@ CHECK_SECONDS = 90
 
 SCRIPTS = "/usr/libexec/hypervkvpd"
 ETH0, ETH1, ETH2 = (f"00:15:5D:00:00:0{number}" for number in (1, 2, 3))
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 
 NETWORKS = {
     "eth1": "[Network]\nAddress=198.51.100.1/24\nDNS=198.51.100.53\nDNS=2001:db8::53\n",

@@ -26,7 +26,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 from . import exec_start, installation, unit_files
 from .exec_start import ExecStart
 from .install_root import InstallRoot
-from .unit_files import TMPFILES_PATH, UNIT, UNIT_PATH
+from .unit_files import FORMER_UNIT_PATH, TMPFILES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
     from hv_kvp_daemon.service.status import DaemonStatus
@@ -80,6 +80,8 @@ def _install(options: argparse.Namespace) -> int:
     if replaced and not root.confirmed(f"Stop and replace {', '.join(replaced)}?"):
         return EXIT_DECLINED
     _warn(root, command)
+    if root.read(FORMER_UNIT_PATH) and not root.is_foreign(FORMER_UNIT_PATH):
+        root.run("systemctl", "stop", os.path.basename(FORMER_UNIT_PATH))
     for path in unit_files.PATHS:
         if path not in {file.path for file in files}:
             root.remove(path)

@@ -17,7 +17,14 @@ from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
 from . import exec_start
-from .unit_files import DROP_IN_PATH, OPTIONS_PATH, UNIT, UNIT_PATH, vendor_paths
+from .unit_files import (
+    DROP_IN_PATH,
+    FORMER_PATHS,
+    OPTIONS_PATH,
+    UNIT,
+    UNIT_PATH,
+    vendor_paths,
+)
 
 if TYPE_CHECKING:
     from .exec_start import ExecStart
@@ -45,7 +52,7 @@ def packaged(root: InstallRoot) -> PackagedUnit | None:
 
 def former(root: InstallRoot, package: PackagedUnit | None) -> ExecStart | None:
     """Return the command of the installed service, unless another project wrote it."""
-    for path in DROP_IN_PATH, OPTIONS_PATH, UNIT_PATH:
+    for path in DROP_IN_PATH, OPTIONS_PATH, UNIT_PATH, *FORMER_PATHS:
         command = None if root.is_foreign(path) else exec_start.find(root.read(path))
         if command:
             return command

@@ -26,17 +26,26 @@ from hv_kvp_daemon.service.program import PROCESS_NAME
 
 from .exec_start import ExecStart, quoted
 
-UNIT: Final = "hv-kvp-daemon.service"
+#: A name that no distribution gives to its own daemon's unit, so that both can be installed.
+UNIT: Final = "hv-kvp.service"
 
 #: Other names of the unit: what cloud-init orders itself after, and what kickstarts, LISA
-#: and administrators call the service.
-ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
+#: and administrators call the service.  The last one is also Debian's and Ubuntu's unit.
+ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service", "hv-kvp-daemon.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
 WATCH_PATH: Final = f"{_SYSTEM}/hv-kvp-watch@.service"
 DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
+
+#: The unit of an earlier version, by the name of Debian's, and its drop-ins.
+FORMER_UNIT_PATH: Final = f"{_SYSTEM}/{ALIASES[2]}"
+FORMER_PATHS: Final = (
+    f"{FORMER_UNIT_PATH}.d/chardev.conf",
+    f"{FORMER_UNIT_PATH}.d/options.conf",
+    FORMER_UNIT_PATH,
+)
 IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
 IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
@@ -56,11 +65,12 @@ _MANUALS: Final = {
 }
 
 #: Units in the order in which they are stopped.
-UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
+UNIT_PATHS: Final = (UNIT_PATH, FORMER_UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(DROP_IN_PATH, OPTIONS_PATH, *FORMER_PATHS[:2], *UNIT_PATHS),
+    *(RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
@@ -70,7 +80,7 @@ LINKS: Final = "/usr/local/bin"
 _ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
-#: then starting or enabling it by that name acts on this service.  (UNIT is overridden.)
+#: then starting or enabling it by that name acts on this service.
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
 
 #: Where packages have their units.
@@ -138,7 +148,7 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     :raises CommandError: a template is not part of this installation, or systemd cannot
         hold a path.
     """
-    unit = _template("systemd/hv-kvp-daemon.service")
+    unit = _template("systemd/hv-kvp.service")
     unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command}")
     pool_dir = command.options.pool_dir
     for line in _pool_lines(pool_dir):
