@@ -77,6 +77,8 @@ _FILES = {
 class Container:
     """``with Container(suite, manager) as guest``: it has booted, and the daemon serves."""
 
+    lab = LAB
+
     def __init__(self, suite: str, manager: Manager) -> None:
         self.manager = manager
         self._suite = suite
@@ -88,7 +90,7 @@ class Container:
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
-        layers = f"lowerdir={LAB / self._suite},upperdir={self._directory}/upper"
+        layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
         _run(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
             *("-o", f"{layers},workdir={self._directory}/work"),

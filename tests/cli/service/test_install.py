@@ -607,17 +607,33 @@ def package(image: Path) -> Path:
 
 
 def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
-    """I7: a second unit was written over it."""
+    """I7, I11: a second unit was written over it."""
     before = tree(package)
     status, out, _ = install(package)
     assert status == 0
     assert (
-        "/usr/lib/systemd/system/hv-kvp.service, a package's unit, is installed" in out
+        "nothing to do: /usr/lib/systemd/system/hv-kvp.service, a package's unit, is installed"
+        in out
     )
     assert tree(package) == before
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
-    assert "/usr/lib/systemd/system/hv-kvp.service belongs to a package" in done.err
+    assert (
+        "/usr/lib/systemd/system/hv-kvp.service belongs to a package: apt remove hv-kvp-daemon"
+        in done.err
+    )
+
+
+def test_a_unit_that_the_package_keeps_from_starting_is_left_as_it_is(package: Path) -> None:
+    theirs = package / "usr/lib/systemd/system/hv-kvp-daemon.service"
+    theirs.write_text("[Service]\nExecStart=/usr/sbin/hv_kvp_daemon -n\n")
+    assert install(package)[0] == 2  # a package without the drop-in
+    replacing = theirs.parent / f"{theirs.name}.d/hv-kvp.conf"
+    replacing.parent.mkdir()
+    replacing.touch()
+    before = tree(package)
+    assert "nothing to do: " in install(package)[1]
+    assert tree(package) == before
 
 
 def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:

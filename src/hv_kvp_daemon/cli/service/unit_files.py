@@ -83,6 +83,9 @@ _ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/
 #: then starting or enabling it by that name acts on this service.
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
 
+#: The name of the drop-in with which a package keeps another daemon's unit from starting.
+REPLACING: Final = "hv-kvp.conf"
+
 #: Where packages have their units.
 _VENDORS: Final = ("/usr/lib/systemd/system", "/lib/systemd/system")
 
@@ -124,9 +127,22 @@ def alias_paths(name: str) -> tuple[str, str]:
     return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
 
 
+def is_packaged(path: str) -> bool:
+    """Return whether a package has brought this unit file."""
+    return os.path.dirname(path) in _VENDORS
+
+
 def vendor_paths(name: str) -> tuple[str, ...]:
     """Return where a package has a unit of this name."""
     return tuple(f"{folder}/{name}" for folder in _VENDORS)
+
+
+def replacing_paths(name: str) -> tuple[str, ...]:
+    """Return where a package of this daemon keeps another daemon's unit from starting.
+
+    The drop-in's condition does not hold while it is there.
+    """
+    return tuple(f"{folder}/{name}.d/{REPLACING}" for folder in _VENDORS)
 
 
 def program_links(program: str) -> dict[str, str]:
