@@ -14,7 +14,7 @@ import pytest
 from tests.driver import machine
 
 SOURCES = Path(machine.ROOT, "systemd")
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 OTHERS = (
     *("hv-kvp-ip.service", "hv-kvp-ip.socket"),
     *("hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service"),

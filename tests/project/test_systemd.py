@@ -27,7 +27,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d

@@ -23,7 +23,7 @@ CHECK_SECONDS = 90
 
 SCRIPTS = "/usr/libexec/hypervkvpd"
 ETH0, ETH1, ETH2 = (f"00:15:5D:00:00:0{number}" for number in (1, 2, 3))
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 UNITS = (UNIT, "hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service")
 
 NETWORKS = {

@@ -31,7 +31,7 @@ CHECK_SECONDS = 90
 
 SOURCES = "/payload/systemd"
 INTRUDER = "/payload/tests/driver/intruder.py"
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 # All that the service is called by; the first is the unit, the others are its aliases.
 NAMES = (UNIT, "hv_kvp_daemon.service", "hypervkvpd.service")
 ALIASES = "/usr/local/lib/systemd/system"

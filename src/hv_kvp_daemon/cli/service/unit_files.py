@@ -26,11 +26,12 @@ from hv_kvp_daemon.service.program import PROCESS_NAME
 
 from .exec_start import ExecStart, quoted
 
-UNIT: Final = "hv-kvp-daemon.service"
+#: A name that no distribution gives to its own daemon's unit, so that both can be installed.
+UNIT: Final = "hv-kvp.service"
 
 #: Other names of the unit: what cloud-init orders itself after, and what kickstarts, LISA
-#: and administrators call the service.
-ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
+#: and administrators call the service.  The last one is also Debian's and Ubuntu's unit.
+ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service", "hv-kvp-daemon.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
@@ -75,8 +76,11 @@ LINKS: Final = "/usr/local/bin"
 _ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
-#: then starting or enabling it by that name acts on this service.  (UNIT is overridden.)
+#: then starting or enabling it by that name acts on this service.
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
+
+#: The name of the drop-in with which a package keeps another daemon's unit from starting.
+REPLACING: Final = "hv-kvp.conf"
 
 #: Where packages have their units.
 _VENDORS: Final = ("/usr/lib/systemd/system", "/lib/systemd/system")
@@ -119,9 +123,22 @@ def alias_paths(name: str) -> tuple[str, str]:
     return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
 
 
+def is_packaged(path: str) -> bool:
+    """Return whether a package has brought this unit file."""
+    return os.path.dirname(path) in _VENDORS
+
+
 def vendor_paths(name: str) -> tuple[str, ...]:
     """Return where a package has a unit of this name."""
     return tuple(f"{folder}/{name}" for folder in _VENDORS)
+
+
+def replacing_paths(name: str) -> tuple[str, ...]:
+    """Return where a package of this daemon keeps another daemon's unit from starting.
+
+    The drop-in's condition does not hold while it is there.
+    """
+    return tuple(f"{folder}/{name}.d/{REPLACING}" for folder in _VENDORS)
 
 
 def program_links(program: str) -> dict[str, str]:
@@ -143,7 +160,7 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     :raises CommandError: a template is not part of this installation, or systemd cannot
         hold a path.
     """
-    unit = _template("systemd/hv-kvp-daemon.service")
+    unit = _template("systemd/hv-kvp.service")
     unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command}")
     pool_dir = command.options.pool_dir
     for line in _pool_lines(pool_dir):
