@@ -57,6 +57,7 @@ docs/operations
 docs/manuals
 Addresses from the host <docs/ip-injection>
 docs/comparison
+docs/fleet
 docs/library
 SECURITY
 ```
