@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -27,20 +28,48 @@ _CLOUD_INIT = (
     *("python3-jsonschema", "python3-attr", "python3-pyrsistent"),
 )
 
+_DIST_PACKAGES = "usr/lib/python3/dist-packages"
+
 
 def cloud_init() -> str:
     """Return the directory to import Debian's ``cloudinit`` from."""
-    root = os.path.join(CACHE, "cloud-init")
-    packages = os.path.join(root, "usr/lib/python3/dist-packages")
-    if not os.path.isdir(os.path.join(packages, "cloudinit")):
-        download = os.path.join(CACHE, "download")
-        shutil.rmtree(download, ignore_errors=True)
-        os.makedirs(download)
+    return os.path.join(_unpacked("cloud-init", *_CLOUD_INIT), _DIST_PACKAGES)
+
+
+def walinuxagent() -> str:
+    """Return the directory to import Debian's ``azurelinuxagent`` from."""
+    return os.path.join(_unpacked("waagent", "waagent", "python3-distro"), _DIST_PACKAGES)
+
+
+def ohai() -> str:
+    """Return the root directory of Debian's ``ohai``; ruby is installed."""
+    _install("/usr/bin/ruby", "ruby")
+    return _unpacked("ohai", "ohai")
+
+
+def hyperkv() -> str:
+    """Return the directory to import PyPI's ``hyperkv`` from."""
+    target = os.path.join(CACHE, "hyperkv")
+    if not os.path.isdir(os.path.join(target, "hyperkv")):
+        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
+        _run(*pip, "--target", target, "hyperkv==0.1.1")
+    return target
+
+
+def _unpacked(name: str, *packages: str) -> str:
+    """Return a directory with Debian packages in it, unpacked but not installed."""
+    root = os.path.join(CACHE, name)
+    if not os.path.isdir(root):
+        # Complete only when it has its name.
+        part = f"{root}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        os.makedirs(part)
         _run("apt-get", "update")
-        _run("apt-get", "download", *_CLOUD_INIT, cwd=download)
-        for name in sorted(os.listdir(download)):
-            _run("dpkg-deb", "-x", os.path.join(download, name), root)
-    return packages
+        _run("apt-get", "download", *packages, cwd=part)
+        for archive in sorted(os.listdir(part)):
+            _run("dpkg-deb", "-x", os.path.join(part, archive), part)
+        os.rename(part, root)
+    return root
 
 
 def c_daemon() -> str:
