@@ -60,6 +60,7 @@ docs/comparison
 docs/fleet
 docs/library
 SECURITY
+docs/sandbox
 ```
 
 ```{toctree}
