@@ -109,7 +109,7 @@ $(VENV)/.docs: $(VENV)/.run pyproject.toml
 
 # Warnings are errors; links between the pages, with their fragments, are such.
 docs: $(VENV)/.docs
-	@rm -rf build/site && mkdir -p build/man
+	@rm -rf build/site build/doctrees && mkdir -p build/man
 	@for page in docs/man/*; do \
 	  groff -t -man -Tutf8 -rLL=78n -P-cbou -Wall $$page >build/man/$${page##*/} || exit; \
 	done

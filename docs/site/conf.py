@@ -57,8 +57,10 @@ docs/operations
 docs/manuals
 Addresses from the host <docs/ip-injection>
 docs/comparison
+docs/fleet
 docs/library
 SECURITY
+docs/sandbox
 ```
 
 ```{toctree}

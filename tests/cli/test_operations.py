@@ -20,6 +20,7 @@ from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
 from hv_kvp_daemon.cli.service.process_state import Stall
 from hv_kvp_daemon.cli.service.system_facts import Rival
 from hv_kvp_daemon.cli.service.unit_facts import UnitFacts
+from hv_kvp_daemon.cli.service.unit_files import IP_UNIT_PATH, UNIT
 from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_SET
 from tests.cli.service.test_doctor import HEALTHY, daemon, failed, ours
@@ -96,6 +97,11 @@ def test_each_quotation_of_doctor_has_a_situation() -> None:
 def test_doctor_writes_what_the_page_quotes(number: int) -> None:
     written = [*lines(diagnose(replace(HEALTHY, **SITUATIONS[number])))]
     assert is_excerpt(quoted("hv-kvp doctor")[number], written), written
+
+
+def test_the_log_is_asked_for_by_the_names_of_the_units() -> None:
+    named = set(re.findall(r"-u ([a-z-]+)", PAGE))
+    assert {f"{name}.service" for name in named} == {UNIT, os.path.basename(IP_UNIT_PATH)}
 
 
 def test_status_writes_what_the_page_quotes() -> None:

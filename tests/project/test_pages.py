@@ -14,6 +14,7 @@ import pytest
 import hv_kvp_daemon
 from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.main import COMMANDS
+from hv_kvp_daemon.cli.service import unit_files
 from tests.cli.test_manual import options
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,7 @@ PAGES = [
         for page in ROOT.glob(f"{folder}/**/*.md")
     ),
 ]
+UNIT = ROOT / "systemd" / unit_files.UNIT
 FOLDERS = "src|tests|docs|scripts|systemd|benchmarks|completions"
 
 
@@ -81,3 +83,26 @@ def test_the_library_page_has_each_public_name() -> None:
     text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto(?:class|data|exception):: (\w+)$", text, re.MULTILINE)
     assert sorted(documented) == sorted(hv_kvp_daemon.__all__)
+
+
+def test_the_sandbox_page_has_each_line_of_the_unit() -> None:
+    """Those that say what is started, when and how often are no sandbox."""
+    (unit,) = re.findall(
+        r"^\[Service\]\n((?:.|\n)*)", UNIT.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    lines = dict(
+        line.split("=", 1) for line in unit.splitlines() if re.match(r"[A-Z]\w+=", line)
+    )
+    other = re.compile("Type|Exec.*|TimeoutStopSec|Restart(Sec|Prevent.*)?|RuntimeDirectory.+")
+    sandbox = {name for name in lines if not other.fullmatch(name)}
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    named = dict(
+        word.partition("=")[::2] for row in rows for word in re.findall(r"`([^`]+)`", row)
+    )
+    assert named.keys() == sandbox
+    assert {name: value for name, value in named.items() if value} == {
+        name: lines[name] for name, value in named.items() if value
+    }
+    absent = set(re.findall(r"`([A-Z]\w+)`", page.rpartition("Not in the unit")[2]))
+    assert not absent & lines.keys()

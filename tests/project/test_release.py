@@ -55,25 +55,29 @@ def tool() -> ModuleType:
     return module
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the files of this one that a release changes."""
-    root = tmp_path / "repository"
+    root = tmp_path_factory.mktemp("release") / "repository"
     for path in (ROOT / "src/hv_kvp_daemon/__init__.py", *(ROOT / "docs/man").iterdir()):
         copy = root / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
     (root / "CHANGELOG.md").write_text(CHANGES, encoding="utf-8")
     (root / ".gitignore").write_text("build/\n", encoding="utf-8")
-    git(tmp_path, "init", "--quiet", str(root))
-    signer = tmp_path / "signer"
+    signer = root.with_name("signer")
     signer.write_text(SIGNER, encoding="utf-8")
     signer.chmod(0o755)
-    settings = {"user.name": "A", "user.email": "a@example.com", "gpg.program": str(signer)}
-    for name, value in settings.items():
-        git(root, "config", name, value)
+    git(root.parent, "init", "--quiet", str(root))
+    with open(root / ".git/config", "a", encoding="utf-8") as file:
+        file.write(f"[user]\nname = A\nemail = a@example.com\n[gpg]\nprogram = {signer}\n")
     commit(root)
     return root
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "repository"))
 
 
 def commit(root: Path) -> None:
@@ -111,9 +115,16 @@ def tag(root: Path) -> None:
     ],
 )
 def test_a_release_that_would_not_be_whole_is_refused(
-    repository: Path, spoil: Callable[[Path], None], why: str
+    repository: Path, tool: ModuleType, spoil: Callable[[Path], None], why: str
 ) -> None:
     spoil(repository)
+    with pytest.raises(tool.Refusal, match=re.escape(why)):
+        tool.release(repository, NEXT, dry_run=False)
+    assert not (repository / "build").exists()
+
+
+def test_the_command_says_in_one_line_why_there_is_no_release(repository: Path) -> None:
+    tag(repository)
     before = git(repository, "for-each-ref")
     done = subprocess.run(
         [sys.executable, PROGRAM, NEXT],
@@ -123,10 +134,8 @@ def test_a_release_that_would_not_be_whole_is_refused(
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("no release: ")
-    assert why in done.stderr
+    assert done.stderr == f"no release: there is a tag v{NEXT} already\n"
     assert git(repository, "for-each-ref") == before
-    assert not (repository / "build").exists()
 
 
 @pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0rc1", ""])
