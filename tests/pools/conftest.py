@@ -17,9 +17,12 @@ import pytest
 
 import hv_kvp_daemon
 from hv_kvp_daemon.pools.pool import PoolFile
+from tests.pools.crash_cases import trial_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.pools.crash_cases import Trial
 
 NOBODY = 65534
 
@@ -173,6 +176,12 @@ def public() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         yield directory
+
+
+@pytest.fixture
+def trial() -> Iterator[Trial]:
+    with trial_in_memory() as trial:
+        yield trial
 
 
 @pytest.fixture
