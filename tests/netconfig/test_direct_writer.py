@@ -28,6 +28,7 @@ from hv_kvp_daemon.netconfig.verify import HOLDS, MISSING
 from tests.support.network import in_own_network
 
 from .injected import FORMS, GUID, V4, V6, adapter, addresses, golden, programs, static
+from .killed import Call, killed_at
 from .network import Machine, veth
 
 GOLDEN = Path(__file__).parent / "golden" / "direct"
@@ -168,22 +169,13 @@ def test_what_a_reboot_has_removed_is_applied_again() -> None:
     assert len(logged) == 1
 
 
-def killed_at(count: int, guest: Guest) -> bool:
-    """Carry the pending request out in a child that is killed at a change; True: it was."""
-    child = os.fork()
-    if child == 0:
-        left = count
+@in_own_network
+def test_killed_at_any_change_it_is_completed_or_undone() -> None:
+    guest = Guest()
+    verify.STEADY = 0.0
+    old, new = Settings(V4, None), Settings(static("10.0.0.9/24 10.0.0.8/24", "10.0.0.2"), None)
 
-        def counted(call: Callable[..., object]) -> Callable[..., object]:
-            def run(*arguments: object, **named: object) -> object:
-                nonlocal left
-                if left == 0:
-                    os._exit(1)
-                left -= 1
-                return call(*arguments, **named)
-
-            return run
-
+    def act(counted: Callable[[Call], Call]) -> None:
         def route() -> IPRoute:
             ip = IPRoute()
             for name in ("addr", "route", "link"):
@@ -192,22 +184,12 @@ def killed_at(count: int, guest: Guest) -> bool:
 
         direct_writer._route = route
         setattr(os, "rename", counted(os.rename))  # noqa: B010 - mypy knows its type
-        try:
-            apply(GUID, programs(guest))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        apply(GUID, programs(guest))
 
-
-@in_own_network
-def test_killed_at_any_change_it_is_completed_or_undone() -> None:
-    guest = Guest()
-    verify.STEADY = 0.0
-    old, new = Settings(V4, None), Settings(static("10.0.0.9/24 10.0.0.8/24", "10.0.0.2"), None)
     for count in range(50):
         assert guest.apply(old)[0] == HOLDS
         guest.ask(new)
-        killed = killed_at(count, guest)
+        killed = killed_at(count, act)
         apply(GUID, programs(guest))
         assert addresses()[:2] == ["10.0.0.9/24", "10.0.0.8/24"]
         assert (None, "10.0.0.2", None) in guest.state()[1]
