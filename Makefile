@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test bench soak clean
+.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test bench soak docs types release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
@@ -20,6 +20,9 @@ help:
 	@echo "make network-test booted guests with each network manager, for SET_IP_INFO (Debian, root)"
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
+	@echo "make docs         the pages and manuals as a site, in build/site"
+	@echo "make types        pyright: the types of the library are complete"
+	@echo "make release VERSION=1.2.3    docs/releasing.md; with ARGS=--dry-run nothing is changed"
 
 # An editable installation has copies of the scripts.
 $(VENV)/.run: pyproject.toml $(wildcard scripts/*)
@@ -99,6 +102,30 @@ bench: $(VENV)/.test
 # tests/soak/README.md.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest tests/soak --timeout=3600
+
+$(VENV)/.docs: $(VENV)/.run pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+# Warnings are errors; links between the pages, with their fragments, are such.
+docs: $(VENV)/.docs
+	@rm -rf build/site build/doctrees && mkdir -p build/man
+	@for page in docs/man/*; do \
+	  groff -t -man -Tutf8 -rLL=78n -P-cbou -Wall $$page >build/man/$${page##*/} || exit; \
+	done
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky \
+		--jobs 2 -c docs/site -d build/doctrees . build/site
+	@echo "build/site/index.html"
+
+# pyright judges an installed package, of the Python on PATH.
+types: $(VENV)/.docs
+	@$(PYTHON) -m venv build/types
+	@build/types/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	PATH=$(CURDIR)/build/types/bin:$$PATH $(CURDIR)/$(BIN)/pyright --verifytypes hv_kvp_daemon.library
+
+release: $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet build
+	$(BIN)/python .ci/release.py $(VERSION) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache dist build

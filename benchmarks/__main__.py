@@ -10,6 +10,7 @@ everything was measured, whether or not the targets are met: times depend on the
     make bench ARGS='--quick'                   one short round, to see that all works
     make bench ARGS='--native --rounds 9'       without the VM
     make bench ARGS='--calls'                   Python functions of a request; needs no root
+    make bench ARGS='--fleet 100'               a hundred of each at once: docs/fleet.md
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--native", action="store_true", help="on this machine only")
     parser.add_argument("--vm", action="store_true", help="in the driver VM only")
     parser.add_argument("--calls", action="store_true", help="count Python functions only")
+    parser.add_argument("--fleet", type=int, metavar="N", help="N daemons of each at once only")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="at least 5 for figures")
     parser.add_argument("--json", default="build/bench.json", help="default: %(default)s")
     parser.add_argument("--svg", default="build/bench.svg", help="default: %(default)s")
@@ -50,6 +52,10 @@ def main() -> int:
         print("make bench needs root: mount namespaces, and the C daemon", file=sys.stderr)
         return 1
     _install_c_daemon()
+    if options.fleet:
+        daemons = ("--daemons", str(options.fleet))
+        print(_unshared("benchmarks.fleet", *daemons, rounds=options.rounds), end="")
+        return 0
     figures = []
     if options.native or not options.vm:
         figures += _native(options.rounds, quick=options.quick)
@@ -74,10 +80,15 @@ def _install_c_daemon() -> None:
 
 
 def _native(rounds: int, *, quick: bool) -> list[Figure]:
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m"]
-    command += ["benchmarks.native", "--rounds", str(rounds), *(["--quick"] if quick else [])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return [Figure(**fields) for fields in json.loads(done.stdout)]
+    out = _unshared("benchmarks.native", *(["--quick"] if quick else []), rounds=rounds)
+    return [Figure(**fields) for fields in json.loads(out)]
+
+
+def _unshared(module: str, *options: str, rounds: int) -> str:
+    """Run a module in a mount namespace of its own, and return what it writes."""
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", module]
+    command += [*options, "--rounds", str(rounds)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _chart(table: Table) -> str:

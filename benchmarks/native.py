@@ -167,7 +167,7 @@ class Workshop:
     def __init__(self, path: str) -> None:
         self.path = path
         self.shim = os.path.join(path, "device.so")
-        self._launcher = os.path.join(path, "hv-kvp-daemon")
+        self.launcher = os.path.join(path, "hv-kvp-daemon")
 
     def build(self) -> None:
         """Compile the shim, copy and compile the package, and mount private directories."""
@@ -177,9 +177,9 @@ class Workshop:
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(SOURCE, os.path.join(lib, "hv_kvp_daemon"), ignore=skip)
         run(PYTHON, "-I", "-m", "compileall", "-q", lib)
-        with open(self._launcher, "w", encoding="utf-8") as file:
+        with open(self.launcher, "w", encoding="utf-8") as file:
             file.write(LAUNCHER.format(python=PYTHON, lib=lib))
-        os.chmod(self._launcher, 0o755)
+        os.chmod(self.launcher, 0o755)
         c_pools = os.path.join(self.path, "pools of C")
         os.mkdir(c_pools)
         run("mount", "-t", "tmpfs", "bench", os.path.dirname(C_POOLS))
@@ -204,7 +204,7 @@ class Workshop:
         # each is given a file of its own.
         if os.path.exists(RUN_LOCK):
             os.unlink(RUN_LOCK)
-        command = INSTALLED if name == "installed by pip" else self._launcher
+        command = INSTALLED if name == "installed by pip" else self.launcher
         argv = [command, "-n", "--transport", "chardev", "--pool-dir", pools, *options]
         return NativeDaemon(name, argv, self.shim, pools)
 

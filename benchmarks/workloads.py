@@ -209,9 +209,13 @@ def _walk(count: int) -> list[Asked]:
     return [*map(_enumerate, range(count)), _enumerate(count, HV_S_CONT)]
 
 
-def _minutes(count: int, number: int) -> Batch:
+def a_minute(count: int) -> list[Asked]:
     """What a host asks each minute: the auto pool, then all that is in another one."""
-    return lambda _: [*_sweep(), *_walk(count)] * number
+    return [*_sweep(), *_walk(count)]
+
+
+def _minutes(count: int, number: int) -> Batch:
+    return lambda _: a_minute(count) * number
 
 
 def _enumerate(index: int, status: int = HV_S_OK) -> Asked:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -22,3 +23,8 @@ settings.load_profile("hv-kvp")
 for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the modules and the tests themselves out of each later garbage collection."""
+    gc.freeze()

@@ -56,9 +56,11 @@ __all__ = [
     "Record",
 ]
 
-#: Bytes of UTF-8 that the host is sure to get whole: it gets as many UTF-16 units.  Longer
-#: texts, up to FIELD_MAX_KEY and FIELD_MAX_VALUE bytes, are stored and cut for the host.
+#: Bytes of UTF-8 of a key that the host is sure to get whole: it gets as many UTF-16 units.
+#: A longer one, up to FIELD_MAX_KEY bytes, is stored and cut for the host.
 HOST_SAFE_KEY: Final = HOST_MAX_KEY
+
+#: The same of a value, up to FIELD_MAX_VALUE bytes.
 HOST_SAFE_VALUE: Final = HOST_MAX_VALUE
 
 #: The directories among which a daemon chooses that is started without ``--pool-dir``: its
@@ -135,7 +137,7 @@ class Pool(MutableMapping[str, str]):
         report: Callable[[str], object] | None = None,
     ) -> None:
         number = parse_pool(str(int(pool)) if isinstance(pool, int) else pool)
-        self.id = PoolId(number)
+        self.id: PoolId = PoolId(number)
         self._file = PoolFile(
             number,
             pool_path(directory or pool_directory(), number),

@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Every line of README that a person would type works, or is named here with the reason."""
+"""Every line of README and docs that a person would type works, or is named with the reason.
+
+What docs/operations.md quotes of the commands' output is in test_operations.py.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND
+from tests.support.command import COMMAND, Done, call
 from tests.support.daemon import RunningDaemon
 from tests.support.process import DEADLINE
 
@@ -27,11 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs" / name for name in ("using.md", "operations.md", "library.md")),
+    )
+}
 PROGRAMS = ("hv-kvp", "hv-kvp-daemon")
 BIN = os.path.dirname(COMMAND)
 
-# README's placeholders, as a reader fills them in.
+# The pages' placeholders, as a reader fills them in.
 FILLED = {"KEY": "answer", "VALUE": "42", "SCRIPT": "script", "PROGRAM": "/bin/echo"}
 
 # What decides about the exit status is the machine here; what is written is looked at.
@@ -41,16 +50,18 @@ OF_THIS_MACHINE = {"doctor": (0, 3), "check": (0, 3), "install-service": (0, 3)}
 # Each line that no test runs, and why not.
 NOT_RUN = {
     "make demo": "tests/simhost/test_demo.py runs it",
+    "/opt/hv-kvp/bin/pip install -U .": "needs an index",
     "make test": "it is what runs this",
     "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
     "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"
     " tests/cli/service/test_install.py, whole in tests/driver",
-    "/opt/hv-kvp/bin/hv-kvp install-service --transport chardev": "as above",
     "hv-kvp install-service": "as above",
+    "hv-kvp install-service --transport chardev": "as above",
+    "hv-kvp install-service --root DIR": "as above",
+    "hv-kvp clean-image --yes": "this machine's pools; tests/cli/service/test_clean.py",
     "hv-kvp-daemon": "detaches and wants the driver; tests/service/test_process.py",
     "hv-kvp-daemon -n": "needs the driver; over loopback it is run here",
     "hv-kvp-daemon --foreground": "needs the driver; over loopback it is run here",
-    "hv-kvp-daemon --transport chardev": "needs the device; tests/driver",
 }
 
 
@@ -66,12 +77,16 @@ def typed(text: str) -> list[str]:
     return [
         re.split(r"  +", line)[0]
         for line in lines
-        if re.match(r"(make|python3|pip|\S*hv-kvp(-daemon)?)( |$)", line)
+        if re.match(r"(make|python3|\S*pip|\S*hv-kvp(-daemon)?)( |$)", line)
     ]
 
 
+def lines() -> list[str]:
+    return list(dict.fromkeys(line for text in PAGES.values() for line in typed(text)))
+
+
 def runs() -> list[str]:
-    return [line for line in typed(README) if line not in NOT_RUN]
+    return [line for line in lines() if line not in NOT_RUN]
 
 
 def examples_of(page: str) -> list[str]:
@@ -99,8 +114,10 @@ def words_of(line: str) -> list[str]:
     return [os.path.join(BIN, program), *words[1:]]
 
 
-def run(words: list[str], daemon: RunningDaemon) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def run(words: list[str], daemon: RunningDaemon) -> Done:
+    if os.path.basename(words[0]) == "hv-kvp" and words[1] != "watch":
+        return call(*words[1:])
+    done = subprocess.run(
         words,
         cwd=daemon.directory,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
@@ -110,10 +127,14 @@ def run(words: list[str], daemon: RunningDaemon) -> subprocess.CompletedProcess[
         check=False,
         timeout=DEADLINE,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("line", runs())
-def test_a_line_of_readme_works(daemon: RunningDaemon, line: str) -> None:
+def test_a_line_of_a_page_works(
+    daemon: RunningDaemon, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(daemon.directory)
     words = words_of(line)
     if len(words) == 1:
         words.append("overview")  # what it stands for
@@ -125,30 +146,35 @@ def test_a_line_of_readme_works(daemon: RunningDaemon, line: str) -> None:
     ):
         words += ["--pool-dir", daemon.pool_dir]
     done = run(words, daemon)
-    assert done.returncode in OF_THIS_MACHINE.get(name, (0,)), done
-    assert "Traceback" not in done.stderr
+    assert done.status in OF_THIS_MACHINE.get(name, (0,)), done
+    assert "Traceback" not in done.err
     # A change is quiet, and so is a check that finds nothing; the others show something.
     if name == "install-service":
-        assert bool(done.stdout) == (done.returncode == 0), done
+        assert bool(done.out) == (done.status == 0), done
     elif name != "check":
-        assert bool(done.stdout) == (name != "set"), done
+        assert bool(done.out) == (name != "set"), done
 
 
-def test_each_line_of_readme_is_run_or_named_with_the_reason() -> None:
-    lines = set(typed(README))
-    assert NOT_RUN.keys() <= lines
-    assert {line for line in lines if line not in NOT_RUN} == set(runs())
+def test_each_line_of_a_page_is_run_or_named_with_the_reason() -> None:
+    assert NOT_RUN.keys() <= {*lines()}
     # What the search would miss: a program's name at the start of any indented line.
-    seen = {line.split()[0] for block in blocks(README) for line in block.splitlines() if line}
+    seen = {
+        line.split()[0]
+        for text in PAGES.values()
+        for block in blocks(text)
+        for line in block.splitlines()
+        if line.strip()
+    }
     programs = {word for word in seen if os.path.basename(word).startswith("hv-kvp")}
-    assert programs == {line.split()[0] for line in lines if "hv-kvp" in line.split()[0]}
-    assert len(runs()) >= 11
+    found = {line.split()[0] for line in lines()}
+    assert programs == {word for word in found if os.path.basename(word).startswith("hv-kvp")}
+    assert len(runs()) >= 14
 
 
 @pytest.mark.parametrize("option", ["-n", "--foreground"])
-def test_the_daemon_starts_as_readme_says(daemon: RunningDaemon, option: str) -> None:
+def test_the_daemon_starts_as_the_page_says(daemon: RunningDaemon, option: str) -> None:
     """Over loopback; it shows an exchange, with its time, in the foreground only."""
-    assert f"hv-kvp-daemon {option}" in typed(README)
+    assert f"hv-kvp-daemon {option}" in lines()
     path = f"{daemon.directory}/of-its-own"
     words = (option, "--transport", f"loopback:{path}", "--pool-dir", f"{path}.pools")
     with DaemonProcess(*words) as running:
@@ -163,9 +189,14 @@ def test_the_other_man_pages_hold_no_example_that_is_not_run() -> None:
     assert examples_of("hv-kvp-daemon.8") == examples_of("kvp-pool.5") == []
 
 
-def test_the_python_of_readme_works(tmp_path: Path) -> None:
+def test_the_python_of_the_pages_works(tmp_path: Path) -> None:
     """As written, but for the directory, which only root may make."""
-    (snippet,) = (block for block in blocks(README) if "from hv_kvp_daemon import" in block)
+    (snippet,) = {
+        block.rstrip()
+        for text in PAGES.values()
+        for block in blocks(text)
+        if "from hv_kvp_daemon import" in block
+    }
     place = 'Pool("guest"'
     assert place in snippet
     here = snippet.replace(place, f"{place}, directory={str(tmp_path)!r}")

@@ -100,6 +100,27 @@ def test_addresses_are_set_and_undone(guest: Container, info: IpInfo) -> None:
     assert "host set" not in guest.run("hv-kvp ip eth0")
 
 
+def test_one_of_several_adapters_has_its_own_servers(guest: Container) -> None:
+    """S3: only programs that use D-Bus know them, which the daemon cannot reach."""
+    has_resolved = guest.run("systemctl is-active systemd-resolved", check=False) == "active\n"
+    try:
+        guest.run("ip link add eth9 type veth peer name far9")
+        guest.run("ip link set eth9 up")
+        guest.run("ip address add 198.51.100.9/24 dev eth9")
+        if has_resolved:
+            guest.run("resolvectl dns eth9 198.51.100.53")
+        assert guest.get_ip().dns_addr == b"192.0.2.53"
+        if guest.manager.backend == "networkmanager":
+            guest.run("systemctl stop systemd-resolved")
+            assert guest.get_ip().dns_addr == b"192.0.2.53"
+    finally:
+        guest.run("ip link delete eth9")
+        if has_resolved:
+            guest.run("systemctl start systemd-resolved")
+    assert "/usr/bin/" not in guest.log()
+    assert "no answer" not in guest.log()
+
+
 def test_back_to_dhcp(guest: Container) -> None:
     assert guest.set_ip(V4) == HV_S_OK
     assert not guest.has_lease()
@@ -230,6 +251,8 @@ def test_the_daemon_itself_can_reach_neither_systemd_nor_the_record(guest: Conta
         line for line in mounts.splitlines() if line.split()[4].startswith("/var/lib/hv-kvp")
     ]
     assert "/run/systemd/private" in mounts
+    assert "system_bus_socket" in guest.run("ls /run/dbus")
+    assert guest.run(f"ls /proc/{pid}/root/run/dbus") == ""
 
 
 @pytest.mark.parametrize(

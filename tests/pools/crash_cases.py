@@ -9,7 +9,8 @@ Shared by the tests here, which only simulate a kill, and by those of ``tests/so
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+import tempfile
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -219,6 +220,15 @@ class Trial:
         raw = content(self.path)
         assert len(raw) % RECORD_SIZE == 0
         return whole(raw)
+
+
+@contextmanager
+def trial_in_memory() -> Iterator[Trial]:
+    """A trial on a tmpfs: a kill leaves what the page cache has, and a disk only costs time."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        pools = os.path.join(directory, "pools")
+        os.mkdir(pools)
+        yield Trial(pools)
 
 
 def killed_then_powerless(

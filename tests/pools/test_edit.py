@@ -48,11 +48,6 @@ def steps(before: Records) -> list[Records]:
     return found
 
 
-@pytest.fixture
-def trial(public: str) -> Trial:
-    return Trial(public)
-
-
 def after_faults(trial: Trial, before: Records, faults: Twice) -> tuple[Records, list[str]]:
     trial.prepare(before)
     disk = Disk(trial.directory, faults)

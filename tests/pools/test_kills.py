@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     Step = Callable[[PoolFile], object]
 
 
-@pytest.fixture
-def trial(public: str) -> Trial:
-    return Trial(public)
-
-
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
 @pytest.mark.parametrize("size", SIZES[:3])

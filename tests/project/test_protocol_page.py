@@ -46,6 +46,21 @@ def test_the_frame_is_as_long_as_its_parts() -> None:
     assert f"len {sizes[2]}" in PAGE
 
 
+def test_a_member_of_the_frame_is_where_the_headers_have_it() -> None:
+    start = {"nlmsghdr": 0, "cn_msg": LAYOUT["nlmsghdr"][1]}
+    start["hv_kvp_msg"] = start["cn_msg"] + LAYOUT["cn_msg"][1]
+    for at, size, name in table("at"):
+        struct, _, _ = name.strip("`").partition(".")
+        layout = LAYOUT[name.strip("`")]
+        offset = layout[0] if "." in name else 0
+        assert (int(at), int(size)) == (start[struct] + offset, layout[1]), name
+
+
+def test_a_constant_has_the_headers_number() -> None:
+    for name, number, _ in table("constant"):
+        assert getattr(uapi, name) == int(number)
+
+
 @pytest.mark.parametrize("row", table("number"), ids=lambda row: row[1])
 def test_an_operation_has_the_headers_number(row: list[str]) -> None:
     assert getattr(uapi, row[1]) == int(row[0])

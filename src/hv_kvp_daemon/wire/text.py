@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 HOST_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE // 2 - 2
 HOST_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE // 2 - 2
 
-#: UTF-8 bytes that fit in a field with their NUL.
+#: Bytes of UTF-8 of a key that fit in its field, with their NUL.
 FIELD_MAX_KEY: Final = HV_KVP_EXCHANGE_MAX_KEY_SIZE - 1
+
+#: The same of a value.
 FIELD_MAX_VALUE: Final = HV_KVP_EXCHANGE_MAX_VALUE_SIZE - 1
 
 _BMP_END = 0x10000

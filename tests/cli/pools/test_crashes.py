@@ -19,20 +19,21 @@ from hv_kvp_daemon.cli.pools import split_values
 from hv_kvp_daemon.pools import journal
 from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import Calls, DeadError, Disk
-from tests.pools.crash_cases import Trial, key_of
+from tests.pools.crash_cases import key_of, trial_in_memory
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.cli.pools.edit_cases import Case
+    from tests.pools.crash_cases import Trial
 
 SIZES = (0, 40)
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Trial:
-    os.mkdir(f"{tmp_path}/pools")
-    return Trial(f"{tmp_path}/pools")
+def trial() -> Iterator[Trial]:
+    with trial_in_memory() as trial:
+        yield trial
 
 
 def survives(trial: Trial, case: Case, calls: Calls) -> bool:

@@ -36,6 +36,9 @@ def daemon(**facts: object) -> DaemonStatus:
 
 OURS = Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
 THEIRS = Unit("hypervkvpd.service", "loaded", "active", "enabled", "/usr/sbin/hypervkvpd")
+DEBIANS = Unit(
+    "hv-kvp-daemon.service", "loaded", "active", "enabled", "/usr/sbin/hv_kvp_daemon"
+)
 HEALTHY = Facts(
     daemon=daemon(),
     daemon_pid=7,
@@ -368,3 +371,42 @@ def test_the_command_says_what_this_machine_lacks() -> None:
     assert status == (3 if BAD in states else 0)
     if not os.path.isdir("/sys/bus/vmbus"):
         assert "this is not a Hyper-V guest" in run("doctor").out
+
+
+PACKAGED = replace(OURS, is_packaged=True, file_state="static")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "command"),
+    [
+        ({}, f"{DEBIANS.name} starts another daemon", f"systemctl stop {DEBIANS.name}"),
+        (
+            {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", DEBIANS.name)]},
+            "hv_kvp_daemon (pid 9) holds /dev/x",
+            f"systemctl stop {DEBIANS.name}",
+        ),
+        ({"fault": "no program"}, "cannot start: no program", "apt-get install --reinstall"),
+        ({"daemon": daemon(version="0.0.1")}, "is version 0.0.1", "/usr/bin/hv-kvp doctor"),
+    ],
+)
+def test_what_a_package_has_brought_is_not_mended_by_install_service(
+    change: dict[str, object], said: str, command: str
+) -> None:
+    """I11: install-service was advised, which changes nothing there."""
+    beside = replace(DEBIANS, is_replaced=True)
+    facts = UnitFacts(
+        units={UNIT: PACKAGED, beside.name: beside},
+        program_fault=str(change.pop("fault", "")),
+        is_of_another=True,
+    )
+    diagnoses = found(replace(HEALTHY, units=facts, **change))  # type: ignore[arg-type]
+    (problem,) = [each for each in diagnoses if said in each.text]
+    assert problem.command.startswith(command)
+
+
+def test_a_package_beside_that_of_the_c_daemon_has_no_problem() -> None:
+    beside = replace(DEBIANS, active="inactive", is_replaced=True)
+    facts = UnitFacts(units={UNIT: PACKAGED, beside.name: beside})
+    healthy = [*diagnose(replace(HEALTHY, units=facts))]
+    assert {each.state for each in healthy} == {GOOD}
+    assert f"{UNIT} is installed by a package and active" in {each.text for each in healthy}

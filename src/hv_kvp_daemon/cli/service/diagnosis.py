@@ -22,6 +22,9 @@ UNKNOWN: Final = "unknown"
 #: The command that makes this installation the machine's service.
 INSTALL: Final = "hv-kvp install-service"
 
+#: The command that brings back what a package had brought.
+REINSTALL: Final = "apt-get install --reinstall hv-kvp-daemon python3-hv-kvp-daemon"
+
 
 class Diagnosis(NamedTuple):
     """One sentence, with the command that fixes the problem if there is one."""

@@ -5,21 +5,22 @@
 
 The diagnoses go from the host inwards.  Where the host, the bus or the driver is missing,
 the rest would look broken for that reason alone, and is left out.  No key and no value is
-shown.
+shown, so that ``--report`` can be attached to an issue.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from hv_kvp_daemon.cli import arguments, jsontext, terminal
 from hv_kvp_daemon.cli.command import EXIT_DONE, EXIT_UNUSABLE, Command
+from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport.driver import DEVICE
 
-from . import bytecode
+from . import bytecode, report
 from .address_diagnosis import addresses
 from .diagnosis import BAD, GOOD, INSTALL, UNKNOWN, WARNING, Diagnosis
 from .pool_diagnosis import pools
@@ -38,9 +39,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_pool_dir(parser)
     arguments.add_run_dir(parser)
     arguments.add_json(parser)
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write a text to attach to an issue: versions, findings, state, log; no pairs",
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.json and options.report:
+        raise UsageError("--json and --report exclude each other")
     with terminal.Progress("asking systemd and the journal"):
         found = list(
             diagnose(gather(arguments.directory(options), arguments.status_page(options)))
@@ -52,13 +60,23 @@ def _doctor(options: argparse.Namespace) -> int:
                 for each in found
             ]
         )
+    elif options.report:
+        report.write(options, lines(found))
     else:
-        for each in found:
-            mark = terminal.paint(f"{each.state:<8}", _COLORS[each.state])
-            print(mark, terminal.safe(each.text))
-            if each.command:
-                print(f"         {terminal.safe(each.command)}")
+        for line in lines(found, color=True):
+            print(line)
     return EXIT_UNUSABLE if any(each.state == BAD for each in found) else EXIT_DONE
+
+
+def lines(found: Iterable[Diagnosis], *, color: bool = False) -> Iterator[str]:
+    """Yield the lines that show diagnoses; with ``color``, for a terminal."""
+    for each in found:
+        mark = f"{each.state:<8}"
+        if color:
+            mark = terminal.paint(mark, _COLORS[each.state])
+        yield f"{mark} {terminal.safe(each.text)}"
+        if each.command:
+            yield f"         {terminal.safe(each.command)}"
 
 
 def diagnose(facts: Facts) -> Iterator[Diagnosis]:

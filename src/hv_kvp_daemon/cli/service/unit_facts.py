@@ -18,12 +18,13 @@ from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
 from .process_state import cgroups
-from .unit_files import OTHER_UNITS, UNIT
+from .unit_files import OTHER_UNITS, UNIT, is_packaged, replacing_paths
 
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
 
-_JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
+#: A query of this boot's journal; a later option replaces an earlier one.
+JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
 
 # Longer than the first line of a script that the kernel reads (BINPRM_BUF_SIZE, 256).
 _MOST_SHEBANG: Final = 512
@@ -43,6 +44,10 @@ class Unit:
     command: str = ""
     restarts: int = 0
     main_pid: int = 0
+    #: Whether a package has brought it.
+    is_packaged: bool = False
+    #: Whether a package of this project keeps it from starting.
+    is_replaced: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -86,7 +91,7 @@ def gather_units() -> UnitFacts:
     if not facts.systemd:
         return facts
     facts.units = units()
-    facts.denials = _output(*_JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
+    facts.denials = output(*JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
     ours = facts.ours
     if ours:
         facts.program_fault = program_fault(ours.command)
@@ -94,7 +99,7 @@ def gather_units() -> UnitFacts:
         facts.is_of_another = os.path.realpath(ours.command) != os.path.realpath(own)
         if ours.active not in {"active", "inactive"}:
             # Written by its process; systemd's own lines only say that it has ended.
-            lines = _output(*_JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
+            lines = output(*JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
             facts.last_line = lines[-1] if lines else ""
     return facts
 
@@ -131,8 +136,9 @@ def unit_of(pid: int) -> str:
 def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
     states = ("LoadState", "ActiveState", "UnitFileState")
-    properties = f"--property=Id,ExecStart,NRestarts,MainPID,{','.join(states)}"
-    text = _output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
+    paths = ("FragmentPath", "DropInPaths")
+    properties = f"--property=Id,ExecStart,NRestarts,MainPID,{','.join(states + paths)}"
+    text = output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -143,10 +149,13 @@ def units() -> dict[str, Unit]:
             unit = found[name] = Unit(name, load, active, file_state, command)
             unit.restarts = int(values.get("NRestarts", 0))
             unit.main_pid = int(values.get("MainPID", 0))
+            fragment, drop_ins = (values.get(path, "") for path in paths)
+            unit.is_packaged = is_packaged(fragment)
+            unit.is_replaced = not {*replacing_paths(name)}.isdisjoint(drop_ins.split())
     return found
 
 
-def _output(*argv: str) -> str:
+def output(*argv: str) -> str:
     """Return what a command writes; nothing where it is missing or takes too long."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands above
