@@ -123,7 +123,7 @@ def test_it_is_applied_and_undone() -> None:
     found = addresses()
     assert found == ["10.1.0.6/24", "10.1.0.5/24", "2001:db8::6/64", "2001:db8::5/64"]
     assert guest.has_route("default via 10.1.0.1")
-    assert guest.has_route("default via 10.99.0.1 proto static metric 2049 onlink")
+    assert guest.has_route("default via 10.99.0.1 proto static metric 32769 onlink")
     forget(GUID, programs(guest))
     assert guest.state() == guest.before
     assert not list((guest.root / "run").iterdir())

@@ -28,7 +28,7 @@ FIXED = {
     "networkd": {
         "", "[Match]", "Name=eth0", "[Network]", "[Route]", "GatewayOnLink=yes",
         "DHCP=no", "DHCP=yes", "DHCP=ipv4", "DHCP=ipv6",
-        *(f"Metric={2048 + number}" for number in range(200)),
+        *(f"Metric={32768 + number}" for number in range(200)),
     },
     "networkmanager": {
         "", "[connection]", "id=hv-kvp-eth0", "type=ethernet", "interface-name=eth0",
@@ -69,7 +69,7 @@ def networkmanager(family: Family) -> set[str]:
         *(f"address{number}={each}" for number, each in enumerate(family.addresses, 1)),
         *(f"gateway={each}" for each in family.gateways[:1]),
         *(
-            f"route{number}={default[each.version]},{each},{2048 + number}"
+            f"route{number}={default[each.version]},{each},{32768 + number}"
             for number, each in enumerate(family.gateways[1:], 1)
         ),
         "dns=" + "".join(f"{each};" for each in family.dns),
@@ -82,7 +82,7 @@ def ifupdown(family: Family) -> set[str]:
         *(f"    gateway {each}" for each in family.gateways[:1]),
         *(
             f"    up ip -{each.version} route replace default via {each} dev $IFACE"
-            f" metric {2048 + number} onlink"
+            f" metric {32768 + number} onlink"
             for number, each in enumerate(family.gateways[1:], 1)
         ),
         "    dns-nameservers " + " ".join(map(str, family.dns)),

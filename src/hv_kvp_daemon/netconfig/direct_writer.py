@@ -38,7 +38,7 @@ from hv_kvp_daemon.wire.uapi import (
 from . import atomic, resolv_conf
 from .atomic import Content
 from .settings import Settings, from_document, to_document
-from .writer import File, Writer, WriterError
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,10 +55,8 @@ _DIRECTORY: Final = "/var/lib/hv-kvp-daemon/direct"
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _DEFAULT: Final = "default"
 
-# The metric of the first gateway is the kernel's default, and that of a second and further
-# one is above it, so that the host's order stays.
+# The kernel's default.
 _METRICS: Final = {4: 0, 6: 1024}
-_METRIC: Final = 2048
 
 # rtnetlink(7), rtm_protocol: routes that the kernel makes itself, of addresses and of router
 # advertisements.
@@ -174,7 +172,7 @@ def _defaults(version: int, family: Family) -> list[Route]:
             "family": _FAMILIES[version],
             "dst": _DEFAULT,
             "gateway": str(gateway),
-            "priority": _METRIC + number if number else _METRICS[version],
+            "priority": METRIC + number if number else _METRICS[version],
         }
         for number, gateway in enumerate(family.gateways)
     ]

@@ -36,7 +36,7 @@ from . import resolv_conf
 from .configured import includes, is_configured, settings_in_use, stanzas
 from .detached import is_booted, run_detached
 from .running import is_running
-from .writer import File, Writer, WriterError
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from .settings import Family, Settings
@@ -49,10 +49,6 @@ IFDOWN: Final = "/sbin/ifdown"
 
 _DIRECTORY: Final = "/etc/network/interfaces.d"
 _INDENT: Final = "    "
-
-# The metric of a second and further gateway, above those of the first one (0, and 1024 for
-# IPv6), so that the host's order stays.
-_METRIC: Final = 2048
 
 # interfaces(5): the options that the host's settings replace, and words that end a stanza.
 _REPLACED: Final = frozenset(
@@ -236,7 +232,7 @@ def _first_options(name: str, family: Family) -> list[str]:
     options = [f"gateway {gateway}" for gateway in family.gateways[:1]]
     option = "-6" if name == "inet6" else "-4"
     for number, gateway in enumerate(family.gateways[1:], 1):
-        route = f"default via {gateway} dev $IFACE metric {_METRIC + number} onlink"
+        route = f"default via {gateway} dev $IFACE metric {METRIC + number} onlink"
         options.append(f"up ip {option} route replace {route}")
     if name == "inet6":
         # Routers are still listened to, as networkd and NetworkManager do it.

@@ -39,7 +39,7 @@ from .keyfile import read_sections
 from .networkd import DHCP4, DIRECTORIES, LINKS, drop_ins
 from .running import is_running
 from .servers import literal
-from .writer import File, Writer
+from .writer import METRIC, File, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 
 NETWORKCTL: Final = "/usr/bin/networkctl"
 SECONDS: Final = 2.0
-
-# The metric of a second and further gateway, above those that networkd gives routes by
-# itself (0, and 1024 for IPv6), so that the host's order stays.
-_METRIC: Final = 2048
 
 # systemd.network(5), DHCP=
 _DHCP6: Final = frozenset({"yes", "true", "on", "1", "y", "t", "ipv6", "both", "v6"})
@@ -82,15 +78,8 @@ class NetworkdWriter(Writer):
         base = self._base()
         paths = [base, *drop_ins(self.root, base)] if base else []
         theirs = _sections(self.root, paths)
-        lines = [
-            *self.comments(base),
-            "",
-            "[Match]",
-            f"Name={self.target.name}",
-            "",
-            "[Network]",
-        ]
-        lines.append(f"DHCP={_dhcp(settings, theirs)}")
+        lines = [*self.comments(base), "", "[Match]", f"Name={self.target.name}"]
+        lines += ["", "[Network]", f"DHCP={_dhcp(settings, theirs)}"]
         routes = []
         for family in settings.changed().values():
             lines += [f"Address={address}" for address in family.addresses]
@@ -98,7 +87,7 @@ class NetworkdWriter(Writer):
             for number, gateway in enumerate(family.gateways):
                 routes += ["", "[Route]", f"Gateway={gateway}"]
                 if number:
-                    routes.append(f"Metric={_METRIC + number}")
+                    routes.append(f"Metric={METRIC + number}")
                 if not family.is_on_link(gateway):
                     routes.append("GatewayOnLink=yes")
         lines += routes

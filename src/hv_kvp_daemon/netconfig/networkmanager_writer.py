@@ -41,7 +41,7 @@ from hv_kvp_daemon.guest.files import below, list_names
 from .keyfile import read_sections
 from .networkmanager import NMCLI, PROFILES, read_device
 from .running import is_running
-from .writer import File, Writer, WriterError
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from .keyfile import Sections
@@ -54,11 +54,6 @@ SECONDS: Final = 3.0
 CHECKPOINT: Final = 20
 
 _PRIORITY: Final = 999
-
-# The metric of a second and further gateway, above that of the first one, so that the host's
-# order stays.  NetworkManager gives that 100 to 1024 by the kind of the device, and 20000 more
-# while its connectivity check fails.
-_METRIC: Final = 2048
 
 # NMCheckpointCreateFlags: on a rollback delete the connections that are new; and allow that
 # another program has a checkpoint, too.
@@ -284,7 +279,7 @@ def section(version: int, family: Family, former: dict[str, str]) -> dict[str, s
             made["gateway"] = str(gateway)
             continue
         default = "::/0" if version == 6 else "0.0.0.0/0"
-        route = [("", f"{default},{gateway},{_METRIC + number}")]
+        route = [("", f"{default},{gateway},{METRIC + number}")]
         if not family.is_on_link(gateway):
             route.append(("_options", "onlink=true"))
         routes.append(route)

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from .target import Target
 
 
+#: The metric of a second and further gateway is this and its number, so that the host's order
+#: stays.  It is above that of the first one: 0, or 1024 for IPv6, from the kernel, networkd and
+#: ifupdown; from NetworkManager 100 to 1024 by the kind of the device, and 20000 more while its
+#: connectivity check fails.
+METRIC: Final = 32768
+
 #: Begins each file; ``name`` is the interface.
 COMMENTS: Final = """\
 # Written by hv-kvp-daemon: addresses that the Hyper-V host has set for this guest.

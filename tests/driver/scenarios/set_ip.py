@@ -27,6 +27,10 @@ UNIT = "hv-kvp-ip.service"
 ETH0, ETH1 = "00:15:5D:00:00:01", "00:15:5D:00:00:02"
 GUIDS = {f"eth{n}": f"{{f8615163-df3e-46c5-913f-f2d2f965ed0{n}}}" for n in range(4)}
 NET = "/var/lib/lab/net"
+HIGHER, OURS, THEIRS = (
+    f"/etc/systemd/network/{name}.network"
+    for name in ("01-higher", "05-hv-kvp-eth1", "20-wired")
+)
 BEFORE = "[Match]\nName=eth1\n[Network]\nAddress=198.51.100.10/24\nLinkLocalAddressing=no\n"
 # Interfaces above eth2 and eth3, and the addresses that they have, or have not, before.
 ABOVE = {
@@ -102,6 +106,12 @@ def gateways(name: str) -> set[str]:
     return found
 
 
+def doctor() -> str:
+    """What doctor prints, whatever its status: it finds more that is not as on Hyper-V."""
+    done = subprocess.run(["hv-kvp", "doctor"], check=False, capture_output=True, text=True)
+    return done.stdout
+
+
 def check_direct_sets_what_the_host_says_and_can_undo_it() -> None:
     before = addresses("eth0"), gateways("eth0"), guest.read_text("/etc/resolv.conf")
     with Host() as host:
@@ -122,7 +132,7 @@ def check_direct_sets_what_the_host_says_and_can_undo_it() -> None:
 
 
 def check_networkd_sets_what_the_host_says_and_can_undo_it() -> None:
-    write("/etc/systemd/network/20-wired.network", BEFORE)
+    write(THEIRS, BEFORE)
     systemctl("start", "systemd-networkd")
     wait_for("its own address", lambda: addresses("eth1") == {"198.51.100.10/24"})
     with Host() as host:
@@ -134,9 +144,16 @@ def check_networkd_sets_what_the_host_says_and_can_undo_it() -> None:
         assert (status, info) == (S_OK, NETWORKD._replace(adapter=ETH1)), info
         systemctl("restart", "systemd-networkd")
         wait_for("them again", lambda: addresses("eth1") == {"10.0.0.5/24", "10.0.0.6/24"})
+        assert f"by networkd; {OURS} overrides {THEIRS}\n" in doctor()
+        write(HIGHER, BEFORE.replace("100.10/", "100.11/"))
+        systemctl("restart", "systemd-networkd")
+        wait_for("what is higher", lambda: addresses("eth1") == {"198.51.100.11/24"})
+        assert f"eth1: {HIGHER} overrides {OURS}, which the host has set\n" in doctor()
+        os.unlink(HIGHER)
+        systemctl("restart", "systemd-networkd")
         run("hv-kvp", "ip", "--forget", "eth1")
         wait_for("its own address", lambda: addresses("eth1") == {"198.51.100.10/24"})
-    assert not os.path.exists("/etc/systemd/network/05-hv-kvp-eth1.network")
+    assert not os.path.exists(OURS)
 
 
 def check_of_bond_vlan_and_port_the_one_with_the_addresses_is_set() -> None:
@@ -174,7 +191,7 @@ def check_hostile_text_in_any_field_changes_nothing() -> None:
         assert len(list(host.items(AUTO))) == 10
     assert (run("ip", "address"), run("ip", "route")) == before
     assert not os.path.exists("/tmp/owned")
-    assert not os.path.exists("/etc/systemd/network/05-hv-kvp-eth1.network")
+    assert not os.path.exists(OURS)
 
 
 def check_the_journal_has_no_violation_of_the_sandbox() -> None:
