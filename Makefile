@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
-	@echo "make test         unit, property and process tests (one to two minutes)"
+	@echo "make test         unit, property and process tests (about a minute)"
 	@echo "make test-pythons the same tests on each other Python, 3.10 to 3.14, that is here"
 	@echo "make coverage     the same tests, and which branches of src they take (95 % at least)"
 	@echo "make lint         ruff, mypy --strict, and reuse: each file names copyright and license"
