@@ -24,6 +24,7 @@ address is set: the kernel listens to router advertisements by itself.  DNS serv
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -104,7 +105,7 @@ class DirectWriter(Writer):
 
     def activate(self, settings: Settings) -> None:
         with _route() as ip:
-            index = _index(ip, self.target.name)
+            index = _index(self.target.name)
             before = self._before()
             for version in settings.changed():
                 before.setdefault(version, _present(ip, index, version))
@@ -117,7 +118,7 @@ class DirectWriter(Writer):
         if not wanted:
             return  # It has not come to `activate`.
         with _route() as ip:
-            self._configure(ip, _index(ip, self.target.name), wanted)
+            self._configure(ip, _index(self.target.name), wanted)
         changed = former.changed()
         left = {version: state for version, state in before.items() if version in changed}
         self._store(self.before, left)
@@ -145,11 +146,11 @@ class DirectWriter(Writer):
         self._store(self.unfinished, stay)
         try:
             ip.link("set", index=index, state="up")
+            for route in there:
+                if route["dst"] == _DEFAULT:
+                    ip.route("del", oif=index, **route)
             for version, state in wanted.items():
                 _set_addresses(ip, index, version, state.addresses)
-                for route in _routes(ip, index, version):
-                    if route["dst"] == _DEFAULT:
-                        ip.route("del", oif=index, **route)
             restored = [route for state in wanted.values() for route in state.routes]
             for route in _joined(stay, restored):
                 _set_route(ip, index, route)
@@ -192,11 +193,11 @@ def _route() -> IPRoute:
     return IPRoute()
 
 
-def _index(ip: IPRoute, name: str) -> int:
-    found: list[int] = ip.link_lookup(ifname=name)
-    if not found:
-        raise WriterError("the interface has gone")
-    return found[0]
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:
+        raise WriterError("the interface has gone") from error
 
 
 def _present(ip: IPRoute, index: int, version: int) -> _State:
@@ -211,18 +212,25 @@ def _set_addresses(ip: IPRoute, index: int, version: int, wanted: list[str]) -> 
     # In another order, or with an address more, all are set again: the first IPv4 address of
     # a subnet is the primary one, and the others go with it.
     for text in former:
-        _change(ip, "del", index, text)
+        _remove_address(ip, index, text)
     # The kernel lists the IPv6 address that was added last first.
     for text in wanted if version == 4 else reversed(wanted):
-        _change(ip, "add", index, text)
+        ip.addr("add", index=index, **_address_words(text))
 
 
-def _change(ip: IPRoute, command: str, index: int, text: str) -> None:
+def _remove_address(ip: IPRoute, index: int, text: str) -> None:
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - as in `_route`
+
+    try:
+        ip.addr("del", index=index, **_address_words(text))
+    except NetlinkError as error:
+        if error.code != errno.EADDRNOTAVAIL:
+            raise  # It has not gone with its primary one.
+
+
+def _address_words(text: str) -> dict[str, Any]:
     address, _, length = text.partition("/")
-    there = {each.get_attr("IFA_ADDRESS") for each in ip.get_addr(index=index)}
-    # A secondary address may have gone with its primary one.
-    if command == "add" or address in there:
-        ip.addr(command, index=index, address=address, prefixlen=int(length))
+    return {"address": address, "prefixlen": int(length)}
 
 
 def _set_route(ip: IPRoute, index: int, route: Route) -> None:

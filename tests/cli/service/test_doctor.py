@@ -268,7 +268,7 @@ def test_a_healthy_guest_has_no_problem() -> None:
         (
             {"addresses": host_set(path="/our s", modes={"/our s": (0o644, 0o600)})},
             "/our s has the permissions 0644, with which networkd refuses it",
-            "chmod 0600 '/our s'",
+            "chmod 0600 '/our s' && networkctl reload",
         ),
         (
             {"addresses": host_set(path="/ours", instead="/01-mine")},

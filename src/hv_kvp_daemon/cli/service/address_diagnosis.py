@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from hv_kvp_daemon.netconfig.manager import NETWORKD, NETWORKMANAGER
 from hv_kvp_daemon.netconfig.verify import HOLDS, STORED
 
 from .diagnosis import BAD, GOOD, UNKNOWN, WARNING, Diagnosis
@@ -16,6 +17,12 @@ from .diagnosis import BAD, GOOD, UNKNOWN, WARNING, Diagnosis
 if TYPE_CHECKING:
     from .address_facts import HostSet, MacMatch
     from .system_facts import Facts
+
+# After a file can be read again.
+_AGAIN: Final = {
+    NETWORKD: " && networkctl reload",
+    NETWORKMANAGER: " && nmcli connection reload && nmcli connection up hv-kvp-{}",
+}
 
 
 def addresses(facts: Facts) -> Iterator[Diagnosis]:
@@ -40,7 +47,7 @@ def _host_set(found: HostSet) -> Iterator[Diagnosis]:
         yield Diagnosis(
             BAD,
             f"{path} has the permissions {mode:04o}, with which {backend} refuses it",
-            f"chmod {wanted:04o} {shlex.quote(path)}",
+            f"chmod {wanted:04o} {shlex.quote(path)}{_AGAIN.get(backend, '').format(name)}",
         )
     if found.instead:
         text = f"{name}: {found.instead} overrides {found.path}, which the host has set"
