@@ -16,7 +16,7 @@ import pytest
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.cli.main import COMMANDS, _parse, build_parser, main
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, run
+from tests.support.command import COMMAND, run_installed
 from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ TOO_DEAR = {
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_the_version(option: str) -> None:
-    assert run(option) == (0, f"hv-kvp {__version__}\n", "")
+    assert run_installed(option) == (0, f"hv-kvp {__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_help_fits_the_terminal(
 
 
 def test_the_installed_command_has_its_help() -> None:
-    status, out, err = run("list", "--help", env={"COLUMNS": "200"})
+    status, out, err = run_installed("list", "--help", env={"COLUMNS": "200"})
     assert (status, err) == (0, "")
     assert out.startswith("usage: hv-kvp list ")
 
@@ -119,7 +119,7 @@ def test_the_installed_command_has_its_help() -> None:
     "words", [["lost"], ["list", "lost"], ["list", "--lost"], ["get"], ["--lost"]]
 )
 def test_wrong_usage_ends_with_2_and_says_what_there_is(words: list[str]) -> None:
-    status, out, err = run(*words)
+    status, out, err = run_installed(*words)
     assert (status, out) == (2, "")
     assert err.startswith("usage: hv-kvp")
 

@@ -8,7 +8,6 @@ Not in a traceback, and not in the words of the interpreter.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import resource
@@ -21,11 +20,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon import Pool
-from hv_kvp_daemon.cli import main
 from hv_kvp_daemon.cli.main import COMMANDS
 from hv_kvp_daemon.service import status_page
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, Pools
+from tests.support.command import COMMAND, Pools, become_nobody, run_installed
 from tests.support.process import DEADLINE
 from tests.support.run_forked import run_forked
 
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.command import Done
+    from tests.support.run_forked import Done
 
 #: What a user must not see: names of Python's types and errors, its punctuation.
 OF_PYTHON = re.compile(
@@ -117,7 +115,10 @@ def full(fd: int) -> Callable[[], object]:
 
 @pytest.mark.parametrize("name", WORKING)
 def test_closed_and_full_standard_streams(pools: Pools, name: str) -> None:
-    """Defect C2: an error if something cannot be written that is the command's result."""
+    """Defect C2: an error if something cannot be written that is the command's result.
+
+    As usual, the installed command runs.
+    """
 
     def run(prepare: Callable[[], object] = lambda: None, closed: tuple[int, ...] = ()) -> Done:
         fill(pools)
@@ -125,7 +126,9 @@ def test_closed_and_full_standard_streams(pools: Pools, name: str) -> None:
         assert not OF_PYTHON.search(done.err), done.err
         return done
 
-    usual = run()
+    fill(pools)
+    usual = run_installed(*working(name, pools))
+    assert not OF_PYTHON.search(usual.err), usual.err
     assert bool(usual.out) == (name not in QUIET)
     unwritten = 3 if usual.out else usual.status
     assert run(full(1)).status == unwritten
@@ -318,14 +321,6 @@ def test_what_another_user_may_not_open_is_for_root(name: str, closed: str) -> N
     """Defect C3: the same advice from each command, about a file and about a directory."""
     if os.geteuid():
         pytest.skip("needs a file that is another user's")
-
-    def become_nobody() -> None:
-        main.build_parser()  # its modules may be where nobody may not read
-        for module in "binascii", "ctypes", "json", "shlex", "hv_kvp_daemon.wire.columns":
-            importlib.import_module(module)
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
 
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)

@@ -21,8 +21,11 @@ from collections.abc import Callable
 SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/ssh/ssh_host_key", "/etc/ssl/private/key")
 # Where udev, systemd and the device manager take what root then executes.
 WRITABLE = ("/run", "/run/udev/rules.d", "/run/systemd/system", "/dev", "/etc", "/usr/bin", "/")
-# The first starts any program with all capabilities.
-SOCKETS = ("/run/systemd/private", "/run/udev/control")
+# The first starts any program with all capabilities, and so do those of D-Bus, by way of it.
+SOCKETS = (
+    *("/run/systemd/private", "/run/udev/control"),
+    *("/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"),
+)
 # The second number is arm64's; io_uring has one number everywhere.
 CALLS = {"add_key": (248, 217), "io_setup": (206, 0), "io_uring_setup": (425, 425)}
 

@@ -14,8 +14,12 @@ import pytest
 from tests.driver import machine
 
 SOURCES = Path(machine.ROOT, "systemd")
-UNIT = "hv-kvp-daemon.service"
-OTHERS = ("hv-kvp-ip.service", "hv-kvp-ip.socket")
+UNIT = "hv-kvp.service"
+OTHERS = (
+    *("hv-kvp-ip.service", "hv-kvp-ip.socket"),
+    *("hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service"),
+    *("hv-kvp-nmcli.socket", "hv-kvp-nmcli@.service"),
+)
 TMPFILES = SOURCES / "hv-kvp-daemon.tmpfiles.conf"
 MOST_EXPOSURE = 24  # in tenths, as --threshold takes it
 
@@ -30,7 +34,8 @@ def root(tmp_path: Path, lab: None) -> Path:
         shutil.copy(SOURCES / name, units)
     programs = tmp_path / "usr/bin"
     programs.mkdir(parents=True)
-    for name in ("hv_kvp_daemon", "hv-kvp", "kill", "systemd-tmpfiles"):
+    (tmp_path / "bin").symlink_to("usr/bin")
+    for name in ("hv_kvp_daemon", "hv-kvp", "kill", "systemd-tmpfiles", "resolvectl", "sh"):
         shutil.copy("/bin/true", programs / name)
     return tmp_path
 

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,7 @@ from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig.config import AdapterConfig, adapter_config
 from hv_kvp_daemon.netconfig.program import Programs
 from tests.support.network import IFA_F_NODAD, link, wait_until_usable
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -45,6 +50,31 @@ def ask(mac: str, root: str = "/nowhere") -> AdapterConfig:
     config = adapter_config(mac.encode(), wait_readable, fail, root)
     assert config is not None
     return config
+
+
+@contextlib.contextmanager
+def unit(path: Path, answer: str | None) -> Iterator[None]:
+    """A unit that answers once at its socket; None is one that hangs."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    listener.settimeout(DEADLINE)
+
+    def answer_once() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall((answer or "").encode())
+            if answer is None:
+                connection.recv(1)  # until the other end is closed
+
+    thread = threading.Thread(target=answer_once)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        listener.close()
 
 
 class Machine:

@@ -6,20 +6,22 @@ NetworkManager 1.42, ifupdown 0.8, wicked and RHEL's network scripts)."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from hv_kvp_daemon.netconfig.dhcp import uses_dhcp
 
-from .network import Machine, config
+from .network import Machine, config, unit
 
 UUID = "4bbb8f32-95c6-45af-9ac0-eb6092c1423a"
 DEVICE = f"[device]\nmanaged=true\nconnection-uuid={UUID}\nnm-owned=false\n"
 LINK = "# This is private data. Do not parse.\nADMIN_STATE={}\nNETWORK_FILE={}\nDNS=\n"
 NAME = "10-netplan-eth0.network"
 NETWORK = f"/run/systemd/network/{NAME}"
-NMCLI = ("-g", "ipv4.method", "connection", "show", "uuid", UUID)
+NMCLI = ("-t", "-f", "connection.uuid,ipv4.method", "connection", "show", "uuid", UUID)
+PROFILE = f"connection.uuid:{UUID}\nipv4.method:{{}}\n"
 
 
 class Guest(Machine):
@@ -85,10 +87,26 @@ def test_networkmanagers_profile_decides_without_a_process(
 
 def test_nmcli_is_asked_for_a_profile_that_is_no_keyfile(machine: Guest) -> None:
     machine.write("/run/NetworkManager/devices/2", DEVICE)
-    assert machine.dhcp("auto\n")
+    assert machine.dhcp(PROFILE.format("auto"))
     assert machine.asked == [("/usr/bin/nmcli", *NMCLI)]
-    assert not machine.dhcp("manual\n", leased=True)
+    assert not machine.dhcp(PROFILE.format("manual"), leased=True)
     assert machine.dhcp(None, leased=True)
+
+
+def test_of_all_that_nmclis_unit_sends_the_interface_s_profile_counts() -> None:
+    """S3."""
+    with tempfile.TemporaryDirectory(prefix="hv-kvp-test-") as directory:
+        machine = Guest(Path(directory))
+        machine.running("NetworkManager")
+        machine.write("/run/NetworkManager/devices/2", DEVICE)
+        sent = (
+            f"GENERAL.DEVICE:eth0\nGENERAL.CON-UUID:{UUID}\nIP4.DNS[1]:192.0.2.1\n"
+            f"connection.uuid:1-1\nipv4.method:manual\n\n{PROFILE.format('auto')}\n"
+            "connection.uuid:1-3\nipv4.method:manual\n"
+        )
+        with unit(machine.root / "run/hv-kvp-nmcli.socket", sent):
+            assert machine.dhcp()
+        assert machine.reports == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +121,8 @@ def test_networkmanager_does_not_answer_for_what_is_not_its_own(
     assert machine.asked == []
 
 
-CON_UUID = ("-g", "GENERAL.CON-UUID", "device", "show", "eth0")
+DEVICE_FIELDS = "GENERAL.DEVICE,GENERAL.CON-UUID,IP4.DNS,IP6.DNS"
+CON_UUID = ("-t", "-e", "no", "-f", DEVICE_FIELDS, "device", "show", "eth0")
 
 
 @pytest.mark.parametrize("method", ["auto", "manual"])
@@ -113,10 +132,11 @@ def test_the_profile_counts_while_networkmanager_is_still_connecting(
     """O17: until then its state of the interface names no profile."""
     networkmanager(machine, method)
     machine.write("/run/NetworkManager/devices/2", "[device]\nmanaged=true\n")
-    assert machine.dhcp(f"{UUID}\n", leased=method != "auto") is (method == "auto")
+    answer = f"GENERAL.DEVICE:eth0\nGENERAL.CON-UUID:{UUID}\n"
+    assert machine.dhcp(answer, leased=method != "auto") is (method == "auto")
     assert machine.asked == [("/usr/bin/nmcli", *CON_UUID)]
     # Neither a profile nor an answer is there.
-    assert machine.dhcp("\n", leased=True)
+    assert machine.dhcp("GENERAL.DEVICE:eth0\nGENERAL.CON-UUID:\n", leased=True)
     assert machine.dhcp(None, leased=True)
 
 

@@ -108,7 +108,9 @@ def test_ifdown_runs_before_the_files_change_each_as_a_unit_of_its_own(
 ) -> None:
     for path in ("/sbin/ifup", "/sbin/ifdown", "/usr/bin/systemd-run"):
         machine.script(path, f'echo "${{0##*/}} $*" >>{machine.root}/asked')
-    down, up = "ifdown eth0\n", "ifup eth0\n"
+    machine.script("/usr/bin/systemctl", f"cat {machine.root}/state")
+    machine.write("/state", "inactive\n")
+    down, up = "ifdown --force --ignore-errors eth0\n", "ifup --ignore-errors eth0\n"
     if is_booted:
         (machine.root / "run/systemd/system").mkdir(parents=True)
         run = "systemd-run --quiet --collect --wait --property=KillMode=process"
@@ -130,7 +132,43 @@ def test_ifdown_runs_before_the_files_change_each_as_a_unit_of_its_own(
     machine.write("/run/network/ifstate", "lo=lo")
     # `systemctl stop networking` leaves the loopback interface.
     assert writer.is_running() is not is_booted
+    # A hook of another interface has failed at boot.
+    machine.write("/state", "failed\n")
+    assert writer.is_running()
     assert machine.reports == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "stays"),
+    [
+        (
+            "post-up ip route add 192.0.2.0/25 via 10.9.9.9 dev eth0 || true",
+            "post-up ip route add 192.0.2.0/25 via 10.9.9.9 onlink dev eth0 || true",
+        ),
+        ("up ip route add 192.0.2.0/25 via 10.0.0.9", "="),
+        ("up ip route add 192.0.2.0/25 via 10.9.9.9 onlink", "="),
+        ("up ip route add 192.0.2.0/25 via $GATEWAY", "="),
+        ("up ip -6 route add 2001:db8:7::/48 via 2001:db8:9::9", "="),
+        (
+            "up ip route add default via 10.9.9.9 table 7",
+            "up ip route add default via 10.9.9.9 onlink dev $IFACE table 7",
+        ),
+        ("up ip route add default via 10.0.0.9", ""),
+        ("down ip route del default", ""),
+        ("up route add default gw 10.0.0.9", ""),
+        ("up /usr/local/sbin/hook", "="),
+    ],
+)
+def test_hooks_stay_but_for_default_routes_and_reach_their_gateway(
+    machine: Machine, hook: str, stays: str
+) -> None:
+    """N8: ifup failed, and ifupdown did not know the interface that it had configured."""
+    theirs = f"iface eth0 inet static\n    address 192.0.2.9/24\n    {hook}\n"
+    machine.write("/etc/network/interfaces.d/eth0", theirs)
+    text = written(machine, IfupdownWriter, Settings(V4, None))[1].text
+    lines = [line.strip() for line in text.splitlines() if "iface hvkvp" not in line]
+    wanted = [hook if stays == "=" else stays] if stays else []
+    assert lines[lines.index("dns-nameservers 10.0.0.53 10.0.0.54") + 1 :] == wanted
 
 
 @pytest.mark.parametrize(

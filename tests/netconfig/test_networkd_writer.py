@@ -73,6 +73,9 @@ CASES = {
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
+    """A guest whose DNS servers are those of systemd-resolved."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     return Machine(tmp_path)
 
 
@@ -88,6 +91,15 @@ def test_the_file_is_the_golden_one(machine: Machine, name: str) -> None:
     assert (file.path, file.mode) == (OURS, 0o644)
     golden = GOLDEN / f"{name}.network"
     assert file.text == golden.read_text(), f"for {golden}:\n{file.text}"
+
+
+def test_without_resolved_dns_servers_go_to_resolv_conf(machine: Machine) -> None:
+    """N6: nothing read them from networkd, and GET_IP_INFO answered others than were set."""
+    (machine.root / "etc/resolv.conf").unlink()
+    machine.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
+    _, file = written(machine, NetworkdWriter, Settings(V4, None))
+    assert file.path == "/etc/resolv.conf"
+    assert file.text.splitlines()[3:] == ["nameserver 10.0.0.53", "nameserver 10.0.0.54"]
 
 
 def test_it_sorts_before_what_netplan_and_cloud_init_write() -> None:

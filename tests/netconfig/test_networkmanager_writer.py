@@ -109,6 +109,16 @@ def test_a_second_request_copies_from_the_administrators_profile_not_from_ours(
     assert write_ours(machine, Settings(V4, None)) == first
 
 
+def test_a_second_gateway_is_never_before_the_first(machine: Machine) -> None:
+    """N9."""
+    text = write_ours(machine, FORMS["two-of-each"])
+    metric = next(line for line in text.splitlines() if line.startswith("route1=")).split(",")[
+        2
+    ]
+    # The first one's is at most 1024, and 20000 more while the connectivity check fails.
+    assert int(metric) > 1024 + 20000
+
+
 def test_while_no_profile_is_active_the_one_of_the_highest_priority_counts(
     machine: Machine,
 ) -> None:

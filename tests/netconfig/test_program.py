@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig import program
 from hv_kvp_daemon.netconfig.program import MAX_OUTPUT, Programs
 from tests.support.process import wait_for
+
+from .network import unit
 
 
 class Shell:
@@ -150,6 +154,51 @@ def test_all_programs_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
     assert 0.4 <= time.monotonic() - started < 5
     assert reports[0].startswith("/bin/sleep: no answer within 0.")
     assert reports[1:] == ["/bin/sleep: no time left"] * 2
+
+
+def ask(root: Path, seconds: float = 9.0) -> tuple[str | None, list[str]]:
+    """What a unit answers, else /bin/echo below a root; and the lines for the log."""
+    reports: list[str] = []
+    programs = Programs(wait_readable, reports.append, str(root))
+    return programs.ask("/ask.socket", "/echo", "program", seconds=seconds), reports
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    # Not pytest's tmp_path: with a long test name a socket's path is too long.
+    with tempfile.TemporaryDirectory(prefix="hv-kvp-test-") as directory:
+        Path(directory, "echo").symlink_to("/bin/echo")
+        yield Path(directory)
+
+
+def test_a_unit_answers_in_place_of_the_program(root: Path) -> None:
+    """S3: the program needs D-Bus, which the daemon cannot reach."""
+    with unit(root / "ask.socket", "unit\n"):
+        assert ask(root) == ("unit\n", [])
+
+
+@pytest.mark.parametrize("there", ["nothing", "a socket to which nothing listens"])
+def test_without_a_unit_the_program_is_run(root: Path, there: str) -> None:
+    if there != "nothing":
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(root / "ask.socket"))
+    assert ask(root) == ("program\n", [])
+
+
+def test_a_unit_that_sends_nothing_is_no_answer(root: Path) -> None:
+    """Such as one whose program has failed."""
+    with unit(root / "ask.socket", ""):
+        assert ask(root) == (None, ["/ask.socket: no answer"])
+
+
+def test_a_unit_that_hangs_is_not_waited_for(root: Path) -> None:
+    with unit(root / "ask.socket", None):
+        assert ask(root, 0.2) == (None, ["/ask.socket: no answer within 0.2 s"])
+
+
+def test_a_unit_that_sends_without_end_is_no_answer(root: Path) -> None:
+    with unit(root / "ask.socket", "rubbish" * MAX_OUTPUT):
+        assert ask(root) == (None, [f"/ask.socket: wrote more than {MAX_OUTPUT} bytes"])
 
 
 def test_a_wait_that_ends_early_ends_the_program(run: Shell) -> None:

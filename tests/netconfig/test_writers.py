@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hv_kvp_daemon.netconfig.settings import Family, RequestError, Settings, parse
+from hv_kvp_daemon.netconfig.settings import Family, RequestError, Settings, parse, to_document
 from hv_kvp_daemon.netconfig.writer import WriterError
 from hv_kvp_daemon.netconfig.writers import WRITERS
 from hv_kvp_daemon.service.options import OPTIONS
@@ -27,7 +28,7 @@ FIXED = {
     "networkd": {
         "", "[Match]", "Name=eth0", "[Network]", "[Route]", "GatewayOnLink=yes",
         "DHCP=no", "DHCP=yes", "DHCP=ipv4", "DHCP=ipv6",
-        *(f"Metric={2048 + number}" for number in range(200)),
+        *(f"Metric={32768 + number}" for number in range(200)),
     },
     "networkmanager": {
         "", "[connection]", "id=hv-kvp-eth0", "type=ethernet", "interface-name=eth0",
@@ -43,7 +44,6 @@ FIXED = {
             for each in ("inet static", "inet dhcp", "inet6 static", "inet6 auto")
         ),
     },
-    "direct": {"", "ipv4 static", "ipv6 static", "ipv6 automatic"},
     "script": {
         "", "DEVICE=eth0", "BOOTPROTO=dhcp", "BOOTPROTO=none", "[connection]", "[ipv4]",
         "[ipv6]", "interface-name=eth0", "method=auto", "method=manual",
@@ -59,6 +59,7 @@ def networkd(family: Family) -> set[str]:
         *(f"Gateway={each}" for each in family.gateways),
         *(f"DNS={each}" for each in family.dns),
         *(f"DNS={each}%eth0" for each in family.dns if each.is_link_local),
+        *nameservers(family),
     }
 
 
@@ -68,7 +69,7 @@ def networkmanager(family: Family) -> set[str]:
         *(f"address{number}={each}" for number, each in enumerate(family.addresses, 1)),
         *(f"gateway={each}" for each in family.gateways[:1]),
         *(
-            f"route{number}={default[each.version]},{each},{2048 + number}"
+            f"route{number}={default[each.version]},{each},{32768 + number}"
             for number, each in enumerate(family.gateways[1:], 1)
         ),
         "dns=" + "".join(f"{each};" for each in family.dns),
@@ -80,8 +81,8 @@ def ifupdown(family: Family) -> set[str]:
         *(f"    address {each}" for each in family.addresses),
         *(f"    gateway {each}" for each in family.gateways[:1]),
         *(
-            f"    up ip -{each.version} route add default via {each} dev $IFACE"
-            f" metric {2048 + number} onlink"
+            f"    up ip -{each.version} route replace default via {each} dev $IFACE"
+            f" metric {32768 + number} onlink"
             for number, each in enumerate(family.gateways[1:], 1)
         ),
         "    dns-nameservers " + " ".join(map(str, family.dns)),
@@ -93,14 +94,6 @@ def nameservers(family: Family) -> set[str]:
     return {
         *(f"nameserver {each}" for each in family.dns),
         *(f"nameserver {each}%eth0" for each in family.dns if each.is_link_local),
-    }
-
-
-def direct(family: Family) -> set[str]:
-    return {
-        *(f"address {each}" for each in family.addresses),
-        *(f"gateway {each}" for each in family.gateways),
-        *nameservers(family),
     }
 
 
@@ -130,7 +123,7 @@ INTENDED = {
     "networkd": networkd,
     "networkmanager": networkmanager,
     "ifupdown": ifupdown,
-    "direct": direct,
+    "direct": nameservers,
     "script": script,
 }
 
@@ -162,7 +155,7 @@ def machine() -> Machine:
 def test_each_writer_is_a_choice_of_the_daemon_and_the_other_way_round() -> None:
     (option,) = (each for each in OPTIONS if each.name == "ip_backend")
     assert {*option.choices} == {"auto", "none", *WRITERS}
-    assert WRITERS.keys() == INTENDED.keys() == FIXED.keys()
+    assert WRITERS.keys() == INTENDED.keys() == {"direct", *FIXED}
 
 
 @given(
@@ -220,7 +213,7 @@ def test_all_settings_are_in_the_files(
 
 def check(machine: Machine, name: str, settings: Settings) -> str:
     """Check each line of the files; return their text."""
-    intended = FIXED[name].copy()
+    intended = FIXED.get(name, {json.dumps(to_document(settings))}).copy()
     for family in settings.changed().values():
         intended |= INTENDED[name](family)
     text = ""

@@ -44,7 +44,7 @@ GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 HOST = "/run/hv-kvp-daemon/host"
 RECORD = f"/var/lib/hv-kvp-daemon/ip/{GUID}.json"
-DAEMON = "hv-kvp-daemon.service"
+DAEMON = "hv-kvp.service"
 
 # A container that boots beside busy neighbours.
 BOOT = 180.0
@@ -77,6 +77,8 @@ _FILES = {
 class Container:
     """``with Container(suite, manager) as guest``: it has booted, and the daemon serves."""
 
+    lab = LAB
+
     def __init__(self, suite: str, manager: Manager) -> None:
         self.manager = manager
         self._suite = suite
@@ -88,7 +90,7 @@ class Container:
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
-        layers = f"lowerdir={LAB / self._suite},upperdir={self._directory}/upper"
+        layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
         _run(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
             *("-o", f"{layers},workdir={self._directory}/work"),

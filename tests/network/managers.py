@@ -12,6 +12,9 @@ MAC = "02:15:5d:00:00:01"
 #: What the profile of cloud-init gives eth0.
 CLOUD_INIT = "192.0.2.77/24"
 
+#: A route of the administrator, beside what DHCP gives.
+NET, ROUTER = "198.51.100.0/24", "192.0.2.254"
+
 
 class Manager(NamedTuple):
     """A network manager, and eth0's configuration by it.
@@ -52,7 +55,7 @@ MANAGERS = (
         {
             "/etc/systemd/network/20-wired.network": (
                 "[Match]\nName=eth0\n[Network]\nDHCP=yes\nDomains=example.com\n"
-                "[Link]\nMTUBytes=1400\n"
+                f"[Link]\nMTUBytes=1400\n[Route]\nDestination={NET}\nGateway={ROUTER}\n"
             )
         },
         {
@@ -70,6 +73,7 @@ MANAGERS = (
             "/etc/netplan/20-wired.yaml": (
                 "network:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: true\n"
                 "      accept-ra: true\n      mtu: 1400\n"
+                f"      routes: [{{to: {NET}, via: {ROUTER}}}]\n"
             )
         },
         {
@@ -88,7 +92,9 @@ MANAGERS = (
         "NetworkManager.service",
         {
             "/etc/NetworkManager/system-connections/wired.nmconnection": _profile(
-                "wired", "5f1ba8a9-6d0c-4b9c-8c8b-f5d1e2b2a001", "method=auto"
+                "wired",
+                "5f1ba8a9-6d0c-4b9c-8c8b-f5d1e2b2a001",
+                f"method=auto\nroute1={NET},{ROUTER}",
             )
         },
         {
@@ -108,6 +114,7 @@ MANAGERS = (
             "/etc/netplan/20-wired.yaml": (
                 "network:\n  version: 2\n  renderer: NetworkManager\n  ethernets:\n    eth0:\n"
                 "      dhcp4: true\n      dhcp6: true\n      mtu: 1400\n"
+                f"      routes: [{{to: {NET}, via: {ROUTER}}}]\n"
             )
         },
         {
@@ -128,6 +135,7 @@ MANAGERS = (
         {
             "/etc/network/interfaces.d/eth0": (
                 "auto eth0\niface eth0 inet dhcp\n    pre-up ip link set eth0 mtu 1400\n"
+                f"    up ip route add {NET} via {ROUTER}\n"
                 "iface eth0 inet6 auto\n"
             ),
             # As Debian installs it.  (The hook for resolved is broken in Debian 12.)

@@ -21,8 +21,8 @@ from hv_kvp_daemon.wire.uapi import (
 )
 from tests.support.process import wait_for
 
-from .container import ADAPTER, DAEMON
-from .managers import CLOUD_INIT
+from .container import ADAPTER, DAEMON, SUITES
+from .managers import CLOUD_INIT, MANAGERS, NET, ROUTER
 
 if TYPE_CHECKING:
     from .container import Container
@@ -93,10 +93,32 @@ def test_addresses_are_set_and_undone(guest: Container, info: IpInfo) -> None:
     holds = f"by {guest.manager.backend}: holds"
     wait_for("the end of DAD", lambda: holds in guest.run("hv-kvp ip eth0"))
     assert "mtu 1400" in guest.run("ip link show eth0")
+    assert f"{NET} via {ROUTER} " in guest.run("ip route show dev eth0")
     guest.run("hv-kvp ip --forget eth0")
     wait_for("the former addresses", lambda: (guest.addresses(), guest.gateways()) == before)
     assert guest.record() == {}
     assert "host set" not in guest.run("hv-kvp ip eth0")
+
+
+def test_one_of_several_adapters_has_its_own_servers(guest: Container) -> None:
+    """S3: only programs that use D-Bus know them, which the daemon cannot reach."""
+    has_resolved = guest.run("systemctl is-active systemd-resolved", check=False) == "active\n"
+    try:
+        guest.run("ip link add eth9 type veth peer name far9")
+        guest.run("ip link set eth9 up")
+        guest.run("ip address add 198.51.100.9/24 dev eth9")
+        if has_resolved:
+            guest.run("resolvectl dns eth9 198.51.100.53")
+        assert guest.get_ip().dns_addr == b"192.0.2.53"
+        if guest.manager.backend == "networkmanager":
+            guest.run("systemctl stop systemd-resolved")
+            assert guest.get_ip().dns_addr == b"192.0.2.53"
+    finally:
+        guest.run("ip link delete eth9")
+        if has_resolved:
+            guest.run("systemctl start systemd-resolved")
+    assert "/usr/bin/" not in guest.log()
+    assert "no answer" not in guest.log()
 
 
 def test_back_to_dhcp(guest: Container) -> None:
@@ -229,3 +251,31 @@ def test_the_daemon_itself_can_reach_neither_systemd_nor_the_record(guest: Conta
         line for line in mounts.splitlines() if line.split()[4].startswith("/var/lib/hv-kvp")
     ]
     assert "/run/systemd/private" in mounts
+    assert "system_bus_socket" in guest.run("ls /run/dbus")
+    assert guest.run(f"ls /proc/{pid}/root/run/dbus") == ""
+
+
+@pytest.mark.parametrize(
+    "container",
+    [(suite, each) for suite in SUITES for each in MANAGERS if each.name == "ifupdown"],
+    indirect=True,
+    ids=lambda param: f"{param[0]}-{param[1].name}",
+)
+def test_a_hook_of_ifupdown_that_fails_hinders_nothing(guest: Container) -> None:
+    """N8."""
+    (path,) = (each for each in guest.manager.files if each.endswith("/eth0"))
+    before = guest.manager.files[path]
+    guest.write(path, before.replace("    pre-up", "    up false\n    pre-up", 1))
+    guest.run("systemctl restart networking.service", check=False)
+    wait_for(
+        "its failure",
+        lambda: "failed" in guest.run("systemctl is-failed networking", check=False),
+    )
+    for info in V4, TWO, V4:
+        assert guest.set_ip(info) == HV_S_OK
+        assert_set(guest, info)
+    assert "192.0.2.6/24" not in guest.addresses()
+    guest.run("hv-kvp ip --forget eth0")
+    assert "192.0.2.5/24" not in guest.addresses()
+    guest.write(path, before)
+    guest.run("systemctl restart networking.service")

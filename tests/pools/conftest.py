@@ -17,9 +17,12 @@ import pytest
 
 import hv_kvp_daemon
 from hv_kvp_daemon.pools.pool import PoolFile
+from tests.pools.crash_cases import trial_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.pools.crash_cases import Trial
 
 NOBODY = 65534
 
@@ -59,16 +62,20 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
+# For each path that it reads: a line of the kinds, joined by commas.
 _PROBE = """
-for kind, lock in LOCKS.items():
-    fd = opened(sys.argv[1], kind)
-    try:
-        lock(fd)
-    except BlockingIOError:
-        pass
-    else:
-        print(kind)
-    os.close(fd)
+for path in sys.stdin:
+    free = []
+    for kind, lock in LOCKS.items():
+        fd = opened(path.rstrip("\\n"), kind)
+        try:
+            lock(fd)
+        except BlockingIOError:
+            pass
+        else:
+            free.append(kind)
+        os.close(fd)
+    print(*free, sep=",", flush=True)
 """
 
 
@@ -128,15 +135,26 @@ def hold() -> Iterator[Callable[..., Holder]]:
         yield take
 
 
+@pytest.fixture(scope="module")
+def prober() -> Iterator[subprocess.Popen[str]]:
+    """One process for all tests of a module, which holds no lock between them."""
+    with start(_PROBE) as process:
+        yield process
+        process.communicate()
+
+
 @pytest.fixture
-def free_locks() -> Callable[[str], set[str]]:
+def free_locks(prober: subprocess.Popen[str]) -> Callable[[str], set[str]]:
     """Tell which kinds of lock another process could take now."""
+    assert prober.stdin is not None
+    assert prober.stdout is not None
+    requests, answers = prober.stdin, prober.stdout
 
     def probe(path: str) -> set[str]:
-        child = start(_PROBE, path)
-        output, _ = child.communicate()
-        assert child.returncode == 0
-        return set(output.splitlines())
+        print(path, file=requests, flush=True)
+        answer = answers.readline()
+        assert answer.endswith("\n")
+        return {*answer.strip().split(",")} - {""}
 
     return probe
 
@@ -173,6 +191,12 @@ def public() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         yield directory
+
+
+@pytest.fixture
+def trial() -> Iterator[Trial]:
+    with trial_in_memory() as trial:
+        yield trial
 
 
 @pytest.fixture

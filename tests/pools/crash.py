@@ -161,12 +161,19 @@ def _mixed(states: list[bytes], random: Random) -> bytes:
     flushed = len(states[0])
     # Most states are equal, and most sectors of those that are not.
     states = [*dict.fromkeys(states)]
+    first = states[0]
     sectors = []
-    for at in range(0, size, SECTOR):
-        choices = [*dict.fromkeys(s[at : at + SECTOR] for s in states if len(s) > at)]
-        if at >= flushed:
-            # Of what a file is longer by, the length may be there before the bytes.
-            choices = [b"", *choices]
-        sector = choices[0] if len(choices) == 1 else random.choice(choices)
-        sectors.append(sector.ljust(min(SECTOR, size - at), b"\0"))
+    for block in range(0, size, 32 * SECTOR):
+        end = min(block + 32 * SECTOR, size)
+        same = first[block:end]
+        if end <= flushed and all(s.startswith(same, block) for s in states):
+            sectors.append(same)
+            continue
+        for at in range(block, end, SECTOR):
+            choices = [*dict.fromkeys(s[at : at + SECTOR] for s in states if len(s) > at)]
+            if at >= flushed:
+                # Of what a file is longer by, the length may be there before the bytes.
+                choices = [b"", *choices]
+            sector = choices[0] if len(choices) == 1 else random.choice(choices)
+            sectors.append(sector.ljust(min(SECTOR, size - at), b"\0"))
     return b"".join(sectors)[:size]

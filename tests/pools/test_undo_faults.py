@@ -85,11 +85,6 @@ class Twice:
         return EIO if self.has_failed else None
 
 
-@pytest.fixture
-def trial(public: str) -> Trial:
-    return Trial(public)
-
-
 #: A third of all pairs, in which each change and each fault is; `make soak` has the others.
 SAMPLE = [
     (name, then)

@@ -17,6 +17,7 @@ import pytest
 
 from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.cli.service.unit_files import ALIASES
+from hv_kvp_daemon.netconfig import networkmanager, resolver
 from hv_kvp_daemon.netconfig.injection import DIRECTORY, SOCKET
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
 from hv_kvp_daemon.service.instance import RUN_DIRECTORY
@@ -26,7 +27,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.transport.uevent import DEVPATH
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 DROP_IN = "chardev.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
@@ -34,6 +35,11 @@ TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
 WATCH = "hv-kvp-watch@.service"
 IP_UNIT = "hv-kvp-ip.service"
 IP_SOCKET = "hv-kvp-ip.socket"
+RESOLVECTL = "hv-kvp-resolvectl"
+NMCLI = "hv-kvp-nmcli"
+ASK = (RESOLVECTL, NMCLI)
+ASK_SOCKETS = tuple(f"{name}.socket" for name in ASK)
+ASK_UNITS = tuple(f"{name}@.service" for name in ASK)
 LINK = OTHER_DIRECTORY
 
 Sections = dict[str, dict[str, list[str]]]
@@ -41,7 +47,7 @@ Sections = dict[str, dict[str, list[str]]]
 
 def lines(name: str) -> list[str]:
     """The lines of a file that are neither comments nor empty."""
-    text = (FOLDER / name).read_text(encoding="ascii")
+    text = (FOLDER / name).read_text(encoding="ascii").replace("\\\n", "")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
@@ -66,6 +72,7 @@ def unit() -> Sections:
 def test_these_are_the_files() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {
         *(UNIT, DROP_IN, RULES, TMPFILES, IP_UNIT, IP_SOCKET, WATCH),
+        *(*ASK_SOCKETS, *ASK_UNITS),
     }
 
 
@@ -133,8 +140,8 @@ def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
 
 
 def test_requests_for_addresses_go_to_the_socket_of_a_unit_of_root(unit: Sections) -> None:
-    assert unit["Unit"]["Wants"] == [IP_SOCKET]
-    assert IP_SOCKET in unit["Unit"]["After"]
+    assert IP_SOCKET in unit["Unit"]["Wants"][0].split()
+    assert unit["Unit"]["Wants"][0] in unit["Unit"]["After"]
     assert parse(IP_SOCKET)["Socket"] == {
         "ListenSequentialPacket": [SOCKET],
         "SocketMode": ["0600"],
@@ -151,8 +158,42 @@ def test_requests_for_addresses_go_to_the_socket_of_a_unit_of_root(unit: Section
     assert build_parser().parse_args(words).serve
 
 
-@pytest.mark.parametrize("name", [IP_UNIT, IP_SOCKET])
-def test_the_units_for_addresses_start_as_early_as_the_daemon(name: str) -> None:
+def test_the_bus_is_hidden_and_the_programs_that_need_it_have_a_unit(unit: Sections) -> None:
+    """S3: over D-Bus, a daemon that was taken over had systemd start programs for root."""
+    assert unit["Service"]["TemporaryFileSystem"] == ["/run/dbus:ro"]
+    hidden = " ".join(unit["Service"]["InaccessiblePaths"]).split()
+    assert {"-/run/systemd/private", "-/run/user"} <= {*hidden}
+    assert unit["Unit"]["Wants"] == [" ".join([IP_SOCKET, *ASK_SOCKETS])]
+    sockets = (resolver.RESOLVECTL_SOCKET, networkmanager.NMCLI_SOCKET)
+    for path, name in zip(sockets, ASK_SOCKETS, strict=True):
+        section = parse(name)["Socket"]
+        assert section["ListenStream"] == [path]
+        assert section["SocketMode"] == ["0600"]
+        assert section["Accept"] == section["RemoveOnStop"] == ["yes"]
+
+
+def test_what_asks_over_the_bus_reads_nothing_and_may_do_nothing_else() -> None:
+    first, second = (parse(name)["Service"] for name in ASK_UNITS)
+    assert first["ExecStart"] == [f"{resolver.RESOLVECTL} dns"]
+    shell, option, script = shlex.split(second["ExecStart"][0])
+    assert (shell, option) == ("/bin/sh", "-c")
+    devices, profiles = script.split(";")
+    assert devices.split() == ["nmcli", *networkmanager.DEVICE_WORDS]
+    assert profiles.split()[: 1 + len(networkmanager.PROFILE_WORDS)] == [
+        "nmcli",
+        *networkmanager.PROFILE_WORDS,
+    ]
+    for service in (first, second):
+        assert service["StandardInput"] == ["null"]
+        assert service["StandardOutput"] == ["socket"]
+        assert service["User"] == ["65534"]
+        assert service["CapabilityBoundingSet"] == [""]
+        assert float(service["RuntimeMaxSec"][0].removesuffix("s")) > resolver.SECONDS
+        assert "AF_INET" not in service["RestrictAddressFamilies"][0]
+
+
+@pytest.mark.parametrize("name", [IP_UNIT, IP_SOCKET, *ASK_SOCKETS, *ASK_UNITS])
+def test_the_units_beside_it_start_as_early_as_the_daemon(name: str) -> None:
     section = parse(name)["Unit"]
     assert section["DefaultDependencies"] == ["no"]
     assert section["Conflicts"] == section["Before"] == ["shutdown.target"]

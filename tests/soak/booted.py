@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SUITE: Final = "bookworm"
-UNIT: Final = "hv-kvp-daemon.service"
+UNIT: Final = "hv-kvp.service"
 HOME: Final = "/opt/hv-kvp"
 _SECONDS: Final = 60.0
 _SOCKET: Final = "/run/hv-kvp-daemon/host"

@@ -10,15 +10,22 @@ what is after it, or anything else changed, be it by a byte.
 from __future__ import annotations
 
 import random
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.crash_cases import NEIGHBOURS, Trial, key_of, killed_then_powerless, records
+from tests.pools.crash_cases import (
+    NEIGHBOURS,
+    key_of,
+    killed_then_powerless,
+    records,
+    trial_in_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.pools.crash_cases import Trial
 
 CHANGED = (
     *("new long", "modify long", "modify three", "modify three shortly"),
@@ -28,8 +35,8 @@ CHANGED = (
 
 @pytest.fixture
 def trial() -> Iterator[Trial]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Trial(directory)
+    with trial_in_memory() as trial:
+        yield trial
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -12,31 +12,34 @@ the time.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import content
-from tests.pools.crash_cases import NEIGHBOURS, SIZES, Trial, key_of, put, whole
+from tests.pools.crash_cases import (
+    NEIGHBOURS,
+    SIZES,
+    key_of,
+    put,
+    trial_in_memory,
+    whole,
+)
 from tests.soak.stepping import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.pools.crash_cases import Records
+    from tests.pools.crash_cases import Records, Trial
 
 NAMES = (".kvp_pool_1", ".hv_kvp_journal_1")
 
 
 @pytest.fixture
 def trial() -> Iterator[Trial]:
-    # In memory: what a kill leaves is in the page cache, and a disk only costs time.
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        pools = os.path.join(directory, "pools")
-        os.mkdir(pools)
-        yield Trial(pools)
+    with trial_in_memory() as trial:
+        yield trial
 
 
 def left(trial: Trial) -> dict[str, bytes]:

@@ -5,22 +5,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pools.crash_cases import Trial
+from tests.pools.crash_cases import trial_in_memory
 from tests.pools.test_undo_faults import CHANGES, SECOND, fail_twice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.pools.crash_cases import Trial
+
 
 @pytest.fixture
 def trial() -> Iterator[Trial]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Trial(directory)
+    with trial_in_memory() as trial:
+        yield trial
 
 
 @pytest.mark.parametrize("then", SECOND)

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Runs the installed command as a process: with pipes, on a terminal, as an ordinary user."""
+"""Runs commands: forked, as the installed process, on a terminal, as an ordinary user."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import io
 import os
 import pty
@@ -16,11 +17,12 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, final
 
-from hv_kvp_daemon.cli.main import main
+from hv_kvp_daemon.cli.main import build_parser, main
 from hv_kvp_daemon.pools.directory import pool_path
 from tests.support.process import DEADLINE
+from tests.support.run_forked import Done, run_forked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,25 +40,21 @@ _PLAIN = {
     },
 }
 
-
-class Done(NamedTuple):
-    """The exit status and the output of a command."""
-
-    status: int
-    out: str
-    err: str
+_IMPORTED_LATE = (
+    *("binascii", "ctypes", "json", "shlex"),
+    *("hv_kvp_daemon.cli.jsontext", "hv_kvp_daemon.cli.pools.split_values"),
+    "hv_kvp_daemon.wire.columns",
+)
 
 
 class Pools:
-    """A directory of pools, and the command that works on it."""
+    """A directory of pools, and the command that works on it, in a forked child."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def __call__(
-        self, *words: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Done:
-        return run(*words, "--pool-dir", self.path, stdin=stdin, env=env)
+    def __call__(self, *words: str | bytes, stdin: bytes = b"") -> Done:
+        return run(*words, "--pool-dir", self.path, stdin=stdin)
 
     def file(self, number: int) -> str:
         return pool_path(self.path, number)
@@ -71,20 +69,20 @@ class Pools:
             file.write(data)
 
 
-def run(
-    *words: str | bytes,
-    stdin: bytes = b"",
-    env: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-) -> Done:
+def run(*words: str | bytes, stdin: bytes = b"", cwd: str = ".") -> Done:
+    """Run a command in a forked child."""
+    return run_forked([*map(os.fsdecode, words)], lambda: os.chdir(cwd), stdin=stdin)
+
+
+def run_installed(*words: str, env: Mapping[str, str] | None = None) -> Done:
+    """Run the installed command, with an empty standard input."""
     done = subprocess.run(
         [COMMAND, *words],
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         timeout=DEADLINE,
         env={**_PLAIN, **(env or {})},
-        cwd=cwd,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -164,17 +162,15 @@ class Terminal:
         return bool(data)
 
 
-# Runs a command's main() as nobody.  Its modules are imported before, since
-# nobody may not be allowed to read where this interpreter is.
-_AS_NOBODY = """
-import os, sys
-from hv_kvp_daemon.cli import jsontext, main
-from hv_kvp_daemon.cli.pools import split_values
-main.build_parser().format_help()
-if os.geteuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
-raise SystemExit(main.main())
-"""
+def become_nobody() -> None:
+    """Import what a command may need, which nobody may not be allowed to read; drop root."""
+    build_parser().format_help()
+    for module in _IMPORTED_LATE:
+        importlib.import_module(module)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
 
 
 class OrdinaryUser:
@@ -184,12 +180,4 @@ class OrdinaryUser:
         self.pools = Pools(f"{path}/pools")
 
     def __call__(self, *words: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-c", _AS_NOBODY, *words, "--pool-dir", self.pools.path],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=DEADLINE,
-            env=_PLAIN,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return run_forked([*words, "--pool-dir", self.pools.path], become_nobody)

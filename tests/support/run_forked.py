@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Runs a command in a forked child, in which a test has taken something away from it.
+"""Runs a command in a forked child, in which a test may have taken something away from it.
 
-A child costs some milliseconds, the command as a process a quarter of a second.
+A child costs some milliseconds, the command as a process ten times as much.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hv_kvp_daemon.cli.main import main
-from tests.support.command import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _NAMES = ("stdin", "stdout", "stderr")
+
+
+class Done(NamedTuple):
+    """The exit status and the output of a command."""
+
+    status: int
+    out: str
+    err: str
 
 
 def run_forked(
@@ -39,7 +46,10 @@ def run_forked(
             for fd, file in enumerate(files):
                 os.dup2(file, fd)
             for fd, name in enumerate(_NAMES):
-                stream = open(fd, "r" if fd == 0 else "w", encoding="utf-8")  # noqa: SIM115
+                # As the interpreter does in the locale C.UTF-8.
+                stream = open(  # noqa: SIM115
+                    fd, "r" if fd == 0 else "w", encoding="utf-8", errors="surrogateescape"
+                )
                 # As the interpreter does when it finds a descriptor closed.
                 setattr(sys, name, None if fd in closed else stream)
                 if fd in closed:
@@ -54,7 +64,7 @@ def run_forked(
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    texts = [os.pread(file, 1 << 20, 0).decode() for file in files[1:]]
+    texts = [os.pread(file, os.fstat(file).st_size, 0).decode() for file in files[1:]]
     for file in files:
         os.close(file)
     return Done(status, *texts)

@@ -12,7 +12,7 @@ Each step is in the record before it is taken, and each can be repeated:
     failed                or they did not come, and the files are again those of ``before``
 
 A process that is killed leaves a pending request, which is carried out from the start by
-whoever comes next: systemd restarts ``hv-kvp-ip@.service``, and the daemon looks for pending
+whoever comes next: systemd restarts ``hv-kvp-ip.service``, and the daemon looks for pending
 requests at its start.  ``before`` is stored once, so it never has what that request wrote.
 """
 
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.guest.files import below
 
-from . import atomic, injection_record, target, verify
+from . import atomic, injection_record, resolv_conf, target, verify
 from .atomic import Content
 from .manager import DIRECT
+from .resolver import RESOLV_CONF
 from .settings import RequestError
 from .target import Target
 from .verify import MISSING, STORED, Outcome
@@ -103,7 +104,8 @@ def forget(guid: str, programs: Programs) -> bool:
         found = record.current or record.pending
         if found is not None:
             writer = _writer(found, Target(guid, found.interface, 0), programs)
-            _put_back(writer, record.original)
+            _put_back(writer, record, record.original)
+            _hand_on_servers(record, found.interface, programs.root)
         record.remove(programs.root)
         return found is not None
 
@@ -137,7 +139,7 @@ def _carry_out(
     ):
         # Another manager, or another name: two files would contradict each other.
         writer = _writer(former, where._replace(name=former.interface), programs)
-        _put_back(writer, record.original)
+        _put_back(writer, record, record.original)
         record.current, record.original, former = None, {}, None
     writer = _writer(wanted, where, programs)
     files = writer.files(wanted.settings)
@@ -149,15 +151,20 @@ def _carry_out(
         record.save(programs.root)
     writer.prepare()
     contents = {file.path: Content(file.text, file.mode) for file in files}
-    for path, content in {**record.original, **contents}.items():
+    unused = {path: text for path, text in record.original.items() if path not in contents}
+    _restore(writer, record, unused)
+    for path, content in contents.items():
         if _read(path, programs.root) != content:
             atomic.put(below(programs.root, path), content)
     outcome = _activated(writer, wanted.settings, former.settings if former else None)
+    detail = outcome.detail
     if outcome.state == MISSING:
+        instead = writer.used_instead()
+        detail += f"; {instead} is in force" if instead else ""
         _take_back(record, programs)
     else:
         writer.confirm()
-    return wanted._replace(state=outcome.state, detail=outcome.detail)
+    return wanted._replace(state=outcome.state, detail=detail)
 
 
 def _activated(writer: Writer, settings: Settings, former: Settings | None) -> Outcome:
@@ -171,7 +178,7 @@ def _take_back(record: Record, programs: Programs) -> None:
     """Put the files back that a pending request has replaced."""
     if record.pending is not None and record.before:
         where = Target(record.guid, record.pending.interface, 0)
-        _put_back(_writer(record.pending, where, programs), record.before)
+        _put_back(_writer(record.pending, where, programs), record, record.before)
 
 
 def _writer(injection: Injection, where: Target, programs: Programs) -> Writer:
@@ -186,8 +193,28 @@ def _read(path: str, root: str) -> Content | None:
     return atomic.read(below(root, path))
 
 
-def _put_back(writer: Writer, contents: dict[str, Content | None]) -> None:
+def _put_back(writer: Writer, record: Record, contents: dict[str, Content | None]) -> None:
     writer.prepare()
-    for path, content in contents.items():
-        atomic.put(below(writer.root, path), content)
+    _restore(writer, record, contents)
     writer.revert()
+
+
+def _restore(writer: Writer, record: Record, contents: dict[str, Content | None]) -> None:
+    """Write former contents of files, but not over what another program has written since."""
+    for path, content in contents.items():
+        there = _read(path, writer.root)
+        if (
+            path != RESOLV_CONF
+            or there == record.original[path]
+            or resolv_conf.owner(there) == writer.target.name
+        ):
+            atomic.put(below(writer.root, path), content)
+
+
+def _hand_on_servers(record: Record, interface: str, root: str) -> None:
+    """Give an adapter that has replaced our resolv.conf what we have replaced there."""
+    for guid in injection_record.guids(root):
+        other = injection_record.load(root, guid)
+        if resolv_conf.owner(other.original.get(RESOLV_CONF)) == interface:
+            other.original[RESOLV_CONF] = record.original.get(RESOLV_CONF)
+            other.save(root)

@@ -7,8 +7,8 @@
 The kernel knows its addresses and gateways.  Whether DHCP is on and which DNS servers
 serve it is known to whatever manages the interface; the modules beside this one read
 the files of those programs.  On most guests that is enough and no process is started.
-Otherwise an installed script, nmcli or resolvectl is run, one after the other, all of
-them within `program.LIMIT` seconds.
+Otherwise an installed script is run, or nmcli or resolvectl, mostly by a unit of its own;
+one after the other, all of them within `program.LIMIT` seconds.
 """
 
 from __future__ import annotations

@@ -8,8 +8,14 @@ They are applied over rtnetlink, by pyroute2, in the process that carries the re
 the daemon never imports that.  The kernel forgets them at a reboot, so they are also in a
 file of their own, and the daemon has them applied again when it starts (`apply.renew`).
 
-What the kernel had before the first request is in a second file, in /run: it is what
-`DirectWriter.revert` restores, and a reboot makes it meaningless.
+Two files in /run, which a reboot makes meaningless, are written before the kernel's tables
+change:
+
+- `DirectWriter.before` has the addresses and routes of a family before the host's first
+  request.  `DirectWriter.revert` restores them.
+- `DirectWriter.unfinished` has the routes that are no default.  They are not the host's to
+  change, but the kernel removes some of them with the last address.  They are set again, and
+  the file is removed.  Where a killed process has left it, the next change sets them.
 
 There is no DHCP client here, so DHCP over IPv4 is refused.  IPv6 becomes automatic when no
 address is set: the kernel listens to router advertisements by itself.  DNS servers go to
@@ -18,9 +24,9 @@ address is set: the kernel listens to router advertisements by itself.  DNS serv
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hv_kvp_daemon.guest.files import below, read_text
 from hv_kvp_daemon.wire.uapi import (
@@ -31,28 +37,41 @@ from hv_kvp_daemon.wire.uapi import (
 
 from . import atomic, resolv_conf
 from .atomic import Content
-from .settings import AUTOMATIC, Family
-from .writer import File, Writer, WriterError
+from .settings import Settings, from_document, to_document
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeAlias
 
     from pyroute2 import IPRoute
 
-    from .settings import Settings
+    from .settings import Family
+
+    #: A route in the words of `IPRoute.route`, without its interface.
+    Route: TypeAlias = dict[str, Any]
 
 _DIRECTORY: Final = "/var/lib/hv-kvp-daemon/direct"
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
-_DEFAULTS: Final = {4: "0.0.0.0/0", 6: "::/0"}
+_DEFAULT: Final = "default"
 
-# The metric of the first gateway is the kernel's default, and that of a second and further
-# one is above it, so that the host's order stays.
+# The kernel's default.
 _METRICS: Final = {4: 0, 6: 1024}
-_METRIC: Final = 2048
 
 # rtnetlink(7), rtm_protocol: routes that the kernel makes itself, of addresses and of router
 # advertisements.
 _KERNEL: Final = frozenset({2, 9})
+# rtnetlink(7), rtm_type.
+_UNICAST: Final = 1
+# linux/rtnetlink.h; of the flags of a next hop the only one that is a setting.
+_ONLINK: Final = 4
+
+
+class _State(NamedTuple):
+    """The addresses of one family, in the kernel's order, and its routes."""
+
+    addresses: list[str]
+    routes: list[Route]
 
 
 class DirectWriter(Writer):
@@ -68,59 +87,101 @@ class DirectWriter(Writer):
         """The file with what there was before the first request since the boot."""
         return f"/run/hv-kvp-direct-{self.target.name}"
 
+    @property
+    def unfinished(self) -> str:
+        """The file with the routes that are to be set again when a change is complete."""
+        return f"{self.before}.routes"
+
     def is_running(self) -> bool:
         return True
 
     def files(self, settings: Settings) -> list[File]:
         if settings.ipv4 is not None and settings.ipv4.automatic:
             raise WriterError("no network manager has it, so nothing would ask for a lease")
-        text = self._text(settings.changed())
+        header = self.comments()
+        text = "\n".join([*header, json.dumps(to_document(settings)), ""])
         return [File(self.path, text), *resolv_conf.files(self, settings)]
 
     def activate(self, settings: Settings) -> None:
         with _route() as ip:
             index = _index(ip, self.target.name)
-            if read_text(self.root, self.before) is None:
-                text = self._text({version: _present(ip, index, version) for version in (4, 6)})
-                atomic.put(below(self.root, self.before), Content(text, 0o600))
-            _configure(ip, index, settings.changed())
+            before = self._before()
+            for version in settings.changed():
+                before.setdefault(version, _present(ip, index, version))
+            self._store(self.before, before)
+            self._configure(ip, index, _wanted(settings))
 
     def revert(self) -> None:
-        former = read_text(self.root, self.path)
-        before = read_text(self.root, self.before)
-        if former is None and before is None:
+        former, before = self._settings(), self._before()
+        wanted = before | _wanted(former)
+        if not wanted:
             return  # It has not come to `activate`.
         with _route() as ip:
-            index = _index(ip, self.target.name)
-            _configure(ip, index, _families(before or "") | _families(former or ""))
-        if former is None:
-            atomic.put(below(self.root, self.before), None)
+            self._configure(ip, _index(ip, self.target.name), wanted)
+        changed = former.changed()
+        left = {version: state for version, state in before.items() if version in changed}
+        self._store(self.before, left)
 
-    def _text(self, families: dict[int, Family]) -> str:
-        """Return families as text, for `_families`."""
-        lines = [f"# {line}" for line in self.header()]
-        for version, family in families.items():
-            lines += ["", f"ipv{version} {'automatic' if family.automatic else 'static'}"]
-            lines += [f"address {address}" for address in family.addresses]
-            lines += [f"gateway {gateway}" for gateway in family.gateways]
-        return "\n".join(lines) + "\n"
+    def _settings(self) -> Settings:
+        text = read_text(self.root, self.path) or ""
+        lines = [line for line in text.splitlines() if line[:1] != "#"]
+        return from_document(json.loads("\n".join(lines))) if lines else Settings(None, None)
+
+    def _before(self) -> dict[int, _State]:
+        document = json.loads(read_text(self.root, self.before) or "{}")
+        return {int(version): _State(*state) for version, state in document.items()}
+
+    def _store(self, path: str, document: dict[int, _State] | list[Route]) -> None:
+        content = Content(json.dumps(document), 0o600) if document else None
+        atomic.put(below(self.root, path), content)
+
+    def _configure(self, ip: IPRoute, index: int, wanted: dict[int, _State]) -> None:
+        """Give an interface these addresses and routes; what already fits stays."""
+        from pyroute2 import NetlinkError  # noqa: PLC0415 - as in `_route`
+
+        there = [route for version in wanted for route in _routes(ip, index, version)]
+        stay = [route for route in there if route["dst"] != _DEFAULT]
+        stay = _joined(stay, json.loads(read_text(self.root, self.unfinished) or "[]"))
+        self._store(self.unfinished, stay)
+        try:
+            ip.link("set", index=index, state="up")
+            for version, state in wanted.items():
+                _set_addresses(ip, index, version, state.addresses)
+                for route in _routes(ip, index, version):
+                    if route["dst"] == _DEFAULT:
+                        ip.route("del", oif=index, **route)
+            restored = [route for state in wanted.values() for route in state.routes]
+            for route in _joined(stay, restored):
+                _set_route(ip, index, route)
+        except NetlinkError as error:
+            raise WriterError(f"the kernel refuses it: {error}") from error
+        self._store(self.unfinished, [])
 
 
-def _families(text: str) -> dict[int, Family]:
-    found: dict[int, Family] = {}
-    version = 0
-    for line in text.splitlines():
-        word, _, value = line.partition(" ")
-        if word in {"ipv4", "ipv6"}:
-            version = int(word[-1])
-            found[version] = AUTOMATIC if value == "automatic" else Family(automatic=False)
-        elif word == "address":
-            more = (*found[version].addresses, ipaddress.ip_interface(value))
-            found[version] = found[version]._replace(addresses=more)
-        elif word == "gateway":
-            gateways = (*found[version].gateways, ipaddress.ip_address(value))
-            found[version] = found[version]._replace(gateways=gateways)
-    return found
+def _wanted(settings: Settings) -> dict[int, _State]:
+    return {
+        version: _State([*map(str, family.addresses)], _defaults(version, family))
+        for version, family in settings.changed().items()
+    }
+
+
+def _defaults(version: int, family: Family) -> list[Route]:
+    """Return the default routes by the gateways of a family."""
+    return [
+        {
+            "family": _FAMILIES[version],
+            "dst": _DEFAULT,
+            "gateway": str(gateway),
+            "priority": METRIC + number if number else _METRICS[version],
+        }
+        for number, gateway in enumerate(family.gateways)
+    ]
+
+
+def _joined(routes: Iterable[Route], more: Iterable[Route]) -> list[Route]:
+    """Return routes, of which the later one counts where the kernel can have only one."""
+    names = "family", "dst", "tos", "priority"
+    return [*{tuple(map(each.get, names)): each for each in (*routes, *more)}.values()]
 
 
 def _route() -> IPRoute:
@@ -138,30 +199,9 @@ def _index(ip: IPRoute, name: str) -> int:
     return found[0]
 
 
-def _present(ip: IPRoute, index: int, version: int) -> Family:
+def _present(ip: IPRoute, index: int, version: int) -> _State:
     """Return what was set in the kernel, without what it makes itself."""
-    addresses = [ipaddress.ip_interface(text) for text in _addresses(ip, index, version)]
-    defaults = [route for route in _routes(ip, index, version) if not route["dst_len"]]
-    defaults.sort(key=lambda route: route.get_attr("RTA_PRIORITY") or 0)
-    gateways = [ipaddress.ip_address(gateway) for gateway in map(_gateway, defaults) if gateway]
-    return Family(False, tuple(addresses), tuple(gateways))
-
-
-def _configure(ip: IPRoute, index: int, families: dict[int, Family]) -> None:
-    """Give an interface these settings; what already fits stays."""
-    from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
-
-    try:
-        ip.link("set", index=index, state="up")
-        for version, family in families.items():
-            former = _routes(ip, index, version)
-            try:
-                _set_addresses(ip, index, version, [*map(str, family.addresses)])
-                _set_gateways(ip, index, version, family)
-            finally:
-                _set_again(ip, index, version, former)
-    except NetlinkError as error:
-        raise WriterError(f"the kernel refuses it: {error}") from error
+    return _State(_addresses(ip, index, version), _routes(ip, index, version))
 
 
 def _set_addresses(ip: IPRoute, index: int, version: int, wanted: list[str]) -> None:
@@ -185,45 +225,17 @@ def _change(ip: IPRoute, command: str, index: int, text: str) -> None:
         ip.addr(command, index=index, address=address, prefixlen=int(length))
 
 
-def _set_gateways(ip: IPRoute, index: int, version: int, family: Family) -> None:
-    for route in _routes(ip, index, version):
-        if not route["dst_len"]:
-            ip.route("del", **_words(route, index, version))
-    for number, gateway in enumerate(family.gateways):
-        ip.route(
-            "replace",
-            family=_FAMILIES[version],
-            dst=_DEFAULTS[version],
-            gateway=str(gateway),
-            oif=index,
-            priority=_METRIC + number if number else _METRICS[version],
-            flags=[] if family.is_on_link(gateway) else ["onlink"],
-        )
+def _set_route(ip: IPRoute, index: int, route: Route) -> None:
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - as in `_route`
 
-
-def _set_again(ip: IPRoute, index: int, version: int, former: Iterable[Any]) -> None:
-    """Set the routes that are no default; they may have gone with an address."""
-    for route in former:
-        if route["dst_len"]:
-            words = _words(route, index, version)
-            flags = {"flags": ["onlink"]} if "gateway" in words else {}
-            ip.route("replace", **words, **flags)
-
-
-def _words(route: Any, index: int, version: int) -> dict[str, Any]:
-    """Return what tells a route from others, and its gateway."""
-    destination = route.get_attr("RTA_DST")
-    words: dict[str, Any] = {
-        "family": _FAMILIES[version],
-        "dst": f"{destination}/{route['dst_len']}" if destination else _DEFAULTS[version],
-        "oif": index,
-    }
-    gateway, metric = _gateway(route), route.get_attr("RTA_PRIORITY")
-    if gateway:
-        words["gateway"] = gateway
-    if metric:
-        words["priority"] = metric
-    return words
+    try:
+        ip.route("replace", oif=index, **route)
+    except NetlinkError:
+        # Its gateway is in none of the subnets, or its source address has gone.
+        changed = {key: value for key, value in route.items() if key != "prefsrc"}
+        if {"gateway", "via"} & route.keys():
+            changed["flags"] = _ONLINK
+        ip.route("replace", oif=index, **changed)
 
 
 def _addresses(ip: IPRoute, index: int, version: int) -> list[str]:
@@ -236,14 +248,28 @@ def _addresses(ip: IPRoute, index: int, version: int) -> list[str]:
     ]
 
 
-def _routes(ip: IPRoute, index: int, version: int) -> list[Any]:
+def _routes(ip: IPRoute, index: int, version: int) -> list[Route]:
     """Return the routes of the main table that were set."""
     return [
-        route
+        _words(route)
         for route in ip.get_routes(family=_FAMILIES[version], table=RT_TABLE_MAIN, oif=index)
-        if route["proto"] not in _KERNEL and route["type"] == 1
+        if route["proto"] not in _KERNEL and route["type"] == _UNICAST
     ]
 
 
-def _gateway(route: Any) -> str:
-    return route.get_attr("RTA_GATEWAY") or ""
+def _words(route: Any) -> Route:
+    """Return all that a route was set with."""
+    destination = route.get_attr("RTA_DST")
+    words: Route = {name: route[name] for name in ("family", "proto", "scope", "tos")}
+    words["dst"] = f"{destination}/{route['dst_len']}" if destination else _DEFAULT
+    words["flags"] = route["flags"] & _ONLINK
+    for name in ("gateway", "via", "priority", "prefsrc", "pref"):
+        value = route.get_attr(f"RTA_{name.upper()}")
+        if value is not None:
+            words[name] = value
+    metrics = route.get_attr("RTA_METRICS")
+    if metrics is not None:
+        words["metrics"] = {
+            name.removeprefix("RTAX_").lower(): value for name, value in metrics["attrs"]
+        }
+    return words

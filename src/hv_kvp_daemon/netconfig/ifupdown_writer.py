@@ -12,10 +12,13 @@ that it prints: ``/etc/network/hv-kvp-IF.mapping``.  The administrator's files s
 are; /etc/network/interfaces has to include that directory, as Debian's does.
 
 The stanzas have what those of IF say besides addresses, gateways and DNS servers: hooks, MTU,
-search domains, and everything of a family that does not change.
+search domains, and everything of a family that does not change.  A hook that sets a default
+route is left out; one with a gateway that is in none of the new subnets gets ``onlink``.
 
 ifdown needs the stanzas by which ifup has configured the interface, so it is run before the
-files are replaced (`IfupdownWriter.prepare`).  Both are run by systemd as transient units.
+files are replaced (`IfupdownWriter.prepare`).  A hook that fails must not end either of them:
+the interface would have its addresses, but ifupdown would not know it, and at boot
+networking.service would have failed.  Both are run by systemd as transient units.
 A DHCP client must not end with the process that asked for it; and an ifdown that ended with
 it would leave the client of the former settings.  Those that run meanwhile wait for its lock.
 
@@ -26,26 +29,26 @@ but not beside a DHCP client, which writes that file itself.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import resolv_conf
 from .configured import includes, is_configured, settings_in_use, stanzas
 from .detached import is_booted, run_detached
 from .running import is_running
-from .writer import File, Writer, WriterError
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from .settings import Family, Settings
+
+SYSTEMCTL: Final = "/usr/bin/systemctl"
+SECONDS: Final = 2.0
 
 IFUP: Final = "/sbin/ifup"
 IFDOWN: Final = "/sbin/ifdown"
 
 _DIRECTORY: Final = "/etc/network/interfaces.d"
 _INDENT: Final = "    "
-
-# The metric of a second and further gateway, above those of the first one (0, and 1024 for
-# IPv6), so that the host's order stays.
-_METRIC: Final = 2048
 
 # interfaces(5): the options that the host's settings replace, and words that end a stanza.
 _REPLACED: Final = frozenset(
@@ -80,11 +83,16 @@ class IfupdownWriter(Writer):
         """The program of the mapping."""
         return f"/etc/network/hv-kvp-{self.target.name}.mapping"
 
+    @property
+    def logical(self) -> str:
+        """The name of the stanzas."""
+        return f"hvkvp-{self.target.name}"
+
     def is_running(self) -> bool:
         # ifupdown is no daemon.  It can bring the interface up once it has done so at boot, by
         # the unit of Debian; without systemd the loopback interface tells.
         if is_booted(self.root):
-            has_started = is_running(self.root, "networking")
+            has_started = is_running(self.root, "networking") or self._has_failed()
         else:
             has_started = settings_in_use(self.root, "lo") is not None
         return has_started or settings_in_use(self.root, self.target.name) is not None
@@ -95,8 +103,8 @@ class IfupdownWriter(Writer):
                 f"/etc/network/interfaces has no line 'source {_DIRECTORY}/*', so ifupdown"
                 f" would not read {self.path}"
             )
-        name, logical = self.target.name, f"hvkvp-{self.target.name}"
-        header = [f"# {line}" for line in self.header()]
+        name, logical = self.target.name, self.logical
+        header = self.comments()
         lines = [*header, "", f"mapping {name}", f"{_INDENT}script {self.script}"]
         if not self._is_started():
             lines += ["", f"auto {name}"]
@@ -115,15 +123,27 @@ class IfupdownWriter(Writer):
 
     def prepare(self) -> None:
         if self.is_running():
-            run_detached(self.programs, IFDOWN, self.target.name)
+            self._run(IFDOWN, "--force")
 
     def activate(self, settings: Settings) -> None:
         del settings
-        run_detached(self.programs, IFUP, self.target.name)
+        self._run(IFUP)
 
     def revert(self) -> None:
         if self.is_running() and is_configured(self.root, self.target.name):
-            run_detached(self.programs, IFUP, self.target.name)
+            self._run(IFUP)
+
+    def _run(self, program: str, *words: str) -> None:
+        run_detached(self.programs, program, *words, "--ignore-errors", self.target.name)
+
+    def _has_failed(self) -> bool:
+        """Whether networking.service has done what it could, and an interface was not it."""
+        words = ("show", "--property=ActiveState", "--value", "networking.service")
+        return self.programs.run(SYSTEMCTL, *words, seconds=SECONDS) == "failed\n"
+
+    def used_instead(self) -> str:
+        used = settings_in_use(self.root, self.target.name) or self.logical
+        return f"iface {used}" if used != self.logical else ""
 
     def _is_started(self) -> bool:
         """Whether the administrator's files say when the interface is brought up."""
@@ -163,11 +183,11 @@ class IfupdownWriter(Writer):
 
 def _of_family(name: str, family: Family, former: list[_Stanza]) -> list[_Stanza]:
     """Return the stanzas of a family, with the options of the former ones that stay."""
+    theirs = [option.split() for stanza in former for option in stanza.options]
     stay = [
-        option
-        for stanza in former
-        for option in stanza.options
-        if option.split()[0] not in _REPLACED
+        " ".join(_with_gateway_in_reach(words, family))
+        for words in theirs
+        if words[0] not in _REPLACED and not _sets_default_route(words)
     ]
     if family.automatic:
         method = "dhcp" if name == "inet" else "auto"
@@ -183,13 +203,37 @@ def _of_family(name: str, family: Family, former: list[_Stanza]) -> list[_Stanza
     return made
 
 
+def _sets_default_route(hook: list[str]) -> bool:
+    # Those of other tables are policy routing.
+    return {"route", "default"} <= {*hook} and "table" not in hook
+
+
+def _with_gateway_in_reach(hook: list[str], family: Family) -> list[str]:
+    """Return a hook such as ``up ip route add NET via GATEWAY``, which must not fail now."""
+    if not {"route", "via"} <= {*hook} or "onlink" in hook:
+        return hook
+    before, after = hook[: hook.index("via") + 2], hook[hook.index("via") + 2 :]
+    try:
+        gateway = ipaddress.ip_address(before[-1])
+    except ValueError:
+        return hook
+    is_in_reach = (
+        family.automatic
+        or gateway.version != family.addresses[0].version
+        or family.is_on_link(gateway)
+    )
+    # The kernel takes ``onlink`` only with an interface.
+    device = [] if "dev" in after else ["dev", "$IFACE"]
+    return hook if is_in_reach else [*before, "onlink", *device, *after]
+
+
 def _first_options(name: str, family: Family) -> list[str]:
     """Return the options that a family has once."""
     options = [f"gateway {gateway}" for gateway in family.gateways[:1]]
     option = "-6" if name == "inet6" else "-4"
     for number, gateway in enumerate(family.gateways[1:], 1):
-        route = f"default via {gateway} dev $IFACE metric {_METRIC + number} onlink"
-        options.append(f"up ip {option} route add {route}")
+        route = f"default via {gateway} dev $IFACE metric {METRIC + number} onlink"
+        options.append(f"up ip {option} route replace {route}")
     if name == "inet6":
         # Routers are still listened to, as networkd and NetworkManager do it.
         options.append("accept_ra 1")

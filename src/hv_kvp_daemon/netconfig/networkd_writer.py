@@ -19,6 +19,9 @@ routes and DNS servers of a family that the host has set, and the match: a MAC a
 another one after a failover.
 
 The file must be readable by networkd's own user: 0600 is refused without notice.
+
+networkd passes DNS servers to systemd-resolved.  Where that does not run, nothing reads them
+from networkd, so they go to /etc/resolv.conf (see `resolv_conf`).
 """
 
 from __future__ import annotations
@@ -31,11 +34,12 @@ from hv_kvp_daemon.guest import rtnetlink
 from hv_kvp_daemon.guest.files import below, list_names, read_text
 from hv_kvp_daemon.guest.pattern import matches
 
+from . import resolv_conf
 from .keyfile import read_sections
 from .networkd import DHCP4, DIRECTORIES, LINKS, drop_ins
 from .running import is_running
 from .servers import literal
-from .writer import File, Writer
+from .writer import METRIC, File, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,12 +48,6 @@ if TYPE_CHECKING:
 
 NETWORKCTL: Final = "/usr/bin/networkctl"
 SECONDS: Final = 2.0
-
-_OVERRIDES: Final = "In its place without this one, and the source of its other settings: "
-
-# The metric of a second and further gateway, above those that networkd gives routes by
-# itself (0, and 1024 for IPv6), so that the host's order stays.
-_METRIC: Final = 2048
 
 # systemd.network(5), DHCP=
 _DHCP6: Final = frozenset({"yes", "true", "on", "1", "y", "t", "ipv6", "both", "v6"})
@@ -80,11 +78,8 @@ class NetworkdWriter(Writer):
         base = self._base()
         paths = [base, *drop_ins(self.root, base)] if base else []
         theirs = _sections(self.root, paths)
-        lines = [f"# {line}" for line in self.header()]
-        if base:
-            lines.append(f"# {_OVERRIDES}{base}")
-        lines += ["", "[Match]", f"Name={self.target.name}", "", "[Network]"]
-        lines.append(f"DHCP={_dhcp(settings, theirs)}")
+        lines = [*self.comments(base), "", "[Match]", f"Name={self.target.name}"]
+        lines += ["", "[Network]", f"DHCP={_dhcp(settings, theirs)}"]
         routes = []
         for family in settings.changed().values():
             lines += [f"Address={address}" for address in family.addresses]
@@ -92,7 +87,7 @@ class NetworkdWriter(Writer):
             for number, gateway in enumerate(family.gateways):
                 routes += ["", "[Route]", f"Gateway={gateway}"]
                 if number:
-                    routes.append(f"Metric={_METRIC + number}")
+                    routes.append(f"Metric={METRIC + number}")
                 if not family.is_on_link(gateway):
                     routes.append("GatewayOnLink=yes")
         lines += routes
@@ -100,7 +95,7 @@ class NetworkdWriter(Writer):
             left = _left(section, settings)
             if left:
                 lines += ["", f"[{section.name}]", *(f"{key}={value}" for key, value in left)]
-        return [File(self.path, "\n".join(lines) + "\n")]
+        return [File(self.path, "\n".join(lines) + "\n"), *resolv_conf.files(self, settings)]
 
     def activate(self, settings: Settings) -> None:
         del settings
@@ -110,6 +105,10 @@ class NetworkdWriter(Writer):
         if self.is_running():
             self._reload()
 
+    def used_instead(self) -> str:
+        used = self._used()
+        return used if used != self.path else ", ".join(drop_ins(self.root, used))
+
     def _reload(self) -> None:
         # This reconfigures the interfaces whose file is another one, or was changed.  (The
         # command for one interface would take the addresses away a second time.)  It
@@ -118,20 +117,17 @@ class NetworkdWriter(Writer):
 
     def _base(self) -> str:
         """Return the file that is in force, or would be without ours; empty: there is none."""
-        state = read_sections(self.root, f"{LINKS}/{self.target.ifindex}")[""]
-        path = state.get("NETWORK_FILE", "")
+        path = self._used()
         if path == self.path:
             # networkd knows no more; but the file does.
-            path = self._overridden()
+            path = self.overridden()
         if path and os.path.exists(below(self.root, path)):
             return path
         return self._first_match()
 
-    def _overridden(self) -> str:
-        for line in (read_text(self.root, self.path) or "").splitlines():
-            if line.startswith(f"# {_OVERRIDES}"):
-                return line.removeprefix(f"# {_OVERRIDES}")
-        return ""
+    def _used(self) -> str:
+        state = read_sections(self.root, f"{LINKS}/{self.target.ifindex}")[""]
+        return state.get("NETWORK_FILE", "")
 
     def _first_match(self) -> str:
         """Return the file that networkd will use, as far as its match is by name or MAC."""

@@ -34,9 +34,19 @@ PROFILES = (
 
 NMCLI = "/usr/bin/nmcli"
 
-# nmcli answers in 0.02 s.  If it hangs, the later programs of a request share what is left
-# of program.LIMIT.
-SECONDS = 2.5
+#: Where ``hv-kvp-nmcli.socket`` listens: its unit runs nmcli with these words for all devices
+#: and active profiles.  ``-e no``: colons and backslashes in values are not escaped.
+NMCLI_SOCKET = "/run/hv-kvp-nmcli.socket"
+DEVICE_WORDS = (
+    *("-t", "-e", "no", "-f", "GENERAL.DEVICE,GENERAL.CON-UUID,IP4.DNS,IP6.DNS"),
+    *("device", "show"),
+)
+PROFILE_WORDS = ("-t", "-f", "connection.uuid,ipv4.method", "connection", "show")
+_FIRST = frozenset({"GENERAL.DEVICE", "connection.uuid"})
+
+# The unit answers in 0.1 to 0.2 s.  If nmcli hangs, the later programs of a request share what
+# is left of program.LIMIT.
+SECONDS = 4.0
 
 
 def read_device(root: str, index: int) -> Sections | None:
@@ -86,21 +96,41 @@ def _profile(root: str, uuid: str) -> Sections | None:
 
 def _ask_uuid(programs: Programs, interface: str) -> str | None:
     """Ask nmcli for the profile by which an interface is being connected."""
-    words = ("-g", "GENERAL.CON-UUID", "device", "show", interface)
-    output = programs.run(NMCLI, *words, seconds=SECONDS)
-    return None if output is None else output.strip()
+    device = _ask_device(programs, interface)
+    return None if device is None else device.get("GENERAL.CON-UUID")
 
 
 def _ask_dhcp(programs: Programs, uuid: str) -> bool | None:
-    """Ask nmcli whether a profile uses DHCP for IPv4; None if there is no answer."""
-    words = ("-g", "ipv4.method", "connection", "show", "uuid", uuid)
-    output = programs.run(NMCLI, *words, seconds=SECONDS)
-    return None if output is None else output.strip() == "auto"
+    """Ask nmcli whether an active profile uses DHCP for IPv4; None if there is no answer."""
+    profile = _ask(programs, ("connection.uuid", uuid), *PROFILE_WORDS, "uuid", uuid)
+    return None if profile is None else profile.get("ipv4.method") == "auto"
 
 
 def ask_servers(programs: Programs, interface: str) -> list[str] | None:
     """Ask nmcli for the DNS servers of an interface, IPv4 first; None: no answer."""
-    words = ("-e", "no", "-g", "IP4.DNS,IP6.DNS", "device", "show", interface)
-    output = programs.run(NMCLI, *words, seconds=SECONDS)
-    # One property a line, its values separated by " | ".
-    return None if output is None else literals(output.replace("|", " ").split())
+    device = _ask_device(programs, interface)
+    if device is None:
+        return None
+    return literals(value for key, value in device.items() if ".DNS[" in key)
+
+
+def _ask_device(programs: Programs, interface: str) -> dict[str, str] | None:
+    return _ask(programs, ("GENERAL.DEVICE", interface), *DEVICE_WORDS, interface)
+
+
+def _ask(programs: Programs, which: tuple[str, str], *words: str) -> dict[str, str] | None:
+    """Return the properties of the device or profile whose first property is ``which``.
+
+    nmcli is asked for that one, the unit sends all.  A property is a line, with its name
+    before the first colon.
+    """
+    output = programs.ask(NMCLI_SOCKET, NMCLI, *words, seconds=SECONDS) or ""
+    found = {}
+    is_meant = False
+    for line in output.splitlines():
+        name, _, value = line.partition(":")
+        if name in _FIRST:
+            is_meant = (name, value) == which
+        if is_meant:
+            found[name] = value
+    return found or None

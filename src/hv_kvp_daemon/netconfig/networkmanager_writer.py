@@ -36,12 +36,12 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from hv_kvp_daemon.guest.files import below, list_names, read_text
+from hv_kvp_daemon.guest.files import below, list_names
 
 from .keyfile import read_sections
 from .networkmanager import NMCLI, PROFILES, read_device
 from .running import is_running
-from .writer import File, Writer, WriterError
+from .writer import METRIC, File, Writer, WriterError
 
 if TYPE_CHECKING:
     from .keyfile import Sections
@@ -53,13 +53,7 @@ SECONDS: Final = 3.0
 #: Seconds until NetworkManager rolls back by itself.  The reply has been sent by then.
 CHECKPOINT: Final = 20
 
-_OVERRIDES: Final = "In its place without this one, and the source of its other settings: "
 _PRIORITY: Final = 999
-
-# The metric of a second and further gateway, above that of the first one, so that the host's
-# order stays.  NetworkManager gives that 100 to 1024 by the kind of the device, and 20000 more
-# while its connectivity check fails.
-_METRIC: Final = 2048
 
 # NMCheckpointCreateFlags: on a rollback delete the connections that are new; and allow that
 # another program has a checkpoint, too.
@@ -113,10 +107,7 @@ class NetworkManagerWriter(Writer):
         if kind not in _ETHERNET:
             # Ports name such a profile, not its interface, and would be left without one.
             raise WriterError(f"its profile {base} is of the type {kind}, not ethernet")
-        lines = [f"# {line}" for line in self.header()]
-        if base:
-            lines.append(f"# {_OVERRIDES}{base}")
-        lines += keyfile_lines(self._sections(settings, theirs))
+        lines = [*self.comments(base), *keyfile_lines(self._sections(settings, theirs))]
         return [File(self.path, "\n".join(lines) + "\n", 0o600)]
 
     def _sections(self, settings: Settings, theirs: Sections) -> Sections:
@@ -165,11 +156,14 @@ class NetworkManagerWriter(Writer):
         elif self.uuid in (self._nmcli("-g", "UUID", "connection", "show") or "").split():
             self._nmcli("connection", "delete", "uuid", self.uuid)
 
+    def used_instead(self) -> str:
+        active = self._active()
+        return (self._file_of(active) or active) if active not in {"", self.uuid} else ""
+
     def _load(self) -> None:
         """Make NetworkManager read our file, and use it if the device has a carrier."""
         self._nmcli("connection", "load", below(self.root, self.path))
-        state = read_device(self.root, self.target.ifindex) or {"device": {}}
-        if state["device"].get("connection-uuid") == self.uuid:
+        if self._active() == self.uuid:
             # Nothing is taken down; "up" would also run the hooks of a disconnection.
             self._nmcli("device", "reapply", self.target.name)
         else:
@@ -206,12 +200,8 @@ class NetworkManagerWriter(Writer):
 
         :raises WriterError: it is not a keyfile, and a family is to stay as it is there.
         """
-        state = read_device(self.root, self.target.ifindex) or {"device": {}}
-        active = state["device"].get("connection-uuid", "")
+        active = self._active()
         if active and active != self.uuid:
-            for path, profile in self._profiles():
-                if profile.get("connection", {}).get("uuid") == active:
-                    return path
             path = self._file_of(active)
             if path:
                 return path
@@ -219,24 +209,26 @@ class NetworkManagerWriter(Writer):
                 raise WriterError(
                     f"its profile {active} is not a keyfile: nmcli connection migrate {active}"
                 )
-        overridden = self._overridden()
+        overridden = self.overridden()
         if overridden and os.path.exists(below(self.root, overridden)):
             return overridden
         return self._likely()
 
-    def _file_of(self, active: str) -> str:
-        """Ask nmcli for the keyfile of a profile; netplan's keyfiles have no UUID."""
+    def _active(self) -> str:
+        """Return the UUID of the active profile, or nothing."""
+        state = read_device(self.root, self.target.ifindex) or {"device": {}}
+        return state["device"].get("connection-uuid", "")
+
+    def _file_of(self, uuid: str) -> str:
+        """Return the keyfile of a profile; nmcli knows those of netplan, which have no UUID."""
+        for path, profile in self._profiles():
+            if profile.get("connection", {}).get("uuid") == uuid:
+                return path
         output = self._nmcli("-t", "-e", "no", "-f", "UUID,FILENAME", "connection", "show")
         for line in (output or "").splitlines():
             found, _, path = line.partition(":")
-            if found == active and path.startswith(PROFILES):
+            if found == uuid and path.startswith(PROFILES):
                 return path
-        return ""
-
-    def _overridden(self) -> str:
-        for line in (read_text(self.root, self.path) or "").splitlines():
-            if line.startswith(f"# {_OVERRIDES}"):
-                return line.removeprefix(f"# {_OVERRIDES}")
         return ""
 
     def _likely(self) -> str:
@@ -287,7 +279,7 @@ def section(version: int, family: Family, former: dict[str, str]) -> dict[str, s
             made["gateway"] = str(gateway)
             continue
         default = "::/0" if version == 6 else "0.0.0.0/0"
-        route = [("", f"{default},{gateway},{_METRIC + number}")]
+        route = [("", f"{default},{gateway},{METRIC + number}")]
         if not family.is_on_link(gateway):
             route.append(("_options", "onlink=true"))
         routes.append(route)

@@ -2,7 +2,12 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Running the programs that know a network configuration.
+"""Running the programs that know a network configuration, or having a unit run them.
+
+The daemon's unit cannot reach D-Bus, over which systemd starts any program for root.  So
+what only a program that uses D-Bus can answer comes from a unit with that right alone: it
+sends the output of a fixed command to whatever connects to its socket, and reads nothing.
+Without such a socket (no systemd, or not root) the program is run here.
 
 A program is run without a shell, so each argument stays one word.  It gets a pipe as
 standard output and nothing else of this process: the daemon's locks and its device
@@ -12,6 +17,7 @@ is killed, since a script is a shell that waits for other processes.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import time
@@ -37,6 +43,9 @@ MAX_OUTPUT = 64 * 1024
 # Seconds to exit after the end of the output.  GNU programs close their standard output
 # some time before, to find a write error.
 _GRACE = 0.5
+
+# A queue that is full is an error.
+_SOCKET_TYPE = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK
 
 # A service manager sets PATH; a daemon that was started with `env -i` has none.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,8 +77,7 @@ class Programs:
         :raises InterruptedError: this process is to end.
         """
         argv = (below(self.root, path), *arguments)
-        seconds = min(seconds, self._ends - time.monotonic())
-        if seconds <= 0:
+        if self._ends <= time.monotonic():
             self.report(f"{argv[0]}: no time left")
             return None
         try:
@@ -91,8 +99,30 @@ class Programs:
                 return None
         return output.decode("utf-8", "surrogateescape")
 
+    def ask(self, socket: str, path: str, *arguments: str, seconds: float) -> str | None:
+        """Return what the unit behind a socket sends, or None if that is nothing.
+
+        If nothing listens there, return the output of a program, see `run`.
+
+        :raises InterruptedError: this process is to end.
+        """
+        connection = _socket.socket(_socket.AF_UNIX, _SOCKET_TYPE)
+        try:
+            try:
+                connection.connect(below(self.root, socket))
+            except OSError:
+                return self.run(path, *arguments, seconds=seconds)
+            output, trouble = self._read(connection.fileno(), seconds)
+        finally:
+            connection.close()
+        if trouble or not output:
+            self.report(f"{socket}: {trouble or 'no answer'}")
+            return None
+        return output.decode("utf-8", "surrogateescape")
+
     def _read(self, pipe: int, seconds: float) -> tuple[bytearray, str]:
         """Read to end of file; return the output and what went wrong, if anything did."""
+        seconds = max(0.0, min(seconds, self._ends - time.monotonic()))
         ends = time.monotonic() + seconds
         output = bytearray()
         while len(output) <= MAX_OUTPUT:

@@ -17,9 +17,10 @@ from hv_kvp_daemon.guest.files import below, read_text
 
 from .resolver import RESOLV_CONF, resolved_runs
 from .servers import literal
-from .writer import File
+from .writer import COMMENTS, File
 
 if TYPE_CHECKING:
+    from .atomic import Content
     from .settings import Settings
     from .writer import Writer
 
@@ -37,7 +38,7 @@ def files(writer: Writer, settings: Settings) -> list[File]:
     servers = [server for family in settings.changed().values() for server in family.dns]
     if not servers or _is_kept(writer.root, text):
         return []
-    lines = [f"# {line}" for line in writer.header()]
+    lines = writer.comments()
     for server in servers:
         zone = f"%{writer.target.name}" if server.is_link_local and server.version == 6 else ""
         lines.append(f"nameserver {server}{zone}")
@@ -47,6 +48,13 @@ def files(writer: Writer, settings: Settings) -> list[File]:
         if not is_changed and line not in lines:
             lines.append(line)
     return [File(RESOLV_CONF, "\n".join(lines) + "\n")]
+
+
+def owner(content: Content | None) -> str:
+    """Return the interface whose servers a file of `files` has; empty: it is not one."""
+    lines = content.text.splitlines() if content is not None else []
+    words = lines[2].split() if len(lines) > 2 and lines[0] == COMMENTS.splitlines()[0] else []
+    return words[-1] if words else ""
 
 
 def _is_kept(root: str, text: str) -> bool:

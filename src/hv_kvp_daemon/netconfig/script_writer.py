@@ -44,10 +44,14 @@ class ScriptWriter(Writer):
     """The writer for an installed script."""
 
     @property
-    def paths(self) -> tuple[str, str]:
-        """The two files that are its arguments."""
-        name = self.target.name
-        return f"{_DIRECTORY}/ifcfg-{name}", f"{_DIRECTORY}/{name}.nmconnection"
+    def path(self) -> str:
+        """The first of the two files that are its arguments."""
+        return f"{_DIRECTORY}/ifcfg-{self.target.name}"
+
+    @property
+    def keyfile(self) -> str:
+        """The second one."""
+        return f"{_DIRECTORY}/{self.target.name}.nmconnection"
 
     def is_running(self) -> bool:
         return True
@@ -56,21 +60,19 @@ class ScriptWriter(Writer):
         if not self._script():
             raise WriterError(f"no {SCRIPT} is installed in {', '.join(DIRECTORIES)}")
         whole = Settings(settings.ipv4 or self._present(4), settings.ipv6 or self._present(6))
-        header = [f"# {line}" for line in self.header()]
-        ifcfg, keyfile = self.paths
+        header = self.comments()
         return [
-            File(ifcfg, "\n".join([*header, *self._ifcfg(whole)]) + "\n", 0o600),
-            File(keyfile, "\n".join([*header, *self._keyfile(whole)]) + "\n", 0o600),
+            File(self.path, "\n".join([*header, *self._ifcfg(whole)]) + "\n", 0o600),
+            File(self.keyfile, "\n".join([*header, *self._keyfile(whole)]) + "\n", 0o600),
         ]
 
     def activate(self, settings: Settings) -> None:
         del settings
-        run_detached(
-            self.programs, self._script(), *(below(self.root, path) for path in self.paths)
-        )
+        paths = (below(self.root, path) for path in (self.path, self.keyfile))
+        run_detached(self.programs, self._script(), *paths)
 
     def revert(self) -> None:
-        if os.path.exists(below(self.root, self.paths[0])) and self._script():
+        if os.path.exists(below(self.root, self.path)) and self._script():
             self.activate(Settings(None, None))
         else:
             self.programs.report(f"{self.target.name}: {SCRIPT} cannot undo what it has set")

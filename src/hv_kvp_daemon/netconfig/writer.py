@@ -27,12 +27,29 @@ start, so each method must be able to follow itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hv_kvp_daemon.guest.files import read_text
 
 if TYPE_CHECKING:
     from .program import Programs
     from .settings import Settings
     from .target import Target
+
+
+#: The metric of a second and further gateway is this and its number, so that the host's order
+#: stays.  It is above that of the first one: 0, or 1024 for IPv6, from the kernel, networkd and
+#: ifupdown; from NetworkManager 100 to 1024 by the kind of the device, and 20000 more while its
+#: connectivity check fails.
+METRIC: Final = 32768
+
+#: Begins each file; ``name`` is the interface.
+COMMENTS: Final = """\
+# Written by hv-kvp-daemon: addresses that the Hyper-V host has set for this guest.
+# The host's next request replaces this file, so changes of it are lost.
+# To undo it and have the former settings back: hv-kvp ip --forget {name}
+"""
+_OVERRIDES: Final = "# In its place without this one, and the source of its other settings: "
 
 
 class WriterError(Exception):
@@ -59,6 +76,11 @@ class Writer:
         self.programs = programs
         self.root = programs.root
 
+    @property
+    def path(self) -> str:
+        """The file with the settings; there may be others beside it."""
+        raise NotImplementedError
+
     def is_running(self) -> bool:
         """Whether the manager runs, so that it can take settings now."""
         raise NotImplementedError
@@ -68,7 +90,7 @@ class Writer:
 
         A family that is None keeps what it has now.  What the settings do not speak of
         (MTU, domains, VLANs, other routes) stays, too.  Each file has the lines of
-        `header`, and each of its other lines is made of `settings`, of ``target.name`` or
+        `comments`, and each of its other lines is made of `settings`, of ``target.name`` or
         of the administrator's own files: never of text of the host.
 
         :raises WriterError: the manager cannot have these settings here.
@@ -97,11 +119,18 @@ class Writer:
         """
         raise NotImplementedError
 
-    def header(self) -> list[str]:
-        """Return the comment at the start of each file, without comment characters."""
-        name = self.target.name
-        return [
-            "Written by hv-kvp-daemon: addresses that the Hyper-V host has set for this guest.",
-            "The host's next request replaces this file, so changes of it are lost.",
-            f"To undo it and have the former settings back: hv-kvp ip --forget {name}",
-        ]
+    def used_instead(self) -> str:
+        """Return what the manager uses instead of the files, or beside them; empty: nothing."""
+        return ""
+
+    def overridden(self) -> str:
+        """Return the administrator's file that ours says it overrides, or nothing."""
+        for line in (read_text(self.root, self.path) or "").splitlines():
+            if line.startswith(_OVERRIDES):
+                return line.removeprefix(_OVERRIDES)
+        return ""
+
+    def comments(self, overridden: str = "") -> list[str]:
+        """Return the lines at the start of each file; a file that is overridden is named."""
+        lines = COMMENTS.format(name=self.target.name).splitlines()
+        return [*lines, _OVERRIDES + overridden] if overridden else lines

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from hv_kvp_daemon import __version__
-from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, Diagnosis
+from hv_kvp_daemon.cli.service.address_facts import AddressFacts, HostSet, MacMatch
+from hv_kvp_daemon.cli.service.diagnosis import BAD, GOOD, UNKNOWN, WARNING, Diagnosis
 from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
 from hv_kvp_daemon.cli.service.process_state import Stall
@@ -35,6 +36,9 @@ def daemon(**facts: object) -> DaemonStatus:
 
 OURS = Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon")
 THEIRS = Unit("hypervkvpd.service", "loaded", "active", "enabled", "/usr/sbin/hypervkvpd")
+DEBIANS = Unit(
+    "hv-kvp-daemon.service", "loaded", "active", "enabled", "/usr/sbin/hv_kvp_daemon"
+)
 HEALTHY = Facts(
     daemon=daemon(),
     daemon_pid=7,
@@ -64,6 +68,10 @@ def failed(operation: int, reason: str = "") -> DaemonStatus:
     failure = Failure(operation, HV_E_FAIL, 5.0, reason) if reason else None
     times = {KVP_OP_SET: 4.0, operation: 5.0}
     return daemon(answered=times, failed={operation: 5.0}, last_failure=failure)
+
+
+def host_set(**facts: Any) -> AddressFacts:
+    return AddressFacts([HostSet("eth0", "networkd", **facts)])
 
 
 def found(facts: Facts, state: str = BAD) -> list[Diagnosis]:
@@ -251,6 +259,27 @@ def test_a_healthy_guest_has_no_problem() -> None:
             "denied by the security module",
             "aa-complain '/usr/bin/hv;x'",
         ),
+        (
+            {"addresses": AddressFacts(refused=["eth0: 10.0.0.5/24 (no address)"])},
+            "the host's last request was taken back: eth0: 10.0.0.5/24 (no address)",
+            None,
+        ),
+        ({"addresses": AddressFacts(damage=["/x is damaged"])}, "/x is damaged", None),
+        (
+            {"addresses": host_set(path="/our s", modes={"/our s": (0o644, 0o600)})},
+            "/our s has the permissions 0644, with which networkd refuses it",
+            "chmod 0600 '/our s'",
+        ),
+        (
+            {"addresses": host_set(path="/ours", instead="/01-mine")},
+            "eth0: /01-mine overrides /ours, which the host has set",
+            None,
+        ),
+        (
+            {"addresses": host_set(state="missing", detail="10.0.0.5/24 is missing")},
+            "eth0 does not have what the host has set, by networkd: 10.0.0.5/24 is missing",
+            None,
+        ),
         ({"missing_bytecode": 3}, "3 modules without bytecode", "-m compileall"),
     ],
 )
@@ -267,6 +296,27 @@ def test_each_trouble_is_found_alone(
     assert (command or "") in problems[0].command
     assert bool(problems[0].command) == bool(command)
     assert "mask" not in problems[0].command.replace("unmask", "")
+
+
+def test_a_match_by_mac_address_is_a_warning_and_no_problem() -> None:
+    mac = "00:15:5d:00:00:0a"
+    matches = [MacMatch("/etc/netplan/a.yaml", mac, "eth0"), MacMatch("/b", mac)]
+    facts = replace(HEALTHY, addresses=AddressFacts(by_mac=matches))
+    assert found(facts) == []
+    first, second = found(facts, WARNING)
+    assert first.text.startswith("/etc/netplan/a.yaml finds eth0 by its MAC address")
+    assert first.command.endswith("-StaticMacAddress 00155D00000A")
+    assert f"/b is for the MAC address {mac}, which no interface has" in second.text
+
+
+def test_what_the_host_has_set_is_said() -> None:
+    facts = replace(HEALTHY, addresses=host_set(path="/ours", overridden="/theirs"))
+    assert found(facts) == []
+    said = "eth0 has what the host has set, by networkd; /ours overrides /theirs"
+    assert said in [each.text for each in found(facts, GOOD)]
+    facts.addresses = host_set(state="stored", detail="no carrier")
+    (unknown,) = found(facts, UNKNOWN)
+    assert unknown.text == "eth0 will have what the host has set, by networkd (no carrier)"
 
 
 @pytest.mark.parametrize("transport", ["chardev", "loopback"])
@@ -321,3 +371,42 @@ def test_the_command_says_what_this_machine_lacks() -> None:
     assert status == (3 if BAD in states else 0)
     if not os.path.isdir("/sys/bus/vmbus"):
         assert "this is not a Hyper-V guest" in run("doctor").out
+
+
+PACKAGED = replace(OURS, is_packaged=True, file_state="static")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "command"),
+    [
+        ({}, f"{DEBIANS.name} starts another daemon", f"systemctl stop {DEBIANS.name}"),
+        (
+            {"rivals": [Rival(9, "hv_kvp_daemon", "holds /dev/x", DEBIANS.name)]},
+            "hv_kvp_daemon (pid 9) holds /dev/x",
+            f"systemctl stop {DEBIANS.name}",
+        ),
+        ({"fault": "no program"}, "cannot start: no program", "apt-get install --reinstall"),
+        ({"daemon": daemon(version="0.0.1")}, "is version 0.0.1", "/usr/bin/hv-kvp doctor"),
+    ],
+)
+def test_what_a_package_has_brought_is_not_mended_by_install_service(
+    change: dict[str, object], said: str, command: str
+) -> None:
+    """I11: install-service was advised, which changes nothing there."""
+    beside = replace(DEBIANS, is_replaced=True)
+    facts = UnitFacts(
+        units={UNIT: PACKAGED, beside.name: beside},
+        program_fault=str(change.pop("fault", "")),
+        is_of_another=True,
+    )
+    diagnoses = found(replace(HEALTHY, units=facts, **change))  # type: ignore[arg-type]
+    (problem,) = [each for each in diagnoses if said in each.text]
+    assert problem.command.startswith(command)
+
+
+def test_a_package_beside_that_of_the_c_daemon_has_no_problem() -> None:
+    beside = replace(DEBIANS, active="inactive", is_replaced=True)
+    facts = UnitFacts(units={UNIT: PACKAGED, beside.name: beside})
+    healthy = [*diagnose(replace(HEALTHY, units=facts))]
+    assert {each.state for each in healthy} == {GOOD}
+    assert f"{UNIT} is installed by a package and active" in {each.text for each in healthy}

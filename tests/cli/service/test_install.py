@@ -27,7 +27,7 @@ from hv_kvp_daemon.wire.uapi import KVP_OP_GET, KVP_OP_SET
 from tests.support.command import Terminal, call, run
 from tests.support.process import DEADLINE, RunningDaemon, wait_for
 
-UNIT = "etc/systemd/system/hv-kvp-daemon.service"
+UNIT = "etc/systemd/system/hv-kvp.service"
 SYSTEM = "usr/local/lib/systemd/system"
 ALIAS = f"{SYSTEM}/hv_kvp_daemon.service"
 DROP_IN = f"{UNIT}.d/chardev.conf"
@@ -70,14 +70,14 @@ def test_the_unit_names_this_installation(image: Path) -> None:
     status, out, err = run("install-service", f"--root={image}")
     assert status == 0
     assert f"write {image}/{UNIT}\n" in out
-    assert out.endswith(f"hv-kvp-daemon.service is installed in {image}\n")
+    assert out.endswith(f"hv-kvp.service is installed in {image}\n")
     assert f"ExecStart={DAEMON} -n --clear-stale" in settings(image)
     assert "ReadWritePaths=-/var/opt/hyperv -/var/lib/hyperv" in settings(image)
     assert os.readlink(image / ALIAS) == f"/{UNIT}"
     assert "any local user can" in err
     assert "--transport chardev" in err
     rules = settings(image, "etc/udev/rules.d/90-hv-kvp-daemon.rules")
-    assert any("hv-kvp-daemon.service" in line for line in rules)
+    assert any("hv-kvp.service" in line for line in rules)
 
 
 def test_uninstall_takes_away_all_that_was_written_and_nothing_else(image: Path) -> None:
@@ -94,7 +94,7 @@ def test_uninstall_takes_away_all_that_was_written_and_nothing_else(image: Path)
         "no KVP daemon is left, so the host gets no answers from this guest\n"
     )
     assert tree(image) == before
-    assert not (image / UNIT).parent.joinpath("hv-kvp-daemon.service.d").exists()
+    assert not (image / UNIT).parent.joinpath("hv-kvp.service.d").exists()
     assert call("uninstall-service", f"--root={image}", "--yes").status == 1
 
 
@@ -161,13 +161,14 @@ def test_the_char_device_is_a_drop_in_that_another_choice_removes(image: Path) -
     [
         "hypervkvpd.service",  # Fedora, RHEL
         "hv_kvp_daemon.service",  # SUSE
-        "hyperv-daemons.hv-kvp-daemon.service",  # Debian
+        "hv-kvp-daemon.service",  # Debian, Ubuntu
+        "hyperv-daemons.hv-kvp-daemon.service",  # Debian 10
     ],
 )
 def test_a_distributions_unit_is_replaced_by_an_alias_after_asking(
     image: Path, name: str
 ) -> None:
-    """U6: it was masked, and `systemctl enable --now hypervkvpd` of a kickstart failed."""
+    """U6, I10: it was masked, and `systemctl enable --now hypervkvpd` of a kickstart failed."""
     theirs = image / "usr/lib/systemd/system" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hypervkvpd\n")
@@ -186,12 +187,10 @@ def test_a_distributions_unit_is_replaced_by_an_alias_after_asking(
 
 def test_the_names_that_others_use_are_aliases_on_any_machine(image: Path) -> None:
     assert install(image)[0] == 0
-    for name in ("hv_kvp_daemon.service", "hypervkvpd.service"):
+    names = ["hv-kvp-daemon.service", "hv_kvp_daemon.service", "hypervkvpd.service"]
+    assert sorted(os.listdir(image / SYSTEM)) == names
+    for name in names:
         assert os.readlink(image / SYSTEM / name) == f"/{UNIT}"
-    assert sorted(os.listdir(image / SYSTEM)) == [
-        "hv_kvp_daemon.service",
-        "hypervkvpd.service",
-    ]
 
 
 def test_masks_and_aliases_of_an_earlier_installation_go(image: Path) -> None:
@@ -201,8 +200,10 @@ def test_masks_and_aliases_of_an_earlier_installation_go(image: Path) -> None:
     (system / "hv_kvp_daemon.service").symlink_to(f"/{UNIT}")
     assert install(image)[0] == 0
     assert sorted(os.listdir(system)) == [
-        *("hv-kvp-daemon.service", "hv-kvp-ip.service", "hv-kvp-ip.socket"),
-        "hv-kvp-watch@.service",
+        *("hv-kvp-ip.service", "hv-kvp-ip.socket"),
+        *("hv-kvp-nmcli.socket", "hv-kvp-nmcli@.service"),
+        *("hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service"),
+        *("hv-kvp-watch@.service", "hv-kvp.service"),
     ]
 
 
@@ -236,7 +237,7 @@ def test_an_administrators_own_unit_is_replaced_only_after_asking(image: Path) -
     unit.parent.mkdir(parents=True)
     unit.write_text("# mine\n")
     with Terminal("install-service", f"--root={image}", columns=200) as terminal:
-        terminal.wait_for("Replace files of others: /etc/systemd/system/hv-kvp-daemon.service")
+        terminal.wait_for("Replace files of others: /etc/systemd/system/hv-kvp.service")
         terminal.type("n\n")
         assert terminal.end() == 1
     assert unit.read_text() == "# mine\n"
@@ -370,7 +371,7 @@ def test_nothing_is_written_or_removed_through_an_absolute_link_of_an_image(
     (image / "etc/systemd").symlink_to(outside / "systemd")
     assert install(image)[0] == 0
     assert tree(outside) == set()
-    assert (image / str(outside).lstrip("/") / "systemd/system/hv-kvp-daemon.service").exists()
+    assert (image / str(outside).lstrip("/") / "systemd/system/hv-kvp.service").exists()
     assert call("uninstall-service", f"--root={image}", "--yes").status == 0
     assert tree(image) == {"etc/systemd"}
 
@@ -380,7 +381,7 @@ def test_a_second_installation_keeps_what_was_chosen_and_says_so(image: Path) ->
     install(image, "--transport", "chardev", "--pool-dir", "/srv/kvp dir")
     first = {path: (image / path).lstat().st_mtime_ns for path in tree(image)}
     status, out, err = install(image)
-    assert (status, out) == (0, f"hv-kvp-daemon.service is installed in {image}\n")
+    assert (status, out) == (0, f"hv-kvp.service is installed in {image}\n")
     assert "as installed before: --transport chardev --pool-dir /srv/kvp dir\n" in err
     assert {path: (image / path).lstat().st_mtime_ns for path in tree(image)} == first
 
@@ -542,7 +543,7 @@ def test_uninstall_says_how_to_have_the_distributions_daemon_back(image: Path) -
     theirs = image / "usr/lib/systemd/system/hv-kvp-daemon.service"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Service]\nExecStart=/usr/sbin/hv_kvp_daemon -n\n")
-    install(image)
+    install(image, "--yes")
     assert (image / UNIT).exists()
     out = call("uninstall-service", f"--root={image}", "--yes").out
     assert "no KVP daemon runs now" in out
@@ -585,25 +586,41 @@ def package(image: Path) -> Path:
     program = image / "usr/bin/hv_kvp_daemon"
     program.parent.mkdir(parents=True)
     program.write_text("#!/usr/bin/python3\nfrom hv_kvp_daemon.service.main import main\n")
-    unit = image / "usr/lib/systemd/system/hv-kvp-daemon.service"
+    unit = image / "usr/lib/systemd/system/hv-kvp.service"
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\nExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale\n")
-    (unit.parent / "hypervkvpd.service").symlink_to("hv-kvp-daemon.service")
+    (unit.parent / "hypervkvpd.service").symlink_to("hv-kvp.service")
     return image
 
 
 def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
-    """I7: a second unit was written over it."""
+    """I7, I11: a second unit was written over it."""
     before = tree(package)
     status, out, _ = install(package)
     assert status == 0
     assert (
-        "/usr/lib/systemd/system/hv-kvp-daemon.service, a package's unit, is installed" in out
+        "nothing to do: /usr/lib/systemd/system/hv-kvp.service, a package's unit, is installed"
+        in out
     )
     assert tree(package) == before
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
-    assert "/usr/lib/systemd/system/hv-kvp-daemon.service belongs to a package" in done.err
+    assert (
+        "/usr/lib/systemd/system/hv-kvp.service belongs to a package: apt remove hv-kvp-daemon"
+        in done.err
+    )
+
+
+def test_a_unit_that_the_package_keeps_from_starting_is_left_as_it_is(package: Path) -> None:
+    theirs = package / "usr/lib/systemd/system/hv-kvp-daemon.service"
+    theirs.write_text("[Service]\nExecStart=/usr/sbin/hv_kvp_daemon -n\n")
+    assert install(package)[0] == 2  # a package without the drop-in
+    replacing = theirs.parent / f"{theirs.name}.d/hv-kvp.conf"
+    replacing.parent.mkdir()
+    replacing.touch()
+    before = tree(package)
+    assert "nothing to do: " in install(package)[1]
+    assert tree(package) == before
 
 
 def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
@@ -628,7 +645,7 @@ def test_what_is_chosen_for_a_packages_unit_is_a_drop_in(package: Path) -> None:
 
 def test_a_package_replaces_the_unit_of_an_installation_before(package: Path) -> None:
     """I7: the options that were chosen for it go over to the package's."""
-    unit = package / "usr/lib/systemd/system/hv-kvp-daemon.service"
+    unit = package / "usr/lib/systemd/system/hv-kvp.service"
     unit.rename(package / "later")
     install(package, "--transport", "netlink")
     (package / "later").rename(unit)

@@ -30,9 +30,10 @@ from hv_kvp_daemon.service.status_page import (
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_ENUMERATE, KVP_OP_SET
-from tests.support.command import Done, run
+from tests.support.command import run
 from tests.support.daemon import RunningDaemon
 from tests.support.process import DEADLINE
+from tests.support.run_forked import Done
 
 Capture = pytest.CaptureFixture[str]
 

@@ -22,19 +22,34 @@ def test_units_are_read_as_systemctl_shows_them(
         script.write(
             "#!/bin/sh\n"
             "cat <<'END'\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "Id=hv-kvp.service\nLoadState=loaded\nActiveState=active\n"
             "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ;"
             " argv[]=/usr/bin/hv-kvp-daemon -n ; ignore_errors=no }\n\n"
             "Id=hypervkvpd.service\nLoadState=not-found\nActiveState=inactive\n\n"
-            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=active\n"
+            "Id=hv-kvp.service\nLoadState=loaded\nActiveState=active\n"
             "NRestarts=3\nMainPID=7\n"
-            "UnitFileState=enabled\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
+            "UnitFileState=static\nExecStart={ path=/usr/bin/hv-kvp-daemon ; }\n"
+            "FragmentPath=/usr/lib/systemd/system/hv-kvp.service\nDropInPaths=\n\n"
+            "Id=hv-kvp-daemon.service\nLoadState=loaded\nActiveState=inactive\n"
+            "UnitFileState=enabled\nExecStart={ path=/usr/sbin/hv_kvp_daemon ; }\n"
+            "FragmentPath=/usr/lib/systemd/system/hv-kvp-daemon.service\n"
+            "DropInPaths=/etc/systemd/system/hv-kvp-daemon.service.d/a.conf"
+            " /usr/lib/systemd/system/hv-kvp-daemon.service.d/hv-kvp.conf\n"
             "END\n"
         )
     os.chmod(f"{tmp_path}/systemctl", 0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert unit_facts.units() == {
-        UNIT: Unit(UNIT, "loaded", "active", "enabled", "/usr/bin/hv-kvp-daemon", 3, 7)
+        UNIT: Unit(
+            *(UNIT, "loaded", "active", "static", "/usr/bin/hv-kvp-daemon", 3, 7),
+            is_packaged=True,
+        ),
+        "hv-kvp-daemon.service": Unit(
+            *("hv-kvp-daemon.service", "loaded", "inactive", "enabled"),
+            *("/usr/sbin/hv_kvp_daemon",),
+            is_packaged=True,
+            is_replaced=True,
+        ),
     }
 
 

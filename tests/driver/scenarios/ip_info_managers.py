@@ -23,7 +23,8 @@ CHECK_SECONDS = 90
 
 SCRIPTS = "/usr/libexec/hypervkvpd"
 ETH0, ETH1, ETH2 = (f"00:15:5D:00:00:0{number}" for number in (1, 2, 3))
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
+UNITS = (UNIT, "hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service")
 
 NETWORKS = {
     "eth1": "[Network]\nAddress=198.51.100.1/24\nDNS=198.51.100.53\nDNS=2001:db8::53\n",
@@ -60,7 +61,8 @@ def setup() -> None:
     wait_for("the lease", lambda: "203.0.113.10" in run("ip", "addr", "show", "dev", "eth2"))
     wait_for("its servers", lambda: "203.0.113.53" in run("resolvectl", "dns", "eth2"))
     os.symlink("/payload/bin/hv_kvp_daemon", "/usr/bin/hv_kvp_daemon")
-    shutil.copy(f"/payload/systemd/{UNIT}", f"/etc/systemd/system/{UNIT}")
+    for name in UNITS:
+        shutil.copy(f"/payload/systemd/{name}", f"/etc/systemd/system/{name}")
     os.makedirs(guest.POOL_DIR)
     run("systemctl", "daemon-reload")
     run("systemctl", "start", UNIT)
@@ -93,7 +95,7 @@ def check_a_static_link_of_networkd_has_its_own_servers() -> None:
 
 
 def check_a_link_that_another_has_given_to_resolved() -> None:
-    # The unit has not the capability to read resolved's own directory; it asks.
+    """S3: the unit can use neither resolved's directory nor D-Bus; resolvectl's unit asks."""
     info = ask(ETH0)
     assert (info.dhcp, info.dns, info.gateway) == (0, "192.0.2.77", "192.0.2.1"), info
 

@@ -18,7 +18,7 @@ APPEND = "hvlab.systemd hvlab.manual"
 SECONDS = 300
 CHECK_SECONDS = 90
 
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 
 
 def setup() -> None:
@@ -149,11 +149,11 @@ def check_a_second_installation_keeps_the_transport_and_the_keys() -> None:
     done = hv_kvp("install-service", "--yes")
     assert done.returncode == 0, done
     assert "as installed before: --transport chardev" in done.stderr, done
-    assert "hv-kvp-daemon.service serves (pid " in done.stdout, done
+    assert "hv-kvp.service serves (pid " in done.stdout, done
     assert as_json("status")["transport"] == "chardev"
     assert hv_kvp("get", "kept").stdout == "value\n"
     done = hv_kvp("install-service", "--yes", "--transport", "auto")
-    assert "hv-kvp-daemon.service serves (pid " in done.stdout, done
+    assert "hv-kvp.service serves (pid " in done.stdout, done
     assert as_json("status")["transport"] == "netlink"
 
 

@@ -31,7 +31,7 @@ CHECK_SECONDS = 90
 
 SOURCES = "/payload/systemd"
 INTRUDER = "/payload/tests/driver/intruder.py"
-UNIT = "hv-kvp-daemon.service"
+UNIT = "hv-kvp.service"
 # All that the service is called by; the first is the unit, the others are its aliases.
 NAMES = (UNIT, "hv_kvp_daemon.service", "hypervkvpd.service")
 ALIASES = "/usr/local/lib/systemd/system"
@@ -264,7 +264,7 @@ def check_the_sandbox_is_that_of_the_unit() -> None:
 
 
 def check_who_takes_it_over_gets_nothing_more_than_it_has() -> None:
-    """S1: systemd's and udev's sockets and root's secrets were in reach of the sandbox."""
+    """S1, S3: the sockets of systemd, udev and D-Bus and root's secrets were in reach."""
     for path in ("/etc/ssh/ssh_host_key", "/etc/ssl/private/key", "/etc/gshadow"):
         if not os.path.exists(path):
             write(path, "a secret\n")

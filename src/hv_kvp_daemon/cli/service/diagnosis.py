@@ -12,13 +12,18 @@ from .unit_files import UNIT
 if TYPE_CHECKING:
     from .system_facts import Facts
 
-#: The states of a diagnosis: as it must be, not so, or hidden from this user.
+#: The states of a diagnosis: as it must be, not so, not so after an event that may come, or
+#: not known.
 GOOD: Final = "ok"
 BAD: Final = "problem"
+WARNING: Final = "warning"
 UNKNOWN: Final = "unknown"
 
 #: The command that makes this installation the machine's service.
 INSTALL: Final = "hv-kvp install-service"
+
+#: The command that brings back what a package had brought.
+REINSTALL: Final = "apt-get install --reinstall hv-kvp-daemon python3-hv-kvp-daemon"
 
 
 class Diagnosis(NamedTuple):

@@ -21,12 +21,18 @@ from hv_kvp_daemon.service.options import UsageError
 from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import bytecode, report
-from .diagnosis import BAD, GOOD, INSTALL, UNKNOWN, Diagnosis
+from .address_diagnosis import addresses
+from .diagnosis import BAD, GOOD, INSTALL, UNKNOWN, WARNING, Diagnosis
 from .pool_diagnosis import pools
 from .service_diagnosis import daemon, rivals, units
 from .system_facts import Facts, gather
 
-_COLORS: Final = {GOOD: terminal.GREEN, BAD: terminal.RED, UNKNOWN: terminal.YELLOW}
+_COLORS: Final = {
+    GOOD: terminal.GREEN,
+    BAD: terminal.RED,
+    WARNING: terminal.YELLOW,
+    UNKNOWN: terminal.YELLOW,
+}
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +175,7 @@ def _bytecode(facts: Facts) -> Iterator[Diagnosis]:
 
 
 _OUTSIDE: Final = (_guest, _driver)
-_INSIDE: Final = (rivals, units, daemon, _netlink, pools, _denials, _bytecode)
+_INSIDE: Final = (rivals, units, daemon, _netlink, pools, addresses, _denials, _bytecode)
 
 DOCTOR = Command(
     "doctor", "find out why a host sees nothing of this guest", _add_arguments, _doctor

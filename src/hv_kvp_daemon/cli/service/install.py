@@ -29,9 +29,12 @@ from .install_root import InstallRoot
 from .unit_files import TMPFILES_PATH, UNIT, UNIT_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from hv_kvp_daemon.service.status import DaemonStatus
 
     from .installation import PackagedUnit
+    from .unit_files import File
 
 _NETLINK = (
     "over netlink, any local user can answer in the daemon's name and, since Linux 6.6, read"
@@ -80,6 +83,9 @@ def _install(options: argparse.Namespace) -> int:
     if replaced and not root.confirmed(f"Stop and replace {', '.join(replaced)}?"):
         return EXIT_DECLINED
     _warn(root, command)
+    if package and not replaced and _is_in_place(root, files):
+        print(f"nothing to do: {_outcome(root, package, dry_run=False)}")
+        return EXIT_DONE
     for path in unit_files.PATHS:
         if path not in {file.path for file in files}:
             root.remove(path)
@@ -99,6 +105,16 @@ def _install(options: argparse.Namespace) -> int:
     root.run("systemctl", "restart" if os.path.exists(DEVICE) else "try-restart", UNIT)
     print(_outcome(root, package, dry_run=options.dry_run))
     return EXIT_DONE
+
+
+def _is_in_place(root: InstallRoot, files: Collection[File]) -> bool:
+    """Return whether a root has these files, and no others of `unit_files.PATHS`."""
+    paths = {file.path for file in files}
+    return all(root.read(file.path) == file.text for file in files) and not any(
+        root.exists(path) and not root.is_foreign(path)
+        for path in unit_files.PATHS
+        if path not in paths
+    )
 
 
 def _daemon_options(given: argparse.Namespace, former: ExecStart | None) -> Options:
@@ -210,12 +226,14 @@ def _aliases(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the aliases to make, with the path of each, and the units that they replace.
 
-    A package brings its own aliases.
+    A package brings its own aliases, and may keep another daemon's unit from starting.
 
     :raises CommandError: another unit overrides each place that there is.
     """
     aliases, replaced = {}, []
     for name in unit_files.OTHER_UNITS:
+        if package and any(map(root.exists, unit_files.replacing_paths(name))):
+            continue
         theirs = [path for path in unit_files.unit_paths(name) if root.is_others_unit(path)]
         place, instead = unit_files.alias_paths(name)
         if instead in theirs:

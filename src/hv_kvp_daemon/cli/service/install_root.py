@@ -180,7 +180,7 @@ class InstallRoot:
             os.unlink(name, dir_fd=folder)
             empty = not os.listdir(folder)
         directory = os.path.dirname(path)
-        if empty and directory.endswith(f"{UNIT}.d"):
+        if empty and directory.endswith(".service.d"):
             with self._parent(directory) as (folder, name):
                 os.rmdir(name, dir_fd=folder)
 

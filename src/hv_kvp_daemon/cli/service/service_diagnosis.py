@@ -15,7 +15,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
-from .diagnosis import BAD, GOOD, INSTALL, UNKNOWN, Diagnosis, restart, start
+from .diagnosis import BAD, GOOD, INSTALL, REINSTALL, UNKNOWN, Diagnosis, restart, start
 from .unit_files import OTHER_UNITS, UNIT
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def rivals(facts: Facts) -> Iterator[Diagnosis]:
             BAD,
             f"{rival.name} (pid {rival.pid}) {rival.way}{where}; two daemons answer each"
             " other's requests",
-            _end(rival),
+            _end(facts, rival),
         )
     if not others and facts.root:
         yield Diagnosis(
@@ -49,14 +49,15 @@ def rivals(facts: Facts) -> Iterator[Diagnosis]:
         yield Diagnosis(UNKNOWN, "only root can see what else talks to the driver")
 
 
-def _end(rival: Rival) -> str:
+def _end(facts: Facts, rival: Rival) -> str:
     """Return the command after which a process is no rival of the daemon any more.
 
     Only the unit of a KVP daemon is replaced.  A service that only listens is left
     alone, and the daemon uses the device.
     """
     if rival.unit in {UNIT, *OTHER_UNITS}:
-        return INSTALL
+        unit = facts.units.units.get(rival.unit)
+        return f"systemctl stop {rival.unit}" if unit and unit.is_replaced else INSTALL
     if not rival.unit:
         return f"kill {rival.pid}"
     return f"{INSTALL} --transport chardev" if rival.listens else ""
@@ -68,11 +69,12 @@ def units(facts: Facts) -> Iterator[Diagnosis]:
         return
     for unit in facts.units.units.values():
         starts = unit.file_state in {"enabled", "static", "indirect", "generated", "alias"}
-        if unit.load == "loaded" and not unit.is_ours and (starts or unit.active == "active"):
+        starts = (starts and not unit.is_replaced) or unit.active == "active"
+        if unit.load == "loaded" and not unit.is_ours and starts:
             yield Diagnosis(
                 BAD,
                 f"{unit.name} starts another daemon: {unit.command or 'unknown'}",
-                INSTALL,
+                f"systemctl stop {unit.name}" if unit.is_replaced else INSTALL,
             )
     ours = facts.units.units.get(UNIT)
     if ours is None:
@@ -86,7 +88,11 @@ def units(facts: Facts) -> Iterator[Diagnosis]:
 def _our_unit(facts: Facts, unit: Unit) -> Diagnosis:
     said = f": {facts.units.last_line}" if facts.units.last_line else ""
     if facts.units.program_fault:
-        return Diagnosis(BAD, f"{UNIT} cannot start: {facts.units.program_fault}", INSTALL)
+        return Diagnosis(
+            BAD,
+            f"{UNIT} cannot start: {facts.units.program_fault}",
+            REINSTALL if unit.is_packaged else INSTALL,
+        )
     if unit.active == "failed":
         return Diagnosis(
             BAD,
@@ -105,7 +111,8 @@ def _our_unit(facts: Facts, unit: Unit) -> Diagnosis:
     if unit.file_state == "disabled":
         return Diagnosis(BAD, f"{UNIT} is not enabled", f"systemctl enable --now {UNIT}")
     state = GOOD if unit.active in {"active", "inactive"} else UNKNOWN
-    return Diagnosis(state, f"{UNIT} is installed and {unit.active}")
+    whose = " by a package" if unit.is_packaged else ""
+    return Diagnosis(state, f"{UNIT} is installed{whose} and {unit.active}")
 
 
 def daemon(facts: Facts) -> Iterator[Diagnosis]:
@@ -154,8 +161,18 @@ def _other_version(facts: Facts, daemon: DaemonStatus) -> Iterator[Diagnosis]:
             BAD,
             f"the daemon (pid {daemon.pid}) is version {daemon.version}, this hv-kvp is"
             f" {__version__}",
-            INSTALL if facts.units.is_of_another else restart(facts),
+            _one_version(facts),
         )
+
+
+def _one_version(facts: Facts) -> str:
+    """Return the command after which daemon and command are of one installation."""
+    ours = facts.units.ours
+    if not facts.units.is_of_another:
+        return restart(facts)
+    # A package's unit is not replaced; it has a command of its own.
+    packaged = ours is not None and ours.is_packaged
+    return "/usr/bin/hv-kvp doctor" if packaged else INSTALL
 
 
 def _failing(daemon: DaemonStatus, operation: int) -> Diagnosis:

@@ -65,7 +65,7 @@ def gather(options: argparse.Namespace) -> dict[str, Any]:
         daemon = find(path)
     except PermissionError as error:
         raise CommandError(
-            f"{path}: {error.strerror}; run it as root, or: systemctl status hv-kvp-daemon"
+            f"{path}: {error.strerror}; run it as root, or: systemctl status hv-kvp"
         ) from error
     except StatusError as error:
         raise CommandError(str(error)) from error

@@ -27,6 +27,7 @@ from hv_kvp_daemon.transport.holders import (
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
 from . import bytecode
+from .address_facts import AddressFacts, gather_addresses
 from .pool_facts import PoolFacts, gather_pools
 from .process_state import Stall, find_stall, parent
 from .unit_facts import UnitFacts, gather_units, unit_of
@@ -88,6 +89,7 @@ class Facts:
     rivals: list[Rival] = field(default_factory=list)
     units: UnitFacts = field(default_factory=UnitFacts)
     pools: PoolFacts = field(default_factory=PoolFacts)
+    addresses: AddressFacts = field(default_factory=AddressFacts)
     missing_bytecode: int = 0
 
 
@@ -107,6 +109,7 @@ def gather(pool_dir: str, status_page: str = PATH) -> Facts:
     facts.other_namespace = _other_namespace(facts.daemon_pid)
     facts.rivals = _rivals(facts.daemon_pid)
     facts.pools = gather_pools(pool_dir, facts.daemon_pid)
+    facts.addresses = gather_addresses()
     facts.missing_bytecode = bytecode.missing()
     return facts
 

@@ -9,7 +9,7 @@ The pools stay, and so does the link to them while other programs find pairs by 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from .installation import PackagedUnit
 
 
+# The command for the only package that there is.
+_REMOVE: Final = "apt remove hv-kvp-daemon"
+
+
 def _uninstall(options: argparse.Namespace) -> int:
     root = InstallRoot(options)
     present = [path for path in unit_files.PATHS if root.exists(path)]
     ours = [path for path in present if not root.is_foreign(path)]
     package = installation.packaged(root)
     if not ours:
-        whose = f"; {package.path} belongs to a package" if package else ""
+        whose = f"; {package.path} belongs to a package: {_REMOVE}" if package else ""
         terminal.say(f"hv-kvp install-service has written nothing here{whose}")
         return EXIT_NOT_FOUND
     root.require_writable(ours)

@@ -18,7 +18,7 @@ from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
 from .process_state import cgroups
-from .unit_files import OTHER_UNITS, UNIT
+from .unit_files import OTHER_UNITS, UNIT, is_packaged, replacing_paths
 
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
@@ -44,6 +44,10 @@ class Unit:
     command: str = ""
     restarts: int = 0
     main_pid: int = 0
+    #: Whether a package has brought it.
+    is_packaged: bool = False
+    #: Whether a package of this project keeps it from starting.
+    is_replaced: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -132,7 +136,8 @@ def unit_of(pid: int) -> str:
 def units() -> dict[str, Unit]:
     """Return the known units that start a KVP daemon, ours and other projects'."""
     states = ("LoadState", "ActiveState", "UnitFileState")
-    properties = f"--property=Id,ExecStart,NRestarts,MainPID,{','.join(states)}"
+    paths = ("FragmentPath", "DropInPaths")
+    properties = f"--property=Id,ExecStart,NRestarts,MainPID,{','.join(states + paths)}"
     text = output("systemctl", "show", properties, UNIT, *OTHER_UNITS)
     found = {}
     for block in text.split("\n\n"):
@@ -144,6 +149,9 @@ def units() -> dict[str, Unit]:
             unit = found[name] = Unit(name, load, active, file_state, command)
             unit.restarts = int(values.get("NRestarts", 0))
             unit.main_pid = int(values.get("MainPID", 0))
+            fragment, drop_ins = (values.get(path, "") for path in paths)
+            unit.is_packaged = is_packaged(fragment)
+            unit.is_replaced = not {*replacing_paths(name)}.isdisjoint(drop_ins.split())
     return found
 
 

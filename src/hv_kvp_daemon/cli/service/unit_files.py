@@ -26,11 +26,12 @@ from hv_kvp_daemon.service.program import PROCESS_NAME
 
 from .exec_start import ExecStart, quoted
 
-UNIT: Final = "hv-kvp-daemon.service"
+#: A name that no distribution gives to its own daemon's unit, so that both can be installed.
+UNIT: Final = "hv-kvp.service"
 
 #: Other names of the unit: what cloud-init orders itself after, and what kickstarts, LISA
-#: and administrators call the service.
-ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service")
+#: and administrators call the service.  The last one is also Debian's and Ubuntu's unit.
+ALIASES: Final = ("hv_kvp_daemon.service", "hypervkvpd.service", "hv-kvp-daemon.service")
 
 _SYSTEM: Final = "/etc/systemd/system"
 UNIT_PATH: Final = f"{_SYSTEM}/{UNIT}"
@@ -39,6 +40,10 @@ DROP_IN_PATH: Final = f"{_SYSTEM}/{UNIT}.d/chardev.conf"
 OPTIONS_PATH: Final = f"{_SYSTEM}/{UNIT}.d/options.conf"
 IP_UNIT_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.service"
 IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
+# The programs that need D-Bus: each has a socket and a template, which are the same everywhere.
+_BUS_PROGRAMS: Final = ("resolvectl", "nmcli")
+_SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _BUS_PROGRAMS)
+_TEMPLATE_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _BUS_PROGRAMS)
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -56,11 +61,12 @@ _MANUALS: Final = {
 }
 
 #: Units in the order in which they are stopped.
-UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH)
+UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH, *_SOCKET_PATHS)
 
 #: All files of an installation.
 PATHS: Final = (
-    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, *_TEMPLATE_PATHS),
+    *(RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
@@ -70,8 +76,11 @@ LINKS: Final = "/usr/local/bin"
 _ON_PATH: Final = (LINKS, "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Units of the distributions' daemons.  Where there is one, its name becomes an alias, too:
-#: then starting or enabling it by that name acts on this service.  (UNIT is overridden.)
+#: then starting or enabling it by that name acts on this service.
 OTHER_UNITS: Final = (*ALIASES, "hyperv-daemons.hv-kvp-daemon.service")
+
+#: The name of the drop-in with which a package keeps another daemon's unit from starting.
+REPLACING: Final = "hv-kvp.conf"
 
 #: Where packages have their units.
 _VENDORS: Final = ("/usr/lib/systemd/system", "/lib/systemd/system")
@@ -114,9 +123,22 @@ def alias_paths(name: str) -> tuple[str, str]:
     return f"/usr/local/lib/systemd/system/{name}", f"{_SYSTEM}/{name}"
 
 
+def is_packaged(path: str) -> bool:
+    """Return whether a package has brought this unit file."""
+    return os.path.dirname(path) in _VENDORS
+
+
 def vendor_paths(name: str) -> tuple[str, ...]:
     """Return where a package has a unit of this name."""
     return tuple(f"{folder}/{name}" for folder in _VENDORS)
+
+
+def replacing_paths(name: str) -> tuple[str, ...]:
+    """Return where a package of this daemon keeps another daemon's unit from starting.
+
+    The drop-in's condition does not hold while it is there.
+    """
+    return tuple(f"{folder}/{name}.d/{REPLACING}" for folder in _VENDORS)
 
 
 def program_links(program: str) -> dict[str, str]:
@@ -138,7 +160,7 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     :raises CommandError: a template is not part of this installation, or systemd cannot
         hold a path.
     """
-    unit = _template("systemd/hv-kvp-daemon.service")
+    unit = _template("systemd/hv-kvp.service")
     unit = _replaced(unit, "ExecStart=.*", f"ExecStart={command}")
     pool_dir = command.options.pool_dir
     for line in _pool_lines(pool_dir):
@@ -153,7 +175,10 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
     return [
         _marked(UNIT_PATH, unit),
         _marked(IP_UNIT_PATH, _ip_unit(command)),
-        _marked(IP_SOCKET_PATH, _template("systemd/hv-kvp-ip.socket")),
+        *(
+            _marked(path, _template(f"systemd/{os.path.basename(path)}"))
+            for path in (IP_SOCKET_PATH, *_SOCKET_PATHS, *_TEMPLATE_PATHS)
+        ),
         _marked(RULES_PATH, _template("systemd/90-hv-kvp-daemon.rules")),
         _marked(TMPFILES_PATH, _tmpfiles(pool_dir)),
         _marked(WATCH_PATH, _watch(command)),

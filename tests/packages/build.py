@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
+# SPDX-License-Identifier: GPL-2.0-only
+
+"""The packages as a clean root of a release builds them, without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from .booted import LAB, run
+
+# The daemon's demo runs in the build.
+_SCRIPT = """set -e
+umask {umask}
+mkdir -p {place}
+cp /source/* {place}
+cd {place}
+dpkg-source --no-check --extract *.dsc tree >/dev/null
+cd tree
+dpkg-buildpackage --build=binary --no-sign >../log 2>&1 || {{ tail -50 ../log; exit 1; }}
+cd ..
+lintian --allow-root --fail-on none --display-info *.changes >lintian
+"""
+
+
+class Built(NamedTuple):
+    """The binary packages of one build, and lintian's lines about them."""
+
+    packages: list[Path]
+    lintian: list[str]
+
+
+def build(
+    suite: str, source: Path, target: Path, place: str, *, umask: str = "022", zone: str = "UTC"
+) -> Built:
+    """Build the source package at a path of the release's root, into ``target``."""
+    layers = target / "layers"
+    run("mkdir", "-p", layers)
+    run("mount", "-t", "tmpfs", "tmpfs", layers)
+    try:
+        for name in ("root", "upper", "work"):
+            (layers / name).mkdir()
+        root = layers / "root"
+        lower = f"lowerdir={LAB / f'{suite}-build'},upperdir={layers}/upper"
+        options = f"{lower},workdir={layers}/work"
+        run("mount", "-t", "overlay", "overlay", root, "-o", options)
+        try:
+            run(
+                *("systemd-nspawn", "--quiet", "--directory", root, "--register=no"),
+                *("--keep-unit", "--private-network", "--pipe", f"--machine=b{os.getpid()}"),
+                *(f"--bind-ro={source}:/source", f"--setenv=TZ={zone}", "--as-pid2"),
+                *("nice", "sh", "-c", _SCRIPT.format(place=place, umask=umask)),
+            )
+            made = root / place.lstrip("/")
+            packages = [
+                Path(shutil.copy(package, target)) for package in sorted(made.glob("*.deb"))
+            ]
+            lines = (made / "lintian").read_text().splitlines()
+        finally:
+            run("umount", root)
+    finally:
+        run("umount", layers)
+    return Built(packages, lines)
