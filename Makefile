@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests start some 600 interpreters, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-pythons coverage lint spdx driver-test network-test bench soak docs types release clean
 
 help:
@@ -92,7 +95,7 @@ driver-test: $(VENV)/.test
 
 # ARGS="-k trixie-netplan" for one release and manager: tests/network/README.md.
 network-test: $(VENV)/.test
-	$(BIN)/python -m pytest tests/network --timeout=900 $(ARGS)
+	$(BIN)/python -m pytest tests/network -n 2 --dist loadgroup --timeout=900 $(ARGS)
 
 # ARGS=--quick for one short round, --native or --vm for one of the two places.
 bench: $(VENV)/.test
@@ -102,6 +105,7 @@ bench: $(VENV)/.test
 # tests/soak/README.md.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest tests/soak --timeout=3600
+	$(BIN)/python -m pytest -n 3 -m hypothesis --hypothesis-profile=soak --timeout=3600
 
 $(VENV)/.docs: $(VENV)/.run pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -11,9 +11,15 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # A generated example may take any time.  The blob repeats a failure on another machine.
-settings.register_profile(
-    "hv-kvp", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
+# `make soak` has `--hypothesis-profile=soak`.
+for profile, max_examples in (("hv-kvp", 50), ("soak", 2000)):
+    settings.register_profile(
+        profile,
+        max_examples=max_examples,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile("hv-kvp")
 
 # nohup ignores SIGHUP, and a shell ignores SIGINT for what it runs in the background; a

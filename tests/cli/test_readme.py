@@ -22,9 +22,10 @@ from hv_kvp_daemon.simhost.daemon_process import DaemonProcess
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.simhost.simulated_host import SimulatedHost
 from hv_kvp_daemon.wire.record import encode
-from tests.support.command import COMMAND, Done, call
+from tests.support.command import COMMAND, call
 from tests.support.daemon import RunningDaemon
 from tests.support.process import DEADLINE
+from tests.support.run_forked import Done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,6 +22,7 @@ from hv_kvp_daemon.netconfig.verify import HOLDS, MISSING, STORED
 from tests.support.network import in_own_network, link
 
 from .injected import BASE, GUID, OURS, adapter, addresses, fake_networkd, programs, static
+from .killed import Call, killed_at
 from .network import Machine, veth
 
 MAC = "02:15:5d:00:00:01"
@@ -150,33 +151,6 @@ def test_an_adapter_that_has_gone_meanwhile_is_a_failure() -> None:
     assert guest.file == ""
 
 
-def killed_at(count: int, body: Callable[[], object]) -> bool:
-    """Run a function in a child that is killed at a call that changes files; True: it was."""
-    child = os.fork()
-    if child == 0:
-        left = count
-
-        def counted(call: Callable[..., object]) -> Callable[..., object]:
-            def run(*arguments: object, **named: object) -> object:
-                nonlocal left
-                if left == 0:
-                    os._exit(1)
-                left -= 1
-                return call(*arguments, **named)
-
-            return run
-
-        # What is between these changes nothing that another process sees.
-        for name in ("fchmod", "rename", "unlink"):
-            setattr(os, name, counted(getattr(os, name)))
-        setattr(NetworkdWriter, "_reload", counted(NetworkdWriter._reload))  # noqa: B010
-        try:
-            body()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-
-
 @pytest.mark.parametrize("comes", [True, False], ids=["comes", "is taken back"])
 def test_killed_at_any_call_it_leaves_the_old_or_the_new_configuration(*, comes: bool) -> None:
     """N4."""
@@ -188,12 +162,19 @@ def test_killed_at_any_call_it_leaves_the_old_or_the_new_configuration(*, comes:
         old = guest.file
         assert guest.apply(OTHER, 2) == (HOLDS, "")
         new = guest.file
+
+        def act(counted: Callable[[Call], Call]) -> None:
+            for name in ("fchmod", "rename", "unlink"):
+                setattr(os, name, counted(getattr(os, name)))
+            setattr(NetworkdWriter, "_reload", counted(NetworkdWriter._reload))  # noqa: B010
+            apply(GUID, programs(guest))
+
         for count in range(200):
             assert guest.apply(V4, 10 + count) == (HOLDS, "")
             if not comes:
                 fake_networkd(guest.root, lambda text: text.replace("Address=10.9", "#"))
             guest.ask(OTHER, 300 + count)
-            killed = killed_at(count, lambda: apply(GUID, programs(guest)))
+            killed = killed_at(count, act)
             assert guest.file in {old, new}
             apply(GUID, programs(guest))
             record = load(str(guest.root), GUID)

@@ -30,6 +30,7 @@ from hv_kvp_daemon.netconfig.verify import HOLDS, MISSING
 from tests.support.network import in_own_network, sysctl
 
 from .injected import FORMS, GUID, V4, V6, adapter, addresses, golden, programs, static
+from .killed import Call, killed_at
 from .network import Machine, add, veth
 
 GOLDEN = Path(__file__).parent / "golden" / "direct"
@@ -249,22 +250,10 @@ def test_what_a_reboot_has_removed_is_applied_again() -> None:
     assert len(logged) == 1
 
 
-def killed_at(count: int, body: Callable[[], object]) -> bool:
+def killed(count: int, body: Callable[[], object]) -> bool:
     """Run a function in a child that is killed at a change; True: it was."""
-    child = os.fork()
-    if child == 0:
-        left = count
 
-        def counted(call: Callable[..., object]) -> Callable[..., object]:
-            def run(*arguments: object, **named: object) -> object:
-                nonlocal left
-                if left == 0:
-                    os._exit(1)
-                left -= 1
-                return call(*arguments, **named)
-
-            return run
-
+    def act(counted: Callable[[Call], Call]) -> None:
         def route() -> IPRoute:
             ip = IPRoute()
             for name in ("addr", "route", "link"):
@@ -274,11 +263,9 @@ def killed_at(count: int, body: Callable[[], object]) -> bool:
         direct_writer._route = route
         for name in ("rename", "unlink"):
             setattr(os, name, counted(getattr(os, name)))
-        try:
-            body()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        body()
+
+    return killed_at(count, act)
 
 
 def check_kills(guest: Guest, ask: Callable[[], object], body: Callable[[], object]) -> None:
@@ -296,14 +283,14 @@ def check_kills(guest: Guest, ask: Callable[[], object], body: Callable[[], obje
 
     for count in range(60):
         ask()
-        killed = killed_at(count, body)
+        was_killed = killed(count, body)
         check()
-        if not killed:
+        if not was_killed:
             break
     assert 5 < count < 59
     ask()
     for again in range(count):
-        killed_at(again, body)
+        killed(again, body)
     check()
     forget(GUID, programs(guest))
     assert guest.state() == guest.before

@@ -39,6 +39,11 @@ _DROP_IN = (
     f"[Service]\nExecStart=\nExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale"
     f" --transport loopback:{HOST}\n"
 )
+# On Hyper-V udev starts the daemon, when the driver's device appears.
+_UDEV = (
+    f"[Unit]\nDefaultDependencies=no\nWants={OURS}\nConditionPathExists={DEVICE}\n"
+    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
+)
 
 
 class Guest(Container):
@@ -61,10 +66,10 @@ class Guest(Container):
     def _install(self) -> None:
         (self._directory / "device").touch()
         self.write(f"/etc/systemd/system/{OURS}.d/lab.conf", _DROP_IN)
-        # On Hyper-V udev starts it, when the driver's device appears.
-        wants = self.root / f"etc/systemd/system/sysinit.target.wants/{OURS}"
+        self.write("/etc/systemd/system/udev-starts.service", _UDEV)
+        wants = self.root / "etc/systemd/system/sysinit.target.wants/udev-starts.service"
         wants.parent.mkdir(parents=True, exist_ok=True)
-        wants.symlink_to(f"/usr/lib/systemd/system/{OURS}")
+        wants.symlink_to("../udev-starts.service")
         for package in self._packages:
             target = self.root / PACKAGES.lstrip("/") / package.name
             target.parent.mkdir(exist_ok=True)

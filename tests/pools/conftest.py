@@ -135,9 +135,9 @@ def hold() -> Iterator[Callable[..., Holder]]:
         yield take
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prober() -> Iterator[subprocess.Popen[str]]:
-    """One process for all tests, which holds no lock between them."""
+    """One process for all tests of a module, which holds no lock between them."""
     with start(_PROBE) as process:
         yield process
         process.communicate()

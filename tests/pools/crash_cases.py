@@ -8,6 +8,7 @@ Shared by the tests here, which only simulate a kill, and by those of ``tests/so
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from contextlib import contextmanager, nullcontext
@@ -231,30 +232,44 @@ def trial_in_memory() -> Iterator[Trial]:
         yield Trial(pools)
 
 
+def spread(nth: int, every: int) -> Iterator[int]:
+    """Numbers of calls, without end: the first, and one of each ``every`` after it.
+
+    They are others after another first fault, at call ``nth``, so that all are there
+    where ``nth`` takes each value.  Whoever counts goes on up to a call that is not made.
+    """
+    yield 1
+    yield from itertools.count(2 + nth % every, every)
+
+
 def killed_then_powerless(
-    trial: Trial, before: Records, name: str, neighbour: str, chance: random.Random
+    trial: Trial,
+    before: Records,
+    name: str,
+    neighbour: str,
+    chance: random.Random,
+    every: int = 1,
 ) -> Iterator[tuple[tuple[int, int], Records, list[Records]]]:
     """A kill within a change, a neighbour, and a power cut while the change is put in order.
 
-    At every call of both; yields which, what is found after another start, and what
-    may be.
+    The kill at every call, the power cut at every call or at those that `spread` gives;
+    yields which, what is found after another start, and what may be.
     """
     act, seen = NEIGHBOURS[neighbour]
     allowed = [seen(state) for state in states(before, name)]
     nth, survived = 0, False
     while not survived:
         nth += 1
-        second, made = 0, 1
-        while second < made:
-            second += 1
+        for second in spread(nth, every):
             survived = trial.die(
                 before, name, Calls(nth, torn=chance.random() < 0.7), sync=True
             )
             act(trial.path)
             disk = Disk(trial.directory, second)
             trial.found(disk, sync=True)
-            made = disk.made + 1 if disk.made == second else 0
             disk.lose_power(chance)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(journal, "boot", lambda: 2)
                 yield (nth, second), trial.found(), allowed
+            if disk.made < second:
+                break

@@ -18,7 +18,15 @@ from hv_kvp_daemon.pools.locking import PoolLock
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import Calls, DeadError, content
 from tests.pools.crash import Disk as PowerDisk
-from tests.pools.crash_cases import NEIGHBOURS, Records, Trial, key_of, records, whole
+from tests.pools.crash_cases import (
+    NEIGHBOURS,
+    Records,
+    Trial,
+    key_of,
+    records,
+    spread,
+    whole,
+)
 from tests.pools.failing_disk import Disk
 from tests.pools.test_undo_faults import SECOND, Twice
 
@@ -67,18 +75,22 @@ def after_faults(trial: Trial, before: Records, faults: Twice) -> tuple[Records,
 def test_a_fault_at_any_two_calls_leaves_the_first_of_the_changes(
     trial: Trial, then: str
 ) -> None:
+    fail_twice(trial, then, every=3)
+
+
+def fail_twice(trial: Trial, then: str, *, every: int = 1) -> None:
+    """Put the first fault at any call, the second at every later one or those of `spread`."""
     before = records(7)
     allowed = steps(before)
     first, has_failed = 0, True
     while has_failed:
         first += 1
-        second, has_failed_twice = 0, True
-        while has_failed_twice:
-            second += 1
+        for second in spread(first, every):
             faults = Twice(first, second, then)
             found, story = after_faults(trial, before, faults)
             assert found in allowed, (first, second, story, [key_of(r) for r in found])
-            has_failed_twice = faults.has_failed_twice
+            if not faults.has_failed_twice:
+                break
         has_failed = faults.has_failed
     assert first > 20
 
@@ -99,13 +111,23 @@ def test_all_of_it_is_one_hold(trial: Trial, free_locks: Callable[[str], set[str
 SAME = [encode(b"same %d" % number, b"value") for number in range(3)]
 
 
-@pytest.mark.parametrize("neighbour", ["nobody", "appends", "deletes before", "truncates"])
-@pytest.mark.parametrize("added", [ADDED, SAME], ids=["long", "the same value"])
+BATCHES = {"long": ADDED, "the same value": SAME}
+BESIDE_BATCH = ("nobody", "appends", "deletes before", "truncates")
+
+
+@pytest.mark.parametrize("neighbour", BESIDE_BATCH)
+@pytest.mark.parametrize("added", BATCHES)
 def test_a_kill_in_a_batch_and_a_power_cut_in_the_recovery_leave_the_first_of_it(
-    trial: Trial, added: Records, neighbour: str
+    trial: Trial, added: str, neighbour: str
 ) -> None:
     """And nothing of it twice, where another program has moved it meanwhile."""
+    kill_then_cut_power(trial, added, neighbour, every=2)
+
+
+def kill_then_cut_power(trial: Trial, batch: str, neighbour: str, *, every: int = 1) -> None:
+    """At any call of a batch, and at every call of its recovery or those of `spread`."""
     before = records(4)
+    added = BATCHES[batch]
     act, seen = NEIGHBOURS[neighbour]
     allowed = [seen([*before, *added[:number]]) for number in range(4)]
     chance = random.Random(neighbour)
@@ -124,19 +146,18 @@ def test_a_kill_in_a_batch_and_a_power_cut_in_the_recovery_leave_the_first_of_it
     nth, survived = 0, False
     while not survived:
         nth += 1
-        second, calls = 0, 1
-        while second < calls:
-            second += 1
+        for second in spread(nth, every):
             survived = die(Calls(nth, torn=chance.random() < 0.7))
             act(trial.path)
             disk = PowerDisk(trial.directory, second)
             trial.found(disk, sync=True)
-            calls = disk.made + 1 if disk.made == second else 0
             disk.lose_power(chance)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(journal, "boot", lambda: 2)
                 found = trial.found()
             assert found in allowed, (nth, second, [key_of(record) for record in found])
+            if disk.made < second:
+                break
     assert nth > 8
 
 

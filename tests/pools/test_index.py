@@ -480,4 +480,4 @@ class Ticks(RuleBasedStateMachine):
 
 
 TestTicks = Ticks.TestCase
-TestTicks.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTicks.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

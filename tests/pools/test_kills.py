@@ -3,7 +3,8 @@
 
 """Kills and power cuts at every call of a change, and neighbours before the restart.
 
-`make soak` has the whole of this, by real kills at every system call and on larger pools.
+Of a second fault, after each first one, only a sample: `make soak` has all, besides real
+kills at every system call and larger pools.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.pools.crash_cases import (
     killed_then_powerless,
     put,
     records,
+    spread,
     states,
     whole,
 )
@@ -193,11 +195,19 @@ def test_an_entry_that_a_power_cut_brings_back_undoes_nothing_that_came_later(
     assert trial.found() == whole(acknowledged)
 
 
+BESIDE_RECOVERY = ("nobody", "appends", "appends many")
+
+
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "within a write"])
-@pytest.mark.parametrize("neighbour", ["nobody", "appends", "appends many"])
+@pytest.mark.parametrize("neighbour", BESIDE_RECOVERY)
 def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
     trial: Trial, neighbour: str, torn: bool
 ) -> None:
+    kill_twice(trial, neighbour, torn=torn, every=3)
+
+
+def kill_twice(trial: Trial, neighbour: str, *, torn: bool, every: int = 1) -> None:
+    """At any call of a change, and at every call of its recovery or those of `spread`."""
     before = records(60)
     act, seen = NEIGHBOURS[neighbour]
     for name in ("new long", "modify long", "modify three", "delete first", "delete three"):
@@ -205,15 +215,14 @@ def test_a_kill_while_a_change_is_put_in_order_does_no_harm(
         nth, survived = 0, False
         while not survived:
             nth += 1
-            second, made = 0, 1
-            while second < made:
-                second += 1
+            for second in spread(nth, every):
                 survived = trial.die(before, name, Calls(nth, torn=True))
                 act(trial.path)
                 calls = Calls(second, torn=torn)
                 trial.found(calls)
-                made = calls.made + 1 if calls.made == second else 0
                 assert trial.found() in allowed, (name, nth, second)
+                if calls.made < second:
+                    break
 
 
 def test_a_power_cut_while_a_change_is_put_in_order_does_no_harm(trial: Trial) -> None:
@@ -222,16 +231,21 @@ def test_a_power_cut_while_a_change_is_put_in_order_does_no_harm(trial: Trial) -
     chance = random.Random(neighbour)
     for name in ("new long", "modify long", "modify three", "delete first", "delete three"):
         for calls, found, allowed in killed_then_powerless(
-            trial, records(60), name, neighbour, chance
+            trial, records(60), name, neighbour, chance, every=3
         ):
             assert found in allowed, (name, calls)
 
 
 @pytest.mark.parametrize("size", SIZES[:3])
 def test_a_power_cut_leaves_the_change_done_or_not_begun_and_what_was_acknowledged_done(
-    trial: Trial, size: int, monkeypatch: pytest.MonkeyPatch
+    trial: Trial, size: int
 ) -> None:
     """P11: any of the sectors that were written since the last flush are on the disk."""
+    cut_power(trial, size, times=1)
+
+
+def cut_power(trial: Trial, size: int, *, times: int) -> None:
+    """At every call of every change, with so many choices of what the disk has then."""
     before = records(size)
     chance = random.Random(size)
     for name in (*CHANGES, "batch"):
@@ -239,26 +253,41 @@ def test_a_power_cut_leaves_the_change_done_or_not_begun_and_what_was_acknowledg
         nth, survived = 0, False
         while not survived:
             nth += 1
-            for _ in range(3):
+            for _ in range(times):
                 disk = Disk(trial.directory, nth)
                 survived = trial.die(before, name, disk, sync=True)
                 disk.lose_power(chance)
-                monkeypatch.setattr(journal, "boot", lambda: 2)
-                found = trial.found()
-                monkeypatch.undo()
+                found = found_after_boot(trial)
                 assert found in allowed, (name, nth, [key_of(r) for r in found])
                 if survived:
                     assert found == allowed[-1], name
 
 
-@pytest.mark.parametrize("size", [7, 8])
-@pytest.mark.parametrize(
-    "name", ["modify long", "delete first", "delete very last", "new long"]
-)
+def found_after_boot(trial: Trial) -> Records:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "boot", lambda: 2)
+        return trial.found()
+
+
+#: The changes and sizes of the pool.
+FAILING = [
+    (name, size)
+    for size in (7, 8)
+    for name in ("modify long", "delete first", "delete very last", "new long")
+]
+
+
+@pytest.mark.parametrize(("name", "size"), FAILING)
 def test_a_power_cut_while_a_failed_change_is_taken_back_does_no_harm(
-    trial: Trial, name: str, size: int, monkeypatch: pytest.MonkeyPatch
+    trial: Trial, name: str, size: int
 ) -> None:
-    """EIO at any call, and the power goes at any call after it."""
+    cut_power_after_a_fault(trial, name, size, times=2, every=2)
+
+
+def cut_power_after_a_fault(
+    trial: Trial, name: str, size: int, *, times: int, every: int = 1
+) -> None:
+    """EIO at any call, and the power goes at every call after it, or at those of `spread`."""
     before = records(size)
     if name == "delete very last":
         before[-1] = encode(b"key 299", b"1" * 2000)
@@ -268,16 +297,14 @@ def test_a_power_cut_while_a_failed_change_is_taken_back_does_no_harm(
     assert trial.die(before, name, calls, sync=True)
     assert calls.made > 6
     for refused in range(1, calls.made + 1):
-        nth, survived = refused, False
-        while not survived:
-            nth += 1
-            for _ in range(4):
+        for step in spread(refused, every):
+            nth = refused + step
+            for _ in range(times):
                 disk = Disk(trial.directory, nth, refused=refused)
                 with suppress(PoolError):
                     trial.die(before, name, disk, sync=True)
-                survived = disk.made < nth
                 disk.lose_power(chance)
-                monkeypatch.setattr(journal, "boot", lambda: 2)
-                found = trial.found()
-                monkeypatch.undo()
+                found = found_after_boot(trial)
                 assert found in allowed, (refused, nth, [key_of(r) for r in found])
+            if disk.made < nth:
+                break

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hv_kvp_daemon import __version__
 from hv_kvp_daemon.wire.message import Request, decode_reply, encode_request
 from hv_kvp_daemon.wire.record import encode
 from hv_kvp_daemon.wire.uapi import (
@@ -251,7 +252,7 @@ def test_detached_it_reports_why_it_cannot_serve(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["--version"], 0, "hv-kvp-daemon 0."),
+        (["--version"], 0, f"hv-kvp-daemon {__version__}"),
         (["-h"], 0, "--transport"),
         (["--help"], 0, "--pool-dir"),
         (["--transport", "carrier-pigeon"], 2, "no transport 'carrier-pigeon'"),

@@ -3,7 +3,7 @@
 
 """Kills and full disks in the middle of import, set --split and check --repair.
 
-The whole of this, by real kills at every system call, is `make soak`.
+At a sample of the calls: `make soak` has all of them, and real kills at every system call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hv_kvp_daemon.cli.pools import split_values
 from hv_kvp_daemon.pools import journal
 from tests.cli.pools.edit_cases import CASES
 from tests.pools.crash import Calls, DeadError, Disk
-from tests.pools.crash_cases import key_of, trial_in_memory
+from tests.pools.crash_cases import key_of, spread, trial_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +52,20 @@ def survives(trial: Trial, case: Case, calls: Calls) -> bool:
 def test_a_kill_leaves_the_first_of_the_changes_done_and_the_others_not_begun(
     trial: Trial, name: str, size: int, torn: bool
 ) -> None:
+    kill(trial, name, size, torn=torn, every=2)
+
+
+def kill(trial: Trial, name: str, size: int, *, torn: bool, every: int = 1) -> None:
+    """At every call, or at those of `spread`: others within a write than between calls."""
     case = CASES[name](size)
-    nth, survived, furthest = 0, False, 0
-    while not survived:
-        nth += 1
+    furthest = 0
+    for nth in spread(torn, every):
         survived = survives(trial, case, Calls(nth, torn=torn))
         found = trial.found()
         assert found in case.states[furthest:], (nth, [key_of(record) for record in found])
         furthest = case.states.index(found)
+        if survived:
+            break
     assert furthest == len(case.states) - 1
     assert nth > len(case.states)
 
@@ -67,21 +73,26 @@ def test_a_kill_leaves_the_first_of_the_changes_done_and_the_others_not_begun(
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_power_cut_leaves_the_first_of_the_changes_done_and_the_others_not_begun(
-    trial: Trial, name: str, size: int, monkeypatch: pytest.MonkeyPatch
+    trial: Trial, name: str, size: int
 ) -> None:
+    cut_power(trial, name, size, every=2)
+
+
+def cut_power(trial: Trial, name: str, size: int, *, every: int = 1) -> None:
+    """At every call, or at those of `spread`: others with the one size than with the other."""
     case = CASES[name](size)
     chance = random.Random(name)
-    nth, survived = 0, False
-    while not survived:
-        nth += 1
+    for nth in spread(SIZES.index(size), every):
         disk = Disk(trial.directory, nth)
         survived = survives(trial, case, disk)
         disk.lose_power(chance)
-        monkeypatch.setattr(journal, "boot", lambda: 2)
-        found = trial.found()
-        monkeypatch.undo()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal, "boot", lambda: 2)
+            found = trial.found()
         keys = [key_of(record) for record in found]
         assert case.may_follow_a_power_cut(found), (nth, keys)
+        if survived:
+            break
     assert found == case.states[-1]
 
 
