@@ -20,7 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have one worker run all tests of a container, which boots once."""
     for item in items:
         if isinstance(item, pytest.Function):
-            suite, manager = item.callspec.params["container"]
+            param = item.callspec.params["container"]
+            assert isinstance(param, tuple)
+            suite, manager = param
             item.add_marker(pytest.mark.xdist_group(f"{suite}-{manager.name}"))
 
 
