@@ -16,6 +16,16 @@ from .container import HERE, SUITES, Container
 from .managers import MANAGERS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker run all tests of a container, which boots once."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            param = item.callspec.params["container"]
+            assert isinstance(param, tuple)
+            suite, manager = param
+            item.add_marker(pytest.mark.xdist_group(f"{suite}-{manager.name}"))
+
+
 @pytest.fixture(scope="session")
 def lab() -> None:
     """Build the lab; if that fails, every test fails, and none is skipped."""
@@ -35,12 +45,17 @@ def container(request: pytest.FixtureRequest, lab: None) -> Iterator[Container]:
 
 
 @pytest.fixture
-def guest(container: Container) -> Container:
-    """A guest whose eth0 has a lease, and for which the host has set nothing."""
+def guest(container: Container) -> Iterator[Container]:
+    """A guest whose eth0 has a lease, and for which the host has set nothing.
+
+    Its log is shown if the test fails.
+    """
+    since = container.run("date +@%s").strip()
     container.run("hv-kvp ip --forget eth0", check=False)
     for path in container.manager.cloud_init:
         if container.remove(path):
             container.reload()
     assert container.record() == {}
     wait_for("a lease and a router", container.is_automatic)
-    return container
+    yield container
+    print(container.run(f"journalctl --no-pager --output=short-precise --since={since}"))

@@ -153,7 +153,8 @@ def test_what_is_wrong_in_any_field_is_refused_and_changes_nothing(guest: Contai
         assert guest.set_ip(IpInfo(text[:250], 1, 1)) == HV_GUID_NOTFOUND, text
     assert guest.set_ip(IpInfo(ADAPTER, 7, 0)) == HV_INVALIDARG
     assert guest.set_ip(IpInfo(ADAPTER, 1, 9)) == HV_INVALIDARG
-    assert (guest.addresses(), guest.gateways()) == before
+    # The router is heard again and again.
+    wait_for("what was", lambda: (guest.addresses(), guest.gateways()) == before)
     assert guest.record() == {}
     assert not (guest.root / "tmp/owned").exists()
 

@@ -11,9 +11,9 @@ Each step is in the record before it is taken, and each can be repeated:
     current               the manager has them, and rtnetlink has shown the addresses
     failed                or they did not come, and the files are again those of ``before``
 
-A process that is killed leaves a pending request, which is carried out from the start by
-whoever comes next: systemd restarts ``hv-kvp-ip.service``, and the daemon looks for pending
-requests at its start.  ``before`` is stored once, so it never has what that request wrote.
+A process that is killed leaves a pending request, which the next one carries out from the
+start: systemd restarts ``hv-kvp-ip.service``, and the daemon looks for pending requests at its
+start.  ``before`` is stored once, so it never has what that request wrote.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ from .writer import WriterError
 from .writers import WRITERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .injection_record import Injection, Record
     from .program import Programs
     from .settings import Settings
-    from .writer import File, Writer
+    from .writer import Writer
 
 
 def apply(guid: str, programs: Programs) -> Injection | None:
@@ -122,8 +120,9 @@ def is_in_force(record: Record, wanted: Injection, where: Target, programs: Prog
     if same != wanted:
         return False
     writer = _writer(wanted, where, programs)
-    if _differing(writer.files(wanted.settings), programs.root):
-        return False
+    for file in writer.files(wanted.settings):
+        if _read(file.path, programs.root) != (file.text, file.mode):
+            return False
     return (
         not writer.is_running() or verify.look(wanted.settings, where.ifindex).state != MISSING
     )
@@ -183,10 +182,6 @@ def _take_back(record: Record, programs: Programs) -> None:
 
 def _writer(injection: Injection, where: Target, programs: Programs) -> Writer:
     return WRITERS[injection.backend](where, programs)
-
-
-def _differing(files: Iterable[File], root: str) -> list[File]:
-    return [file for file in files if _read(file.path, root) != (file.text, file.mode)]
 
 
 def _read(path: str, root: str) -> Content | None:

@@ -129,8 +129,12 @@ class DirectWriter(Writer):
         return from_document(json.loads("\n".join(lines))) if lines else Settings(None, None)
 
     def _before(self) -> dict[int, _State]:
-        document = json.loads(read_text(self.root, self.before) or "{}")
+        document = self._stored(self.before) or {}
         return {int(version): _State(*state) for version, state in document.items()}
+
+    def _stored(self, path: str) -> Any:
+        content = atomic.read(below(self.root, path))
+        return json.loads(content.text) if content is not None else None
 
     def _store(self, path: str, document: dict[int, _State] | list[Route]) -> None:
         content = Content(json.dumps(document), 0o600) if document else None
@@ -142,7 +146,7 @@ class DirectWriter(Writer):
 
         there = [route for version in wanted for route in _routes(ip, index, version)]
         stay = [route for route in there if route["dst"] != _DEFAULT]
-        stay = _joined(stay, json.loads(read_text(self.root, self.unfinished) or "[]"))
+        stay = _joined(stay, self._stored(self.unfinished) or [])
         self._store(self.unfinished, stay)
         try:
             ip.link("set", index=index, state="up")
