@@ -93,7 +93,7 @@ spdx: $(VENV)/.lint
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
 		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
 		tests/network/lan tests/network/setup tests/packages/setup \
-		packaging/build-deb | $(ANNOTATE) --style python
+		packaging/build-deb packaging/container | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 driver-test: $(VENV)/.test

@@ -178,7 +178,9 @@ class Container:
         return done.stdout
 
     def _is_up(self) -> bool:
-        assert self._nspawn.poll() is None, (self._directory / "console").read_text("replace")
+        assert self._nspawn.poll() is None, (self._directory / "console").read_text(
+            errors="replace"
+        )
         if not self._leader:
             return False
         state = self.run("systemctl is-system-running", check=False).strip()

@@ -49,6 +49,12 @@ def packages(suite: str, built: Built, tmp_path_factory: pytest.TempPathFactory)
     return [*built.packages, *made]
 
 
+@pytest.fixture(autouse=True)
+def unified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boot with cgroup v2 alone, which sid's systemd needs; this machine may have v1."""
+    monkeypatch.setenv("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+
+
 @pytest.fixture
 def boot(suite: str, packages: list[Path]) -> Iterator[Callable[[], Guest]]:
     """Boot a guest: see `Guest`."""
