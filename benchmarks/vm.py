@@ -47,7 +47,7 @@ def figures(rounds: int, *, quick: bool) -> list[Figure]:
             file.write(RUN.format(arguments=arguments))
         vm = subprocess.Popen(
             [
-                os.path.join(machine.HERE, "lab", "vm"),
+                *machine.VM_COMMAND,
                 payload,
                 str(BOOT_SECONDS + ROUND_SECONDS * rounds),
             ],
@@ -55,7 +55,7 @@ def figures(rounds: int, *, quick: bool) -> list[Figure]:
             stdout=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "HVLAB_DIR": machine.LAB, "TMPDIR": work},
+            env={**os.environ, "TMPDIR": work},
             start_new_session=True,
         )
         with vm:

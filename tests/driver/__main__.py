@@ -54,7 +54,6 @@ def _run(scenario: machine.Scenario, options: argparse.Namespace) -> int:
         environment={
             **scenario.environment,
             **dict(pair.split("=", 1) for pair in options.environment),
-            "CHECKS": " ".join(options.checks),
         },
         checks=tuple(options.checks) or scenario.checks,
     )

@@ -3,9 +3,9 @@
 
 """Helpers of scenarios inside the VM: daemons, driver, pool files, kernel log.
 
-They run as root with the guest's own Python 3.11 and its standard library only.  Each wait
-has a deadline, after which it raises ``AssertionError`` with the awaited condition; none
-is a bare sleep.
+They run as root with the guest's own Python, 3.11 or 3.13, and its standard library only.
+Each wait has a deadline, after which it raises ``AssertionError`` with the awaited
+condition; none is a bare sleep.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ KEY_BYTES, VALUE_BYTES = 512, 2048
 COMM = "hv_kvp_daemon"  # both daemons' name in /proc/PID/comm
 
 _OUTPUT_DIR = "/tmp/hvlab"
-# An emulator on a busy machine stalls, which triggers the kernel's watchdogs.
-_STALL = re.compile(
-    r"MP-BIOS bug|soft lockup|rcu.*(stall|starved)|hrtimer: interrupt took|clocksource"
-)
+# An emulator on a busy machine stalls; `lab/vm` turns off the watchdogs that have an option.
+_STALL = re.compile(r"MP-BIOS bug|hrtimer: interrupt took|clocksource")
 _FAULT = re.compile(
     r"BUG:|kernel BUG at|\bOops\b|WARNING: |general protection|Call Trace|refcount_t|"
     r"unable to handle|blocked for more than|detected buffer overflow|Kernel panic",
@@ -159,6 +157,17 @@ def pids(comm: str = COMM) -> set[int]:
         if entry.isdigit() and read_text(f"/proc/{entry}/comm").rstrip("\n") == comm:
             found.add(int(entry))
     return found
+
+
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process refer to, sorted."""
+    directory = f"/proc/{pid}/fd"
+    found = []
+    for fd in os.listdir(directory):
+        # It may be closed between listdir and readlink.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"{directory}/{fd}"))
+    return sorted(found)
 
 
 @final

@@ -39,9 +39,13 @@ from typing import Any
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SCENARIOS = os.path.join(HERE, "scenarios")
-LAB = os.environ.get("HVLAB_DIR") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "hv-kvp-driver-lab"
+#: 6.1, 6.12 or backports; `lab/setup` says what they are.
+KERNEL = os.environ.get("KERNEL", "6.1")
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+LAB = os.path.join(
+    os.environ.get("HVLAB_DIR") or os.path.join(CACHE, "hv-kvp-driver-lab"), KERNEL
 )
+VM_COMMAND = (os.path.join(HERE, "lab", "vm"), LAB)
 LAUNCHER = """\
 #!/usr/bin/python3 -I
 import sys
@@ -158,26 +162,28 @@ def read_scenario(name: str) -> Iterator[Scenario]:
 
 def build() -> None:
     """Build the parts of the lab that are missing or out of date.  Needs root."""
-    _say_what_failed([os.path.join(HERE, "lab", "setup"), LAB])
+    _say_what_failed([os.path.join(HERE, "lab", "setup"), LAB, KERNEL])
     _install_requirements()
 
 
 def _install_requirements() -> None:
-    """Install the project's dependencies for the guest's Python 3.11."""
+    """Install the project's dependencies for the guest's own Python."""
     with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
         match = re.search(r"^dependencies = (\[.*?\])", file.read(), re.MULTILINE | re.DOTALL)
     if not match:
         raise LabError("pyproject.toml: no list of dependencies found")
     requirements: list[str] = ast.literal_eval(match[1])
     site, stamp = os.path.join(LAB, "site"), os.path.join(LAB, "site.stamp")
-    wanted = "\n".join(requirements)
+    python = os.readlink(os.path.join(LAB, "rootfs/usr/bin/python3"))
+    wanted = "\n".join([python, *requirements])
     if os.path.exists(stamp):
         with open(stamp, encoding="utf-8") as file:
             if file.read() == wanted:
                 return
     shutil.rmtree(site, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", site]
-    target = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]
+    version = python.removeprefix("python")
+    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     _say_what_failed([*pip, *target, *requirements])
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(wanted)
@@ -209,8 +215,9 @@ def pack(scenario: Scenario, payload: str) -> None:
         path = os.path.join(payload, "bin", command)
         _write(path, LAUNCHER.format(module=module))
         os.chmod(path, 0o755)
-    environment = (f"{k}={shlex.quote(v)}\n" for k, v in scenario.environment.items())
-    _write(os.path.join(payload, "environment"), "".join(environment))
+    environment = {**scenario.environment, "CHECKS": " ".join(scenario.checks)}
+    lines = (f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+    _write(os.path.join(payload, "environment"), "".join(lines))
     _write(os.path.join(payload, "run"), RUN.format(name=scenario.name))
 
 
@@ -232,19 +239,14 @@ def run(
     with tempfile.TemporaryDirectory(prefix="hvlab-") as work:
         payload = os.path.join(work, "payload")
         pack(scenario, payload)
-        environment = {
-            **os.environ,
-            "HVLAB_DIR": LAB,
-            "APPEND": scenario.append,
-            "TMPDIR": work,
-        }
+        environment = {**os.environ, "APPEND": scenario.append, "TMPDIR": work}
         if scenario.disk_mib:
             disk = os.path.join(work, "disk")
             _write(disk, "")
             os.truncate(disk, scenario.disk_mib << 20)
             environment["QEMU_EXTRA"] = f"-drive file={disk},if=virtio,format=raw"
         vm = subprocess.Popen(
-            [os.path.join(HERE, "lab", "vm"), payload, str(BOOT_SECONDS * 100)],
+            [*VM_COMMAND, payload, str(BOOT_SECONDS * 100)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

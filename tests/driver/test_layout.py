@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""The committed table of sizes, offsets and numbers agrees with the installed headers."""
+"""The committed table of sizes, offsets and numbers agrees with the headers of the kernel."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,12 +23,14 @@ KERNEL_ONLY = {"HV_UTIL_TIMEOUT", "MAX_ADDR_LEN"}
 
 
 @pytest.fixture(scope="module")
-def compiled(lab: None, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The output of layout.c, compiled with this machine's headers."""
-    program = tmp_path_factory.mktemp("layout") / "layout"
-    source = os.path.join(machine.HERE, "layout.c")
-    subprocess.run(["gcc", "-Wall", "-Werror", "-o", program, source], check=True)
-    printed = subprocess.run([program], check=True, stdout=subprocess.PIPE, text=True)
+def compiled(lab: None) -> list[str]:
+    """The output of layout.c, compiled in the lab with the headers of its kernel."""
+    build = os.path.join(machine.LAB, "build")
+    shutil.copy(os.path.join(machine.HERE, "layout.c"), os.path.join(build, "tmp"))
+    command = "gcc -Wall -Werror -o /tmp/layout /tmp/layout.c && /tmp/layout"
+    printed = subprocess.run(
+        ["chroot", build, "sh", "-c", command], check=True, stdout=subprocess.PIPE, text=True
+    )
     return printed.stdout.splitlines()
 
 

@@ -64,3 +64,11 @@ def test_a_lab_that_cannot_be_built_is_reported_with_the_cause(
     monkeypatch.setattr(machine, "LAB", "/dev/null/lab")
     with pytest.raises(machine.LabError, match="Not a directory"):
         machine.build()
+
+
+def test_an_unknown_kernel_is_refused_with_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "KERNEL", "5.4")
+    with pytest.raises(machine.LabError, match=r"no kernel 5\.4: 6\.1, 6\.12 or backports"):
+        machine.build()

@@ -62,18 +62,13 @@ def changes_until_killed(drive: str, seconds: float) -> None:
         payload = os.path.join(directory, "payload")
         machine.pack(scenario, payload)
         vm = subprocess.Popen(
-            [os.path.join(machine.HERE, "lab", "vm"), payload, "600"],
+            [*machine.VM_COMMAND, payload, "600"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={
-                **os.environ,
-                "HVLAB_DIR": machine.LAB,
-                "TMPDIR": directory,
-                "QEMU_EXTRA": drive,
-            },
+            env={**os.environ, "TMPDIR": directory, "QEMU_EXTRA": drive},
             start_new_session=True,
         )
         with vm:

@@ -43,8 +43,7 @@ def is_registered(daemon: Process, times: int) -> bool:
 
 
 def holds_device(process: Process) -> bool:
-    directory = f"/proc/{process.pid}/fd"
-    return any(os.readlink(f"{directory}/{fd}") == guest.DEVICE for fd in os.listdir(directory))
+    return guest.DEVICE in guest.open_files(process.pid)
 
 
 def is_served_within(host: Host, seconds: float, key: str) -> None:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import socket
 
 from tests.driver import guest
@@ -73,7 +71,7 @@ def check_auto_silences_another_netlink_daemon_by_the_device() -> None:
     rival.bind((0, 1 << 8))
     daemon = guest.registered("--transport", "auto")
     assert "another member" in daemon.stderr
-    assert os.readlink(f"/proc/{daemon.pid}/fd/{_device_fd(daemon)}") == guest.DEVICE
+    assert _holds(daemon)
     is_served(daemon)
     rival.close()
     assert daemon.stop() == 0
@@ -105,7 +103,7 @@ def check_auto_stays_with_netlink_when_the_driver_is_loaded_again() -> None:
         again = functools.partial(_has_registered, daemon, number)
         wait_for("another registration", again)
         is_served(daemon)
-    assert _device_fd(daemon) < 0
+    assert not _holds(daemon)
     assert "opened" not in daemon.stderr, daemon.stderr
     assert daemon.stop() == 0
     guest.unload_driver()
@@ -120,14 +118,4 @@ def _asks_for_driver(daemon: Process) -> bool:
 
 
 def _holds(process: Process) -> bool:
-    return _device_fd(process) >= 0
-
-
-def _device_fd(process: Process) -> int:
-    directory = f"/proc/{process.pid}/fd"
-    for fd in os.listdir(directory):
-        # It may be closed between listdir and readlink.
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(f"{directory}/{fd}") == guest.DEVICE:
-                return int(fd)
-    return -1
+    return guest.DEVICE in guest.open_files(process.pid)

@@ -157,11 +157,6 @@ def knows_its_name(host: Host) -> bool:
     return fqdn(host) == FQDN
 
 
-def descriptors(pid: int) -> set[str]:
-    directory = f"/proc/{pid}/fd"
-    return {os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
-
-
 def capabilities(pid: int) -> int:
     """The bounding set, to which the effective one is equal."""
     status = read(f"/proc/{pid}/status")
@@ -511,7 +506,7 @@ def check_the_drop_in_takes_the_char_device() -> None:
     fresh(read(os.path.join(SOURCES, "chardev.conf")))
     pid = main_pid()
     assert show("StatusText").startswith("serving over the char device; driver version 3.1;")
-    assert guest.DEVICE in descriptors(pid)
+    assert guest.DEVICE in guest.open_files(pid)
     assert capabilities(pid) == 0
     assert_served()
     for at_once in (True, False):
@@ -584,7 +579,7 @@ def check_the_holder_of_the_device_is_named() -> None:
     lean = "--property=CapabilityBoundingSet="
     run("systemd-run", "--unit=holder", lean, "/usr/sbin/hv_kvp_daemon", "-n")
     holder = main_pid("holder")
-    wait_for("the holder", lambda: guest.DEVICE in descriptors(holder))
+    wait_for("the holder", lambda: guest.DEVICE in guest.open_files(holder))
     systemctl("start", UNIT)
     name = f"held by hv_kvp_daemon (pid {holder})"
     wait_for("its name in the status", lambda: name in show("StatusText"))

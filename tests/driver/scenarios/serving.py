@@ -16,7 +16,7 @@ import signal
 import struct
 
 from tests.driver import guest
-from tests.driver.guest import Process, contents, pool, wait_for
+from tests.driver.guest import contents, pool, wait_for
 from tests.driver.lab.hvhost import (
     AUTO,
     AUTO_KEYS,
@@ -220,17 +220,12 @@ def check_a_thousand_requests_leak_no_descriptor() -> None:
     # The look-up of the name is a child with a pipe.
     wait_for("the full name", lambda: "." in host.enumerate(AUTO, 0)[2])
     host.set(GUEST, "key", "value")
-    before = descriptors(daemon)
+    before = guest.open_files(daemon.pid)
     for number in range(250):
         host.set(GUEST, "key", f"value {number}")
         host.enumerate(GUEST, 0)
         host.enumerate(AUTO, number % 11)
         host.get(GUEST, "key")
-    assert descriptors(daemon) == before
+    assert guest.open_files(daemon.pid) == before
     host.close()
     assert daemon.stop() == 0
-
-
-def descriptors(daemon: Process) -> list[str]:
-    directory = f"/proc/{daemon.pid}/fd"
-    return sorted(os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory))
