@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
-# except for driver-test, network-test, bench and soak (Debian, root).
+# except for driver-test, network-test, package-test, bench and soak (Debian, root), and deb
+# (Debian).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,11 +11,12 @@ BIN := $(VENV)/bin
 # Tests start some 600 interpreters, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test bench soak docs types release clean
+.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test package-test \
+	bench soak docs types deb release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
-	@echo "make test         unit, property and process tests (one to two minutes)"
+	@echo "make test         unit, property and process tests (about a minute)"
 	@echo "make test-pythons the same tests on each other Python, 3.10 to 3.14, that is here"
 	@echo "make coverage     the same tests, and which branches of src they take (95 % at least)"
 	@echo "make lint         ruff, mypy --strict, and reuse: each file names copyright and license"
@@ -23,6 +25,9 @@ help:
 	@echo "make network-test booted guests with each network manager, for SET_IP_INFO (Debian, root)"
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
+	@echo "make deb          Debian's packages of the last commit, in build/deb (Debian)"
+	@echo "make package-test these in clean roots of Debian 12, 13 and sid, beside hyperv-daemons"
+	@echo "                  (Debian, root)"
 	@echo "make docs         the pages and manuals as a site, in build/site"
 	@echo "make types        pyright: the types of the library are complete"
 	@echo "make release VERSION=1.2.3    docs/releasing.md; with ARGS=--dry-run nothing is changed"
@@ -87,7 +92,8 @@ spdx: $(VENV)/.lint
 	@$(FILES) '*.py' '*.c' '*.h' '*.md' '*.toml' '*.yml' '*Makefile' .gitignore | $(ANNOTATE)
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
 		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
-		tests/network/lan tests/network/setup | $(ANNOTATE) --style python
+		tests/network/lan tests/network/setup tests/packages/setup \
+		packaging/build-deb | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 driver-test: $(VENV)/.test
@@ -130,6 +136,14 @@ types: $(VENV)/.docs
 release: $(VENV)/.run
 	@$(BIN)/python -m pip install --quiet build
 	$(BIN)/python .ci/release.py $(VERSION) $(ARGS)
+
+# As root it installs what the build needs; otherwise it says what is missing.
+deb:
+	packaging/build-deb
+
+# ARGS="-k trixie" for one release: tests/packages/README.md.
+package-test: $(VENV)/.test
+	$(BIN)/python -m pytest tests/packages --timeout=900 $(ARGS)
 
 clean:
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache dist build

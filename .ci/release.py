@@ -3,9 +3,11 @@
 
 """``make release VERSION=1.2.3``: one commit, a signed tag, sdist and wheel, all checked.
 
-Everything is made in a clone, from what is committed.  This repository changes last, when
-nothing is left that could fail but the signature: the tag is made, and then the branch is
-moved to the release's commit.  With ``--dry-run`` it does not change, and no key is needed.
+Everything is made in a temporary clone, from what is committed.  This repository changes
+last, when nothing is left that could fail but the signature: the tag is made, and then the
+branch is moved to the release's commit.  With ``--dry-run`` it does not change, and no key is
+needed.  The clone is not below ``build``: hatchling does not follow a .gitignore by which
+the project itself is ignored.
 
 The date of the release is written into CHANGELOG.md, and into the man pages with the
 version.  sdist and wheel are built twice and have to be the same bit for bit.
@@ -20,6 +22,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 import venv
 from pathlib import Path
@@ -59,26 +63,30 @@ def release(root: Path, version: str, *, dry_run: bool) -> None:
     :raises Refusal: it is in no state for that.
     """
     require_releasable(root, version)
-    place = root / "build" / f"release-{version}"
-    shutil.rmtree(place, ignore_errors=True)
-    clone, dist = place / "source", place / "dist"
-    git(root, "clone", "--quiet", "--no-local", root, clone)
-    for name in ("user.name", "user.email"):
-        git(clone, "config", name, git(root, "config", name))
-    set_version(clone, version, time.strftime("%Y-%m-%d", time.gmtime()))
-    git(clone, "commit", "--quiet", "--all", "--allow-empty", "-m", f"Release {version}")
-    for check in CHECKS:
-        say(f"make {check}")
-        run(clone, "make", check)
-    build(clone, dist)
-    try_wheel(place, dist, version)
-    if dry_run:
-        say(f"dry run: no tag; what would be released is in {place}")
-        return
-    git(root, "fetch", "--quiet", clone, "HEAD")
-    git(root, "tag", "--sign", f"v{version}", "-m", f"hv-kvp-daemon {version}", "FETCH_HEAD")
-    git(root, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
-    say(f"tagged v{version}; publish the tag, and the files in {dist}")
+    with tempfile.TemporaryDirectory(prefix="hv-kvp-release-") as path:
+        place = Path(path)
+        clone, dist = place / "source", place / "dist"
+        git(root, "clone", "--quiet", "--no-local", root, clone)
+        for name in ("user.name", "user.email"):
+            git(clone, "config", name, git(root, "config", name))
+        set_version(clone, version, time.strftime("%Y-%m-%d", time.gmtime()))
+        message = f"Release {version}"
+        git(clone, "commit", "--quiet", "--all", "--allow-empty", "-m", message)
+        build(clone, dist)
+        try_wheel(place, dist, version)
+        for check in CHECKS:
+            say(f"make {check}")
+            run(clone, "make", check)
+        kept = root / "build" / f"release-{version}"
+        shutil.copytree(dist, kept, dirs_exist_ok=True)
+        if dry_run:
+            say(f"dry run: no tag; what would be released is in {kept}")
+            return
+        git(root, "fetch", "--quiet", clone, "HEAD")
+        tag = f"v{version}"
+        git(root, "tag", "--sign", tag, "-m", f"hv-kvp-daemon {version}", "FETCH_HEAD")
+        git(root, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+        say(f"tagged {tag}; publish the tag, and the files in {kept}")
 
 
 def require_releasable(root: Path, version: str) -> None:
@@ -128,7 +136,7 @@ def replace(path: Path, pattern: str, by: str) -> None:
 def build(clone: Path, dist: Path) -> None:
     """Build sdist and wheel twice from what is committed, and write their checksums.
 
-    :raises Refusal: the two builds differ.
+    :raises Refusal: the two builds differ, or the sdist has other files.
     """
     say("sdist and wheel, twice")
     again = dist.with_name("again")
@@ -138,6 +146,11 @@ def build(clone: Path, dist: Path) -> None:
     sums = {path.name: digest(path) for path in sorted(dist.iterdir())}
     if sums != {path.name: digest(path) for path in sorted(again.iterdir())}:
         raise Refusal(f"two builds differ: {dist}, {again}")
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    if packed - {"PKG-INFO"} != {*git(clone, "ls-files").splitlines()}:
+        raise Refusal(f"{sdist.name} has other files than the repository")
     lines = "".join(f"{value}  {name}\n" for name, value in sums.items())
     (dist / "SHA256SUMS").write_text(lines, encoding="ascii")
     print(lines, end="")

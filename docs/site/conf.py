@@ -80,6 +80,7 @@ Defects <docs/defects>
 
 CONTRIBUTING
 docs/releasing
+Packaging <docs/packaging>
 CHANGELOG
 ```
 """

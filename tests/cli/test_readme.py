@@ -53,6 +53,8 @@ NOT_RUN = {
     "make demo": "tests/simhost/test_demo.py runs it",
     "/opt/hv-kvp/bin/pip install -U .": "needs an index",
     "make test": "it is what runs this",
+    "make deb": "needs Debian; tests/packages builds and installs the packages",
+    "apt install ./build/deb/*.deb": "as above",
     "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
     "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"
     " tests/cli/service/test_install.py, whole in tests/driver",
@@ -78,7 +80,7 @@ def typed(text: str) -> list[str]:
     return [
         re.split(r"  +", line)[0]
         for line in lines
-        if re.match(r"(make|python3|\S*pip|\S*hv-kvp(-daemon)?)( |$)", line)
+        if re.match(r"(make|apt|python3|\S*pip|\S*hv-kvp(-daemon)?)( |$)", line)
     ]
 
 

@@ -102,6 +102,9 @@ def test_little_is_left_open(root: Path) -> None:
     done = run(*argv, f"--threshold={MOST_EXPOSURE}", UNIT)
     assert done.returncode == 0, done.stdout
     assert run(*argv, "--threshold=10", UNIT).returncode
+    for name in ("hv-kvp-resolvectl@.service", "hv-kvp-nmcli@.service"):
+        done = run(*argv, f"--threshold={MOST_EXPOSURE}", name)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,21 @@ _UDEV = (
 class Guest(Container):
     """``with Guest(suite, packages) as guest``: it has booted, and no package is installed.
 
-    ``packages`` are in PACKAGES.  With ``hyperv`` it has the driver's device.
+    ``packages`` are in PACKAGES.  With ``hyperv`` it has the driver's device.  What they need
+    is installed, unless it is ``clean``.
     """
 
     lab = LAB
 
-    def __init__(self, suite: str, packages: Sequence[Path], *, hyperv: bool = True) -> None:
-        self._suite = suite
+    def __init__(
+        self,
+        suite: str,
+        packages: Sequence[Path],
+        *,
+        hyperv: bool = True,
+        clean: bool = False,
+    ) -> None:
+        self._suite = suite if clean else f"{suite}-ready"
         self._packages = packages
         self._hyperv = hyperv
 

@@ -22,7 +22,7 @@ dpkg-source --no-check --extract *.dsc tree >/dev/null
 cd tree
 dpkg-buildpackage --build=binary --no-sign >../log 2>&1 || {{ tail -50 ../log; exit 1; }}
 cd ..
-lintian --allow-root --fail-on none --display-info *.changes >lintian
+lintian --allow-root --fail-on none *.changes >lintian
 """
 
 

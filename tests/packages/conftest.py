@@ -51,11 +51,11 @@ def packages(suite: str, built: Built, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def boot(suite: str, packages: list[Path]) -> Iterator[Callable[[], Guest]]:
-    """Boot a guest, with the driver's device or without."""
+    """Boot a guest: see `Guest`."""
     guests: list[Guest] = []
 
-    def begin(*, hyperv: bool = True) -> Guest:
-        guest = Guest(suite, packages, hyperv=hyperv)
+    def begin(*, hyperv: bool = True, clean: bool = False) -> Guest:
+        guest = Guest(suite, packages, hyperv=hyperv, clean=clean)
         guest.__enter__()
         guests.append(guest)
         return guest

@@ -9,8 +9,6 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import pytest
-
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET
 from tests.support.process import wait_for
 
@@ -53,7 +51,7 @@ def state(guest: Guest) -> tuple[bool, bool]:
 def test_the_package_serves_at_once_and_needs_nothing_else(
     boot: Callable[..., Guest],
 ) -> None:
-    guest = boot()
+    guest = boot(clean=True)
     install(guest, *FIRST)
     set_pair(guest, "first")
     # What the daemon imports beside its own modules is what a bare interpreter imports.
@@ -108,6 +106,7 @@ def test_install_service_has_nothing_to_do_for_a_package(boot: Callable[..., Gue
 
 
 def test_hyperv_daemons_first(boot: Callable[..., Guest]) -> None:
+    """I12: removing ours brings theirs back, which a link at /var/lib/hyperv prevented."""
     guest = boot()
     install(guest, HYPERV)
     guest.run(f"systemctl start {THEIRS}")
@@ -199,10 +198,10 @@ def test_policy_rc_d_is_obeyed(boot: Callable[..., Guest]) -> None:
     assert not guest.is_active(OURS)
 
 
-@pytest.mark.parametrize("name", ["hv-kvp-watch@later.service"])
 def test_a_watch_is_restarted_and_removed_with_its_package(
-    boot: Callable[..., Guest], name: str
+    boot: Callable[..., Guest],
 ) -> None:
+    name = "hv-kvp-watch@later.service"
     guest = boot()
     install(guest, *FIRST)
     guest.write("/etc/hv-kvp-watch/later", "#!/bin/sh\n", 0o755)

@@ -16,7 +16,15 @@ import pytest
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
 from tests.pools.crash import DeadError, content
-from tests.pools.crash_cases import Trial, after_delete, after_set, key_of, records, whole
+from tests.pools.crash_cases import (
+    Trial,
+    after_delete,
+    after_set,
+    key_of,
+    records,
+    spread,
+    whole,
+)
 from tests.pools.failing_disk import LOOKS, READS, Call, Die, Disk, Fault, Refuse, Short
 
 if TYPE_CHECKING:
@@ -85,7 +93,8 @@ class Twice:
         return EIO if self.has_failed else None
 
 
-#: A third of all pairs, in which each change and each fault is; `make soak` has the others.
+#: A third of all pairs, in which each change and each fault is; `make soak` has the others,
+#: and all second calls.
 SAMPLE = [
     (name, then)
     for row, name in enumerate(CHANGES)
@@ -103,22 +112,21 @@ def test_a_fault_at_any_two_calls_leaves_the_change_done_or_not_begun(
     An undo that writes the block of before over that of after, while the journal does
     not have the change any more, leaves one record twice and another nowhere.
     """
-    fail_twice(trial, name, then)
+    fail_twice(trial, name, then, every=3)
 
 
-def fail_twice(trial: Trial, name: str, then: str) -> None:
-    """Put the faults at any two calls, and look after each pair."""
+def fail_twice(trial: Trial, name: str, then: str, *, every: int = 1) -> None:
+    """Put the first fault at any call, the second at every later one or those of `spread`."""
     first, has_failed = 0, True
     while has_failed:
         first += 1
-        second, has_failed_twice = 0, True
-        while has_failed_twice:
-            second += 1
+        for second in spread(first, every):
             # A process that goes on, or another one: each sees every other pair.
             restart = (first + second) % 2 == 0
             faults = Twice(first, second, then)
             look_after(trial, name, faults, restart=restart)
-            has_failed_twice = faults.has_failed_twice
+            if not faults.has_failed_twice:
+                break
         has_failed = faults.has_failed
     assert first > 2
 

@@ -147,7 +147,7 @@ def test_a_version_has_three_numbers(repository: Path, tool: ModuleType, version
 @pytest.fixture
 def only_git(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "CHECKS", ())
-    monkeypatch.setattr(tool, "build", lambda *_: None)
+    monkeypatch.setattr(tool, "build", lambda _, dist: dist.mkdir())
     monkeypatch.setattr(tool, "try_wheel", lambda *_: None)
 
 

@@ -8,12 +8,13 @@ A child costs some milliseconds, the command as a process ten times as much.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from hv_kvp_daemon.cli.main import main
+from hv_kvp_daemon.cli.main import build_parser, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,12 @@ class Done(NamedTuple):
     err: str
 
 
+@functools.cache
+def _import_commands() -> None:
+    """Once, so that no child has to."""
+    build_parser()
+
+
 def run_forked(
     words: Sequence[str],
     prepare: Callable[[], object] = lambda: None,
@@ -37,6 +44,7 @@ def run_forked(
     closed: Sequence[int] = (),
 ) -> Done:
     """Return status and output of main(); ``closed`` are standard descriptors."""
+    _import_commands()
     files = [os.memfd_create(name) for name in _NAMES]
     os.pwrite(files[0], stdin, 0)
     pid = os.fork()

@@ -506,10 +506,16 @@ def test_links_follow_the_installation(image: Path) -> None:
     assert os.readlink(link) == f"{os.path.dirname(DAEMON)}/hv-kvp"
 
 
+STARTS_NOT = (
+    "KVP daemon does not start while it is a link:"
+    " rm /var/lib/hyperv && mv /var/opt/hyperv /var/lib/hyperv\n"
+)
+
+
 @pytest.mark.parametrize(
     ("target", "there", "said"),
     [
-        ("../opt/hyperv", True, "where other programs find the pairs"),
+        ("../opt/hyperv", True, f"where other programs find the pairs; Debian's {STARTS_NOT}"),
         ("../opt/hyperv", False, ""),
         ("/srv/theirs", False, "which does not exist, and not that of this installation"),
     ],
@@ -517,7 +523,7 @@ def test_links_follow_the_installation(image: Path) -> None:
 def test_the_link_to_the_pools_is_removed_or_said_to_stay(
     image: Path, target: str, there: bool, said: str
 ) -> None:
-    """I4: Debian's daemon ends at a link that leads nowhere."""
+    """I4, I12: Debian's daemon ends at a link that leads nowhere, and starts at none."""
     install(image)
     link = image / "var/lib/hyperv"
     link.parent.mkdir(parents=True)

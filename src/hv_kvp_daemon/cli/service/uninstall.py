@@ -72,7 +72,11 @@ def _remove(root: InstallRoot, ours: list[str]) -> None:
 
 
 def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
-    """Remove a dangling link to the pools: the C daemon exits where it finds one."""
+    """Remove a dangling link to the pools: the C daemon exits where it finds one.
+
+    Debian's is not even started where there is a link, dangling or not, since its unit has
+    StateDirectory=hyperv (systemd 252 and 257).
+    """
     target = root.target(OTHER_DIRECTORY)
     dangling = root.is_dangling(OTHER_DIRECTORY)
     if dangling and target == unit_files.other_directory_link(pool_dir):
@@ -82,7 +86,8 @@ def _unlink_pools(root: InstallRoot, pool_dir: str) -> None:
             "which does not exist, and not that of this installation; remove it, since other"
             " KVP daemons exit there"
             if dangling
-            else "where other programs find the pairs; remove it together with those"
+            else "where other programs find the pairs; Debian's KVP daemon does not start"
+            f" while it is a link: rm {OTHER_DIRECTORY} && mv {pool_dir} {OTHER_DIRECTORY}"
         )
         terminal.say(f"{OTHER_DIRECTORY} stays, a link to {target}, {reason}")
 
