@@ -16,16 +16,6 @@ from .container import HERE, SUITES, Container
 from .managers import MANAGERS
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests of a container, which boots once."""
-    for item in items:
-        if isinstance(item, pytest.Function):
-            param = item.callspec.params["container"]
-            assert isinstance(param, tuple)
-            suite, manager = param
-            item.add_marker(pytest.mark.xdist_group(f"{suite}-{manager.name}"))
-
-
 @pytest.fixture(scope="session")
 def lab() -> None:
     """Build the lab; if that fails, every test fails, and none is skipped."""
