@@ -13,18 +13,37 @@ fails the scenario if the kernel log has such a fault.
 from __future__ import annotations
 
 import os
+import random
+import shutil
+import signal
+from typing import final
 
 from tests.driver import guest
+from tests.driver.deadline import LESS_THAN_DRIVER, Deadline
 from tests.driver.guest import Process, wait_for
-from tests.driver.lab.hvhost import AUTO, EXTERNAL, S_OK, Host
+from tests.driver.lab.hvhost import (
+    AUTO,
+    AUTO_EXTERNAL,
+    AUTO_INTERNAL,
+    AUTO_KEYS,
+    EXTERNAL,
+    GUEST,
+    S_OK,
+    SET,
+    Host,
+    value_body,
+    wide,
+)
 
 APPEND = "hvlab.manual"
 VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, "chardev": {"TRANSPORT": "chardev"}}
 SECONDS = 600
 CHECK_SECONDS = 500
 
-#: `make soak` sets 40.
+#: `make soak` sets 40 and 100.
 RELOADS = int(os.environ.get("RELOADS", "6"))
+STEPS = int(os.environ.get("STEPS", "14"))
+SEED = int(os.environ.get("SEED", "1"))
 TRANSPORT = os.environ.get("TRANSPORT", "auto")
 
 # As long as a hypervisor may not run a virtual CPU; the driver sleeps twice.
@@ -90,3 +109,109 @@ def check_auto_waits_for_the_device_when_it_changes_over() -> None:
     guest.load_driver(slow_ms=STRETCHED_MS)
     is_served(daemon, "auto")
     assert daemon.stop() == 0
+
+
+@final
+class Life:
+    """The driver, the daemon, a host that sends SETs, and what can happen to the first two."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        shutil.rmtree(guest.POOL_DIR, ignore_errors=True)
+        guest.load_driver(slow_ms=STRETCHED_MS)
+        self.daemon = start()
+        self.host = Host()
+        #: The keys of each pool that were sent, in order, and those of them with an answer.
+        self.sent: dict[int, list[str]] = {}
+        self.acknowledged: set[str] = set()
+        self._under_way: dict[int, str] = {}
+
+    def post(self) -> None:
+        """Send a SET and do not wait for its answer."""
+        pool = self._chance.choice((EXTERNAL, GUEST, AUTO_EXTERNAL, AUTO_INTERNAL))
+        keys = self.sent.setdefault(pool, [])
+        key = f"key {pool}.{len(keys)}"
+        keys.append(key)
+        body = value_body(wide(key), wide(value_of(key)))
+        self._under_way[self.host.post(SET, pool, body)] = key
+
+    def is_served(self) -> None:
+        """Wait until the host is served, at most 20 s, and compare what it is told."""
+        deadline = Deadline(20, LESS_THAN_DRIVER)
+        assert self.host.negotiate() == S_OK
+        # After a suspension the driver takes the reply to a request from before for that to
+        # the next one.  So a single right answer is no service yet.
+        wait_for("service", lambda: [key for key, _ in self.host.items(AUTO)] == AUTO_KEYS)
+        assert not deadline.passed(), deadline
+        self._see_answers()
+        for pool, keys in self.sent.items():
+            found = list(self.host.items(pool))
+            there = {key for key, _ in found}
+            assert found == [(key, value_of(key)) for key in keys if key in there]
+            assert self.acknowledged & {*keys} <= there, self.acknowledged & {*keys} - there
+        assert not guest.kernel_faults()
+
+    def _see_answers(self) -> None:
+        for answer in self.host.stray:
+            key = self._under_way.pop(answer.transaction, "")
+            if key and answer.status == S_OK:
+                self.acknowledged.add(key)
+        self.host.stray.clear()
+        self._under_way.clear()
+
+    # What can happen.
+
+    def suspend_and_resume(self) -> None:
+        guest.control("suspend")
+        guest.control("resume")
+
+    def unbind_and_bind(self) -> None:
+        guest.unbind()
+        guest.control("bind")
+
+    def reload(self) -> None:
+        self.host.close()  # whose open device keeps the module
+        self._under_way.clear()
+        unload()
+        guest.load_driver(slow_ms=self._chance.choice((0, STRETCHED_MS)))
+        self.host = Host()
+
+    def kill(self) -> None:
+        self.daemon.stop(signal.SIGKILL)
+        self.daemon = start()
+
+    def terminate(self) -> None:
+        assert self.daemon.stop() == 0
+        self.daemon = start()
+
+    def stop_and_continue(self) -> None:
+        self.daemon.freeze()
+        self.post()
+        self.daemon.send(signal.SIGCONT)
+
+
+def value_of(key: str) -> str:
+    return f"value of {key} " * 40
+
+
+def check_a_life_of_driver_and_daemon_loses_no_acknowledged_change() -> None:
+    """Steps in random order, each with requests under way."""
+    chance = random.Random(SEED)
+    life = Life(chance)
+    for number in range(STEPS):
+        for _ in range(chance.randrange(1, 4)):
+            life.post()
+        step = chance.choice(
+            (
+                *(life.suspend_and_resume, life.unbind_and_bind, life.reload),
+                *(life.kill, life.terminate, life.stop_and_continue),
+            )
+        )
+        print(f"seed {SEED}, step {number}: {step.__name__}", flush=True)
+        step()
+        life.is_served()
+    sent = sum(map(len, life.sent.values()))
+    print(f"{STEPS} steps, {sent} keys sent, {len(life.acknowledged)} acknowledged", flush=True)
+    life.host.close()
+    assert life.daemon.stop() == 0
+    unload()
