@@ -20,7 +20,9 @@ from hv_kvp_daemon.netconfig.networkd_writer import NetworkdWriter
 from hv_kvp_daemon.netconfig.program import Programs
 from hv_kvp_daemon.netconfig.settings import AUTOMATIC, Family, Settings
 from hv_kvp_daemon.netconfig.target import Target
-from tests.support.network import IFA_F_NODAD, wait_until_usable
+from tests.support.network import IFA_F_NODAD, link, wait_until_usable
+
+from .network import veth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .network import Machine
 
 GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
+MAC = "02:15:5d:00:00:01"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 BASE = "/etc/systemd/network/20-wired.network"
 OURS = "/etc/systemd/network/05-hv-kvp-eth0.network"
@@ -73,6 +76,18 @@ def golden(machine: Machine, writer: type[Writer], settings: Settings, path: Pat
 def adapter(machine: Machine, name: str = "eth0", guid: str = GUID) -> None:
     """Make an interface that of a VMBus device."""
     machine.write(f"/sys/class/net/{name}/device/device_id", f"{{{guid}}}", "")
+
+
+def by_networkd(machine: Machine, text: str, *, carrier: bool = True) -> None:
+    """Make eth0 the adapter's; networkd has ``text`` for it.  With carrier: 192.0.2.1/24."""
+    with IPRoute() as ip:
+        if carrier:
+            veth(ip, "eth0", MAC, "192.0.2.1/24")
+        else:
+            link(ip, "eth0", "peer0", peer_up=False)
+    adapter(machine)
+    machine.write(BASE, text)
+    machine.running("systemd-networkd")
 
 
 class Unit:

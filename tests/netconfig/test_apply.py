@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
 
 from hv_kvp_daemon.netconfig import injection_record, target, verify
 from hv_kvp_daemon.netconfig.apply import apply, forget
@@ -19,13 +18,12 @@ from hv_kvp_daemon.netconfig.injection_record import Injection, load
 from hv_kvp_daemon.netconfig.networkd_writer import NetworkdWriter
 from hv_kvp_daemon.netconfig.settings import Settings
 from hv_kvp_daemon.netconfig.verify import HOLDS, MISSING, STORED
-from tests.support.network import in_own_network, link
+from tests.support.network import in_own_network
 
-from .injected import BASE, GUID, OURS, adapter, addresses, fake_networkd, programs, static
+from .injected import GUID, OURS, addresses, by_networkd, fake_networkd, programs, static
 from .killed import Call, killed_at
-from .network import Machine, veth
+from .network import Machine
 
-MAC = "02:15:5d:00:00:01"
 THEIRS = "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.1/24\n"
 V4 = Settings(static("10.0.0.5/24", "10.0.0.1"), None)
 OTHER = Settings(static("10.9.9.9/24 10.9.9.8/24"), None)
@@ -36,14 +34,7 @@ class Guest(Machine):
 
     def __init__(self, *, carrier: bool = True) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="hv-kvp-test-")))
-        with IPRoute() as ip:
-            if carrier:
-                veth(ip, "eth0", MAC, "192.0.2.1/24")
-            else:
-                link(ip, "eth0", "peer0", peer_up=False)
-        adapter(self)
-        self.write(BASE, THEIRS)
-        self.running("systemd-networkd")
+        by_networkd(self, THEIRS, carrier=carrier)
         fake_networkd(self.root)
         # The fake networkd is done when it returns.
         verify.PATIENCE = verify.SHORT = target.PATIENCE = 0.0

@@ -26,13 +26,12 @@ from hv_kvp_daemon.netconfig.settings import AUTOMATIC, RequestError, Settings, 
 from hv_kvp_daemon.wire.ipinfo import IpInfo, encode_ip_request
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_INVALIDARG, HV_S_OK, KVP_OP_SET_IP_INFO
 from tests.support.forked import ForkedDaemon
-from tests.support.network import in_own_network, link
+from tests.support.network import in_own_network
 from tests.support.process import wait_for
 
-from .injected import ADAPTER, BASE, GUID, Unit, adapter, addresses, fake_networkd, static
-from .network import Machine, veth
+from .injected import ADAPTER, GUID, Unit, addresses, by_networkd, fake_networkd, static
+from .network import Machine
 
-MAC = "02:15:5d:00:00:01"
 V4 = Settings(static("10.0.0.5/24", "10.0.0.1", "10.0.0.53"), None)
 BOTH = Settings(V4.ipv4, static("2001:db8::5/64", "fe80::1"))
 
@@ -40,14 +39,8 @@ BOTH = Settings(V4.ipv4, static("2001:db8::5/64", "fe80::1"))
 def prepared(root: Path, *, carrier: bool = True) -> Machine:
     """A guest whose eth0 is managed by networkd."""
     machine = Machine(root)
-    with IPRoute() as ip:
-        if carrier:
-            veth(ip, "eth0", MAC, "192.0.2.1/24")
-        else:
-            link(ip, "eth0", "peer0", peer_up=False)
-    adapter(machine)
-    machine.running("systemd-networkd")
-    machine.write(BASE, "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.1/24\n")
+    theirs = "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.1/24\n"
+    by_networkd(machine, theirs, carrier=carrier)
     fake_networkd(machine.root)
     target.PATIENCE = verify.SHORT = 0.2
     return machine

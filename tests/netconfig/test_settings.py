@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.settings import (
     AUTOMATIC,
-    Family,
     RequestError,
     Settings,
     from_document,
@@ -25,6 +23,7 @@ from hv_kvp_daemon.netconfig.settings import (
 from hv_kvp_daemon.wire.ipinfo import IpInfo
 from hv_kvp_daemon.wire.uapi import HV_INVALIDARG
 
+from .injected import static
 from .network import config
 
 MASK = "255.255.255.0"
@@ -38,15 +37,6 @@ def request(
 
 def parsed(*fields: object) -> Settings:
     return parse(request(*fields), lambda _: None)  # type: ignore[arg-type]
-
-
-def static(addresses: str, gateways: str = "", dns: str = "") -> Family:
-    return Family(
-        False,
-        tuple(map(ipaddress.ip_interface, addresses.split())),
-        tuple(map(ipaddress.ip_address, gateways.split())),
-        tuple(map(ipaddress.ip_address, dns.split())),
-    )
 
 
 BOTH = Settings(static("10.0.0.5/24"), static("2001:db8::5/64"))

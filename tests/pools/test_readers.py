@@ -115,6 +115,19 @@ def at_each_wait(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> 
     monkeypatch.setattr(os, "fdatasync", lambda _: act())
 
 
+def readers_let_in(neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """A list that grows at each wait for the disk: whether readers are let in; no writer is."""
+    let_in: list[bool] = []
+
+    def look() -> None:
+        assert not neighbour.may_write()
+        let_in.append(neighbour.may_flock(fcntl.LOCK_SH))
+        neighbour.free()
+
+    at_each_wait(monkeypatch, look)
+    return let_in
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_readers_are_let_in_and_writers_are_not_while_the_disk_is_waited_for(
     pool: PoolFile,
@@ -124,14 +137,7 @@ def test_readers_are_let_in_and_writers_are_not_while_the_disk_is_waited_for(
     name: str,
 ) -> None:
     """P27."""
-    let_in: list[bool] = []
-
-    def look() -> None:
-        assert not neighbour.may_write()
-        let_in.append(neighbour.may_flock(fcntl.LOCK_SH))
-        neighbour.free()
-
-    at_each_wait(monkeypatch, look)
+    let_in = readers_let_in(neighbour, monkeypatch)
     change, after = CHANGES[name]
     change(pool)
     assert let_in == WAITS[name]
@@ -143,14 +149,7 @@ def test_readers_are_let_in_while_a_former_entry_is_waited_for(
 ) -> None:
     """P27, P30: a SET that has no entry, after one that had."""
     pool.store(b"key 1", b"l" * 2000)
-    let_in: list[bool] = []
-
-    def look() -> None:
-        assert not neighbour.may_write()
-        let_in.append(neighbour.may_flock(fcntl.LOCK_SH))
-        neighbour.free()
-
-    at_each_wait(monkeypatch, look)
+    let_in = readers_let_in(neighbour, monkeypatch)
     pool.store(b"key 1", b"m" + b"l" * 1999)
     assert let_in == [True, True]
 
