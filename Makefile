@@ -103,7 +103,7 @@ driver-test: $(VENV)/.test
 
 # ARGS="-k trixie-netplan" for one release and manager: tests/network/README.md.
 network-test: $(VENV)/.test
-	$(BIN)/python -m pytest tests/network --timeout=900 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist=loadgroup tests/network --timeout=900 $(ARGS)
 
 # ARGS=--quick for one short round, --native or --vm for one of the two places.
 bench: $(VENV)/.test

@@ -20,12 +20,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+import pytest
+
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
 from hv_kvp_daemon.wire.message import decode_reply
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET_IP_INFO
 from tests.support.process import Peer, connect, wait_for
 
-from .managers import MAC
+from .managers import MAC, MANAGERS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,6 +43,17 @@ LAB = Path(
 )
 SUITES = ("bookworm", "trixie")
 
+#: The arguments of each `Container`; one worker of pytest-xdist has all tests of it.
+GUESTS = [
+    pytest.param(
+        (suite, manager),
+        id=f"{suite}-{manager.name}",
+        marks=pytest.mark.xdist_group(f"{suite}-{manager.name}"),
+    )
+    for suite in SUITES
+    for manager in MANAGERS
+]
+
 GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 HOST = "/run/hv-kvp-daemon/host"
@@ -53,6 +67,13 @@ BOOT = 180.0
 _REBOOT = 133
 
 _NET = "BindReadOnlyPaths=/var/lib/lab/net:/sys/class/net\n"
+# The first argument are directories of control groups, the others a command.
+_IN_GROUPS = """
+for group in $1; do mkdir -p "$group" && echo $$ >"$group/cgroup.procs" || exit; done
+shift
+exec "$@"
+"""
+
 _PROGRAM = """#!/usr/bin/python3
 import sys
 sys.path.insert(0, "/opt/hv-kvp/src")
@@ -85,6 +106,7 @@ class Container:
 
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
+        self._groups = _new_groups(self._directory.name)
         # A busy disk may take longer to sync a file than a host waits.
         _run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
         self.root = self._directory / "root"
@@ -114,9 +136,19 @@ class Container:
         _run("umount", "--lazy", os.fspath(self.root))
         _run("umount", "--lazy", os.fspath(self._directory))
         self._directory.rmdir()
+        for group in self._groups:
+            for directory, _names, _files in os.walk(group, topdown=False):
+                os.rmdir(directory)
 
     def _command(self, *words: str) -> list[str]:
+        """Return a command that runs systemd-nspawn in control groups of its own.
+
+        Without --register it makes the container's groups, ``payload`` and ``supervisor``, in
+        that of the process that starts it.  The systemds of two containers there would remove
+        each other's groups.
+        """
         return [
+            *("sh", "-c", _IN_GROUPS, "sh", " ".join(self._groups)),
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
             *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}", *words),
@@ -274,6 +306,22 @@ class Container:
         """Have the manager read its files again, as an administrator does."""
         for command in self.manager.reload:
             self.run(command)
+
+
+def _new_groups(name: str) -> list[str]:
+    """The directories of control groups below that of this process, which do not exist yet.
+
+    One of cgroup v2 and, where it is mounted, one of systemd's hierarchy of cgroup v1.
+    """
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = {hierarchy: path for _, hierarchy, path in (line.split(":", 2) for line in lines)}
+    found = []
+    for mount in psutil.disk_partitions(all=True):
+        is_v1 = mount.fstype == "cgroup" and "name=systemd" in mount.opts.split(",")
+        if is_v1 or mount.fstype == "cgroup2":
+            path = own["name=systemd" if is_v1 else ""]
+            found.append(os.path.normpath(f"{mount.mountpoint}/{path}/{name}"))
+    return found
 
 
 def _run(*argv: str) -> None:
