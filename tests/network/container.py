@@ -108,12 +108,12 @@ class Container:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
         self._groups = _new_groups(self._directory.name)
         # A busy disk may take longer to sync a file than a host waits.
-        _run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
+        run_here("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
         layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
-        _run(
+        run_here(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
             *("-o", f"{layers},workdir={self._directory}/work"),
         )
@@ -133,8 +133,8 @@ class Container:
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
-        _run("umount", "--lazy", os.fspath(self.root))
-        _run("umount", "--lazy", os.fspath(self._directory))
+        run_here("umount", "--lazy", os.fspath(self.root))
+        run_here("umount", "--lazy", os.fspath(self._directory))
         self._directory.rmdir()
         for group in self._groups:
             for directory, _names, _files in os.walk(group, topdown=False):
@@ -163,7 +163,7 @@ class Container:
         subprocess.run(
             self._command("hv-kvp", "install-service", "--yes"), check=True, timeout=BOOT
         )
-        _run("systemctl", f"--root={self.root}", "enable", self.manager.unit)
+        run_here("systemctl", f"--root={self.root}", "enable", self.manager.unit)
         # On Hyper-V udev starts it, when the driver's device appears.
         for unit in ("lan.service", DAEMON):
             wants = self.root / f"etc/systemd/system/sysinit.target.wants/{unit}"
@@ -194,11 +194,14 @@ class Container:
 
     def run(self, command: str, *, check: bool = True) -> str:
         """Run a command, of words separated by blanks, and return its output."""
+        return self.execute(*command.split(), check=check)
+
+    def execute(self, *argv: str, check: bool = True) -> str:
+        """Run a program, and return its output."""
         done = subprocess.run(
             [
                 *("nsenter", "--all", "--target", self._leader, "--"),
-                *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"),
-                *command.split(),
+                *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *argv),
             ],
             check=False,
             text=True,
@@ -206,7 +209,7 @@ class Container:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}"
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stdout}"
         return done.stdout
 
     def _is_up(self) -> bool:
@@ -226,10 +229,11 @@ class Container:
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
-        self._wait_for_boot()
-
-    def _wait_for_boot(self) -> None:
         wait_for("the boot", self._is_up, BOOT)
+        self._when_booted()
+
+    def _when_booted(self) -> None:
+        """Wait until the daemon serves."""
         self.connect().close()
 
     def reboot(self) -> None:
@@ -324,7 +328,8 @@ def _new_groups(name: str) -> list[str]:
     return found
 
 
-def _run(*argv: str) -> None:
+def run_here(*argv: str) -> None:
+    """Run a program of this machine."""
     done = subprocess.run(
         argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
