@@ -132,12 +132,14 @@ def test_a_size_beyond_its_field_is_refused(operation: int, size_at: int, size: 
         decode_request(data)
 
 
-def test_a_key_without_a_nul_in_its_field_is_refused() -> None:
-    data = bytearray(encode_request(Request(KVP_OP_GET, 1, b"key")))
-    struct.pack_into("=I", data, message.EXCHANGE_KEY_SIZE, 512)
-    data[message.EXCHANGE_KEY : message.EXCHANGE_KEY + 512] = b"k" * 512
-    with pytest.raises(FieldError, match="512 bytes, at most 511"):
-        decode_request(data)
+def test_a_key_or_value_without_a_nul_in_its_field_is_refused() -> None:
+    longest = encode_request(Request(KVP_OP_SET, 1, b"k" * 511, b"v" * 2047))
+    assert decode_request(longest) == Request(KVP_OP_SET, 1, b"k" * 511, b"v" * 2047)
+    for at, size in ((message.EXCHANGE_KEY, 512), (message.EXCHANGE_VALUE, 2048)):
+        data = bytearray(longest)
+        data[at + size - 1] = ord("x")
+        with pytest.raises(FieldError, match=f"{size} bytes, at most {size - 1}"):
+            decode_request(data)
 
 
 def test_a_value_may_be_empty_when_its_size_counts_the_nul() -> None:
@@ -242,3 +244,20 @@ def test_an_ip_reply_can_be_read_by_strlen(info: IpInfo) -> None:
     for text in (reply[4:260], *texts):
         assert b"\0" in text
         text.partition(b"\0")[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("character", "counts"),
+    [
+        # What the host takes; and of three bytes each, what fits in the field with its NUL.
+        ("x", (126, 1022, 1022, 510, 1022)),
+        ("€", (85, 682, 682, 341, 682)),
+    ],
+)
+def test_an_ip_reply_has_of_each_text_as_much_as_fits(
+    character: str, counts: tuple[int, ...]
+) -> None:
+    text = (character * 3000).encode()
+    found = decode_ip(encode_ip_reply(IpInfo(text, 1, 1, text, text, text, text)))
+    texts = found.adapter_id, found.ip_addr, found.sub_net, found.gate_way, found.dns_addr
+    assert texts == tuple((character * count).encode() for count in counts)
