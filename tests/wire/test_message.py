@@ -261,3 +261,9 @@ def test_an_ip_reply_has_of_each_text_as_much_as_fits(
     found = decode_ip(encode_ip_reply(IpInfo(text, 1, 1, text, text, text, text)))
     texts = found.adapter_id, found.ip_addr, found.sub_net, found.gate_way, found.dns_addr
     assert texts == tuple((character * count).encode() for count in counts)
+
+
+def test_a_request_shows_what_it_holds() -> None:
+    request = Request(KVP_OP_SET, 1, b"k", b"v")
+    assert repr(request) == r"Request(index=0, key=b'k', operation=1, pool=1, value=b'v')"
+    assert repr(IpInfo(b"{A}", 1)).startswith(r"IpInfo(adapter_id=b'{A}', addr_family=1,")

@@ -30,6 +30,12 @@ def test_default_routes_and_other_messages_stay() -> None:
     near, default = route(24, b"\x0a\0\0\0"), route(0)
     assert reduced(near, default, near, DONE) == default + DONE
     assert reduced(near) == b""
+    assert reduced(route(8)) == b""  # 0.0.0.0/8 has no RTA_DST
+
+
+def test_a_message_without_a_payload_does_not_hide_what_follows() -> None:
+    empty, near = netlink.pack(uapi.NLMSG_NOOP, 0, 1, 2, b""), route(24, b"\x0a\0\0\0")
+    assert reduced(empty, near, DONE) == empty + DONE
 
 
 def test_a_sign_of_an_inconsistent_dump_stays() -> None:
