@@ -19,6 +19,7 @@ from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     FieldError,
     Request,
+    answers_old_register,
     decode_reply,
     decode_request,
     decode_version,
@@ -36,6 +37,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
+    KVP_OP_REGISTER,
     KVP_OP_REGISTER1,
     KVP_OP_SET,
     REG_SZ,
@@ -112,6 +114,23 @@ def test_nearly_every_record_is_copied_unchanged(key: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        bytes(512) + b"value".ljust(2048, b"\0"),
+        b"k" * 512 + b"value".ljust(2048, b"\0"),
+        b"key".ljust(512, b"\0") + b"v" * 2048,
+        b"key\0left".ljust(512, b"\0") + bytes(2048),
+        b"key".ljust(512, b"\0") + b"\0left".ljust(2048, b"\0"),
+        b"key".ljust(512, b"\0") + bytes(2047) + b"x",
+    ],
+)
+def test_a_record_with_an_empty_key_or_an_unusual_end_of_a_text_is_not_copied(
+    data: bytes,
+) -> None:
+    assert encode_record(data, 0) is None
+
+
+@pytest.mark.parametrize(
     ("operation", "size_at", "size"),
     [
         (KVP_OP_SET, 8, 0),
@@ -165,6 +184,24 @@ def test_only_an_operation_100_with_a_version_is_the_handshake() -> None:
     assert decode_version(encode_register(b"3.1")) == b"3.1"
     assert decode_version(encode_register()) == b""
     assert decode_version(encode_request(Request(KVP_OP_SET, 0, b"k", b"v"))) == b""
+
+
+@pytest.mark.parametrize(
+    ("operation", "version", "answers"),
+    [
+        (KVP_OP_REGISTER, b"3.1", True),
+        (KVP_OP_REGISTER, b"", False),
+        (KVP_OP_REGISTER, b"3.", False),
+        (KVP_OP_REGISTER, b".1", False),
+        # GET_IP_INFO's adapter.
+        (KVP_OP_REGISTER, b"00:15:5d:00:00:01", False),
+        (KVP_OP_REGISTER1, b"3.1", False),
+    ],
+)
+def test_only_an_operation_4_with_a_version_answers_an_old_registration(
+    operation: int, version: bytes, *, answers: bool
+) -> None:
+    assert answers_old_register(encode_register(version, operation)) is answers
 
 
 def test_a_version_without_a_nul_ends_with_its_field() -> None:
