@@ -6,7 +6,7 @@
 ``make mutation ARGS="pools --sample 200 --seed 1"`` changes one place of a copy in
 build/mutation at a time, runs the tests of the package that execute this place, the fastest
 ones first, and prints each mutant that survives.  A survivor is answered by a test, by
-simpler code, or by an entry in `EXPLAINED`: a mutant that behaves the same, or is only
+simpler code, or by an entry in mutants.txt: a mutant that behaves the same, or is only
 slower.  The exit status is 1 if a survivor has no entry.
 
 Neither cosmic-ray 8.7 nor mutmut 3.8 is used.  cosmic-ray runs all tests for each mutant,
@@ -38,7 +38,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXPLAINED = "tests/soak/mutants.txt"
+EXPLAINED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mutants.txt")
 
 _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     one: other
@@ -88,6 +88,12 @@ def mutants(path: str) -> Iterator[Mutant]:
             source[:start] + text.encode() + source[end:],
             range(statement.lineno, node.end_lineno + 1),
         )
+
+
+def all_mutants(package: str) -> Iterator[Mutant]:
+    """Yield each mutant of a package."""
+    for path in sorted(glob.glob(f"src/hv_kvp_daemon/{package}/*.py")):
+        yield from mutants(path)
 
 
 def _places(
@@ -141,7 +147,7 @@ def _changes(  # noqa: C901, PLR0912  (a table)
                     pass
                 case _:
                     yield test, f"not ({ast.unparse(test)})"
-        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+        case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
             yield value, "None"
         case ast.Expr(value=ast.Call()) | ast.Continue() | ast.Break():
             yield node, "pass"
@@ -255,8 +261,8 @@ def _measure(package: str) -> tuple[dict[str, dict[str, list[str]]], dict[str, f
 
 def _tests(mutant: Mutant, executed: dict[str, list[str]]) -> set[str]:
     """Return the tests of a mutant; those of the module for what runs when it is imported."""
-    here = {test for line in mutant.lines for test in executed.get(str(line), ())}
-    return here - {""} or {test for tests in executed.values() for test in tests} - {""}
+    here = {test for line in mutant.lines for test in executed.get(str(line), ())} - {""}
+    return here or {test for tests in executed.values() for test in tests} - {""}
 
 
 def _survives(mutant: Mutant, number: int, seconds: dict[str, float]) -> bool:
@@ -279,7 +285,7 @@ def _survives(mutant: Mutant, number: int, seconds: dict[str, float]) -> bool:
 
 
 def explained() -> set[str]:
-    """Return the keys in `EXPLAINED`; the explanation of each follows in indented lines."""
+    """Return the keys in mutants.txt; the explanation of each follows in indented lines."""
     with open(EXPLAINED) as file:
         return {line.rstrip("\n") for line in file if not line.startswith((" ", "#", "\n"))}
 
@@ -295,8 +301,7 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen = [
         mutant
-        for path in sorted(glob.glob(f"src/hv_kvp_daemon/{arguments.package}/*.py"))
-        for mutant in mutants(path)
+        for mutant in all_mutants(arguments.package)
         if not arguments.match or any(text in mutant.key for text in arguments.match)
     ]
     print(f"{len(chosen)} mutants", flush=True)
