@@ -120,7 +120,7 @@ class Journal:
         self.may_return = False
         self._config = config
         self._file = JournalFile(config, pool, _ROOM)
-        # 0 until the file is opened, and without /proc.
+        # 0 until the file is open, and without /proc.
         self._boot = 0
         # The length of the longest entry since the last `clear`.
         self._used = 0
@@ -223,6 +223,7 @@ class Journal:
     def close(self) -> None:
         """Close the descriptor; a later use opens the file again."""
         self._file.close()
+        self._boot = 0
 
     def _read(self) -> Entry | None:
         start = read_at(self._file.fd, _START, 0).ljust(_START, b"\0")
