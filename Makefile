@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-pythons coverage lint spdx driver-test network-test package-test \
-	bench soak docs types deb release clean
+	bench soak mutation docs types deb release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
@@ -25,6 +25,7 @@ help:
 	@echo "make network-test booted guests with each network manager, for SET_IP_INFO (Debian, root)"
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
+	@echo "make mutation ARGS=\"pools --sample 200\"    whether tests notice changes of the code"
 	@echo "make deb          Debian's packages of the last commit, in build/deb (Debian)"
 	@echo "make package-test these in clean roots of Debian 12, 13 and sid, beside hyperv-daemons"
 	@echo "                  (Debian, root)"
@@ -114,6 +115,10 @@ bench: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest tests/soak --timeout=3600
 	$(BIN)/python -m pytest -n 3 -m hypothesis --hypothesis-profile=soak --timeout=3600
+
+# Of wire or pools, a random sample or all: tests/soak/mutation.py.
+mutation: $(VENV)/.test
+	$(BIN)/python -m tests.soak.mutation $(ARGS)
 
 $(VENV)/.docs: $(VENV)/.run pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
