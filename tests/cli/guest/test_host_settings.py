@@ -97,12 +97,17 @@ def test_what_is_pending_set_failed_and_forgotten_is_shown(
     check()
 
 
-def test_a_damaged_record_is_an_error_that_names_it(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("text", ['{"current": 7}', "[" * 100_000], ids=["member", "deep"])
+def test_a_damaged_record_is_an_error_that_names_it(
+    capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    """S5, for a record that is nested too deep."""
+
     @in_own_network
     def check() -> None:
         with guest() as machine:
             path = machine.root / f"var/lib/hv-kvp-daemon/ip/{GUID}.json"
-            path.write_text('{"current": 7}')
+            path.write_text(text)
             for words in ([], ["--forget", "eth0"]):
                 assert main.main(["ip", *words]) == 3
                 assert f"{path} is damaged" in capfd.readouterr().err
