@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from pyroute2 import IPRoute
 
 from hv_kvp_daemon.cli import main
@@ -31,8 +31,6 @@ from tests.netconfig.injected import (
 from tests.netconfig.network import Machine, veth
 from tests.support.network import in_own_network
 
-if TYPE_CHECKING:
-    import pytest
 
 V4 = Settings(static("10.0.0.5/24"), None)
 
