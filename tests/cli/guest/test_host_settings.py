@@ -31,7 +31,6 @@ from tests.netconfig.injected import (
 from tests.netconfig.network import Machine, veth
 from tests.support.network import in_own_network
 
-
 V4 = Settings(static("10.0.0.5/24"), None)
 
 
