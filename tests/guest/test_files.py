@@ -57,6 +57,6 @@ def test_names_are_sorted_and_none_are_no_error(tmp_path: Path) -> None:
 
 
 def test_a_path_with_a_nul_names_nothing() -> None:
-    """S5: a file that names another one, such as interfaces(5), may have any bytes."""
+    """S4: a file that names another one, such as interfaces(5), may have any bytes."""
     assert read_text("/", "/etc/\0") is None
     assert list_names("/", "/etc/\0") == []

@@ -296,7 +296,7 @@ def test_ifupdowns_names_directories_and_circles(machine: Guest) -> None:
 
 
 def test_files_that_all_include_each_other_are_read_once(machine: Guest) -> None:
-    """S5: the third level took hours."""
+    """S4: the third level took hours."""
     machine.write("/run/network/ifstate", "eth0=eth0\n")
     machine.write("/etc/network/interfaces", "source interfaces.d/*\n")
     for number in range(100):

@@ -136,7 +136,7 @@ def test_where_resolveds_files_are_closed_a_lone_link_has_all_servers(closed: Gu
 
 
 def test_where_resolveds_files_are_closed_it_is_asked(closed: Guest) -> None:
-    """S5, for a line that was cut off."""
+    """S4, for a line that was cut off."""
     output = (
         "Global: 192.0.2.9\n"
         "Link 2 (eth0): 192.0.2.1 192.0.2.3#x\n"

@@ -98,7 +98,7 @@ def test_what_is_pending_set_failed_and_forgotten_is_shown(
 def test_a_damaged_record_is_an_error_that_names_it(
     capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
-    """S5, for a record that is nested too deep."""
+    """S4, for a record that is nested too deep."""
 
     @in_own_network
     def check() -> None:
