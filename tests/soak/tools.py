@@ -49,10 +49,20 @@ def ohai() -> str:
 
 def hyperkv() -> str:
     """Return the directory to import PyPI's ``hyperkv`` from."""
-    target = os.path.join(CACHE, "hyperkv")
-    if not os.path.isdir(os.path.join(target, "hyperkv")):
+    return _from_pypi("hyperkv", "hyperkv==0.1.1")
+
+
+def atheris() -> str:
+    """Return the directory to import PyPI's ``atheris`` from, a build for this Python."""
+    return _from_pypi(f"atheris-{sys.implementation.cache_tag}", "atheris>=2.3")
+
+
+def _from_pypi(name: str, requirement: str) -> str:
+    target = os.path.join(CACHE, name)
+    if not os.path.isdir(target):
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
-        _run(*pip, "--target", target, "hyperkv==0.1.1")
+        _run(*pip, "--target", f"{target}.part", requirement)
+        os.rename(f"{target}.part", target)
     return target
 
 
