@@ -64,6 +64,7 @@ def test_the_package_serves_at_once_and_needs_nothing_else(
     pid = guest.pid(OURS)
     command = guest.run(f"cat /proc/{pid}/cmdline").split("\0")
     assert command[:3] == ["/usr/bin/python3", "-I", "/usr/bin/hv_kvp_daemon"]
+    guest.run(f"systemctl reload {OURS}")
     assert "without bytecode" not in guest.run("hv-kvp doctor", check=False)
     for program in ("hv-kvp", "hv-kvp-daemon", "hv_kvp_daemon"):
         assert guest.run(f"{program} --version").split()[-1]
