@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-pythons coverage lint spdx driver-test network-test package-test \
-	bench soak docs types deb release clean
+	bench soak docs types deb rpm release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
@@ -26,7 +26,8 @@ help:
 	@echo "make bench        side by side with the C daemon, here and in the VM (Debian, root)"
 	@echo "make soak         what takes longer, on the same VM"
 	@echo "make deb          Debian's packages of the last commit, in build/deb (Debian)"
-	@echo "make package-test these in clean roots of Debian 12, 13 and sid, beside hyperv-daemons"
+	@echo "make rpm          RPM packages of the last commit, in build/rpm"
+	@echo "make package-test packages and images in clean roots of Debian 12, 13 and sid"
 	@echo "                  (Debian, root)"
 	@echo "make docs         the pages and manuals as a site, in build/site"
 	@echo "make types        pyright: the types of the library are complete"
@@ -93,7 +94,8 @@ spdx: $(VENV)/.lint
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
 		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
 		tests/network/lan tests/network/setup tests/packages/setup \
-		packaging/build-deb packaging/container | $(ANNOTATE) --style python
+		packaging/build-deb packaging/build-rpm packaging/container packaging/images \
+		packaging/rpm | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 # KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, SAMPLE=2 for the first two
@@ -142,6 +144,9 @@ release: $(VENV)/.run
 # As root it installs what the build needs; otherwise it says what is missing.
 deb:
 	packaging/build-deb
+
+rpm:
+	packaging/build-rpm
 
 # ARGS="-k trixie" for one release: tests/packages/README.md.
 package-test: $(VENV)/.test
