@@ -51,6 +51,7 @@ def state(guest: Guest) -> tuple[bool, bool]:
 def test_the_package_serves_at_once_and_needs_nothing_else(
     boot: Callable[..., Guest],
 ) -> None:
+    """I14: a reload needed a program that a minimal Debian does not have."""
     guest = boot(clean=True)
     install(guest, *FIRST)
     set_pair(guest, "first")

@@ -615,6 +615,7 @@ def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
 def test_a_package_is_removed_by_the_manager_that_installed_it(
     package: Path, manager: str
 ) -> None:
+    """I15: apt was named on every distribution."""
     (package / "usr/bin" / manager).touch()
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
