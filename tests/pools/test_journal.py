@@ -518,8 +518,10 @@ def test_a_disk_too_full_for_the_journal_leaves_no_journal(
     pool = make_pool()
     pool.open()
     monkeypatch.setattr(os, "posix_fallocate", full)
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PoolError, match="No space left"):
         pool.append(b"l", b"1")
+    assert len(os.listdir("/proc/self/fd")) == before
     assert os.listdir(public) == [".kvp_pool_1"]
     assert pool.count() == 0
 
@@ -578,8 +580,10 @@ def test_a_directory_that_is_exchanged_gets_no_journal(
             os.rename(f"{public}.aside", public)
 
     monkeypatch.setattr(journal_file, "open_directory_of", exchange_and_open)
+    descriptors = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PoolError, match=r"its journal .*: it was replaced meanwhile"):
         pool.store(b"k", b"2" * 2000)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     monkeypatch.undo()
     with open(other.path, "rb") as file:
         assert file.read() == before
