@@ -21,7 +21,7 @@ from hv_kvp_daemon.pools import journal_file
 from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
+from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, MOST_MOVED, SWEEP, Journal
 from hv_kvp_daemon.pools.opening import open_directory_of
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 from tests.pools.conftest import NOBODY
@@ -306,6 +306,32 @@ def test_an_entry_that_is_longer_than_the_room_leaves_nothing_either(journal: Jo
     with open(journal.path, "rb") as file:
         assert not file.read().strip(b"\0")
     journal.close()
+
+
+@pytest.mark.parametrize("count", [MOST_MOVED + 1, 200])
+def test_an_entry_of_a_process_that_was_killed_leaves_nothing_either(
+    public: str, count: int
+) -> None:
+    """As long as the room, and longer."""
+    killed = open_journal(public, sync=True)
+    room = HEAD + (MOST_MOVED + 1) * RECORD_SIZE + 8
+    killed.write(move(0, OLD * count, 0))
+    killed.close()
+    another = open_journal(public, sync=True)
+    assert pending(another) is not None
+    another.clear()
+    with open(another.path, "rb") as file:
+        assert not file.read().strip(b"\0")
+    assert os.stat(another.path).st_size == room
+    another.close()
+
+
+def test_without_proc_there_is_no_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(journal_module, "open", missing, raising=False)
+    assert journal_module.boot() == 0
 
 
 def test_a_kill_while_it_is_overwritten_leaves_the_rest_to_the_next_clear(
