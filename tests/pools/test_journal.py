@@ -567,10 +567,13 @@ def test_a_file_system_that_reserves_nothing_will_do(
 
 def test_a_journal_that_was_removed_is_made_again(make_pool: MakePool, public: str) -> None:
     pool = make_pool()
+    descriptors = set()
     for _ in range(2):
         pool.store(b"k", b"1" * 2000)
         pool.store(b"k", b"2" * 2000)
+        descriptors.add(len(os.listdir("/proc/self/fd")))
         os.unlink(f"{public}/.hv_kvp_journal_1")
+    assert len(descriptors) == 1
 
 
 def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public: str) -> None:
