@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hv_kvp_daemon.pools.pool import PoolFile
+    from tests.pools.conftest import Holder
 
     MakePool = Callable[..., PoolFile]
 
@@ -162,6 +164,31 @@ def test_a_file_that_is_replaced_while_its_lock_is_waited_for_is_not_written(
     pool.append(b"more", b"3")
     assert [record.key for record in pool.records()] == [b"new", b"more"]
     assert os.stat(f"{pool.path}.old").st_size == 2560
+
+
+def test_a_request_waits_for_a_lock_whatever_the_one_before_has_waited(
+    make_pool: MakePool, hold: Callable[..., Holder], reports: list[str]
+) -> None:
+    held: list[Holder] = []
+
+    def pause(seconds: float) -> None:
+        time.sleep(seconds)
+        if held:
+            held.pop().end()
+
+    pool = make_pool(pause=pause, lock_wait=0.05)
+    pool.store(b"k", b"1")
+    stuck = hold(pool.path, "flock")
+    pool.store(b"k", b"2")
+    stuck.end()
+    pool.store(b"k", b"3")
+    assert [report.split(": ")[1].split(",")[0] for report in reports] == [
+        *("no flock lock within 0.1 s", "both locks are free again")
+    ]
+    held.append(hold(pool.path, "flock"))
+    pool.store(b"k", b"4")
+    assert not held
+    assert len(reports) == 2
 
 
 def test_a_file_that_is_replaced_for_ever_is_an_error(
