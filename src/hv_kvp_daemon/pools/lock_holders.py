@@ -75,7 +75,7 @@ def _rows(inode: str) -> list[tuple[str, str, int]]:
     found = []
     with open("/proc/locks", encoding="ascii") as table:
         for line in table:
-            _, kind, _, mode, pid, where = line.split(maxsplit=6)[:6]
+            _, kind, _, mode, pid, where = line.split()[:6]
             if where == inode and kind != "->":
                 found.append((kind, mode, int(pid)))
     return found
