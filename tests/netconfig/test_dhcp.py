@@ -159,6 +159,16 @@ def test_a_manager_answers_only_while_it_runs_and_networkd_first(
     assert machine.dhcp() is dhcp
 
 
+@pytest.mark.parametrize(("user", "dhcp"), [(0, True), (998, True), (1000, False)])
+def test_a_process_of_an_ordinary_user_is_no_manager(
+    machine: Guest, user: int, *, dhcp: bool
+) -> None:
+    """S5: by a process of this name any user chose where the host's settings went."""
+    networkmanager(machine, "auto")
+    machine.running("NetworkManager", user=user)
+    assert machine.dhcp() is dhcp
+
+
 def test_a_unit_of_systemd_tells_that_its_program_runs(machine: Guest) -> None:
     """O16."""
     networkmanager(machine, "auto")

@@ -6,7 +6,7 @@
 """atheris on the decoders of `tests.support.decoders`, beginning with the stored corpus.
 
 ``python -m tests.soak.fuzz SECONDS [TARGET...]`` fuzzes each target for so long, and stores
-the smallest corpus with the same coverage.  libFuzzer runs this file for itself, with the
+the smallest corpus that takes the same branches.  libFuzzer runs this file for itself, with the
 target in the environment: once for each target, and again where it merges.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,16 +28,29 @@ MOST = 8000
 _TARGET = "HV_KVP_FUZZ_TARGET"
 
 
-def run(target: str, *arguments: str) -> None:
-    """Run libFuzzer on a target; an input that fails is written to the working directory."""
+def run(target: str, *arguments: str, directory: str = ".") -> str:
+    """Run libFuzzer on a target; return its last line of progress.
+
+    :raises AssertionError: an input failed; it is written into the directory.
+    """
     environment = {
         **os.environ,
         _TARGET: target,
         "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join((tools.ROOT, tools.atheris())),
     }
-    limits = f"-timeout={LIMIT}", f"-max_len={MOST}"
-    subprocess.run([__file__, *limits, *arguments], env=environment, check=True)
+    limits = f"-timeout={LIMIT}", f"-max_len={MOST}", f"-artifact_prefix={directory}/"
+    done = subprocess.run(
+        [__file__, *limits, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    return "".join(re.findall(r"^#(\d+\tDONE .*?) exec/s", done.stdout, re.MULTILINE))
 
 
 def unpack(directory: str, target: str) -> None:
@@ -59,8 +73,8 @@ def renew(seconds: int, targets: list[str]) -> None:
             found, least = f"{directory}/found", f"{directory}/least"
             unpack(found, target)
             os.mkdir(least)
-            run(target, found, f"-max_total_time={seconds}", "-print_final_stats=1")
-            run(target, least, found, "-merge=1")
+            print(target, run(target, found, f"-max_total_time={seconds}"), flush=True)
+            run(target, least, found, "-merge=1", "-use_counters=0")
             others = [each for each in read_corpus() if each[0] != target]
             write_corpus([*others, *((target, _read(entry)) for entry in os.scandir(least))])
 

@@ -21,12 +21,14 @@ import random
 import signal
 import subprocess
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
 from pyroute2 import IPRoute
 
+from hv_kvp_daemon.pools.directory import pool_path
+from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.simhost.errors import NoDaemonError
 from hv_kvp_daemon.simhost.simulated_driver import SimulatedDriver
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
@@ -164,7 +166,8 @@ class Day:
         self.daemon = daemon
         self.driver = SimulatedDriver(daemon.path, DEADLINE)
         self.kills = self.undone = self.ends = 0
-        self._descriptors: set[int] = set()
+        #: Of what a kill had left in the pools.
+        self.reports: list[str] = []
 
     def close(self) -> None:
         self.driver.close()
@@ -192,7 +195,9 @@ class Day:
 
     def records(self, pool: int, *, events: bool = False) -> list[tuple[bytes, bytes]]:
         """The records of a pool that are the host's, or those that are events."""
-        found = self.daemon.records(pool)
+        path = pool_path(self.daemon.pool_dir, pool)
+        with closing(PoolFile(pool, path, report=self.reports.append, sync=False)) as file:
+            found = [(record.key, record.value) for record in file.records()]
         return [pair for pair in found if pair[0].startswith(b"CLOUD_INIT|") is events]
 
     def interrupt(self) -> None:
@@ -201,8 +206,6 @@ class Day:
         if kind == 0:
             os.kill(self.daemon.pid, signal.SIGHUP)
             return
-        process = psutil.Process(self.daemon.pid)
-        self._descriptors.add(process.num_fds())
         if kind == 1:
             assert self.daemon.stop() == 0
             self.ends += 1
@@ -225,7 +228,7 @@ class Day:
         self.daemon.kill()
 
     def check(self) -> None:
-        assert len(self._descriptors) <= 1
+        assert all("was put in order" in report for report in self.reports), self.reports
         for pool in {*range(POOLS)} - {AUTO}:
             assert self.records(pool) == self.model.pools[pool]
 
@@ -254,7 +257,8 @@ def test_a_day_with_everything_at_once_loses_nothing(
                 usage = _usage(daemon)
         held = guest.finish()
         descriptors, memory = _usage(daemon)
-        assert descriptors == usage[0]
+        # A look-up of the guest's name may be under way at one of the two moments.
+        assert abs(descriptors - usage[0]) <= 1
         growth = memory - usage[1]
         assert growth < GROWTH
         day.check()
@@ -265,9 +269,10 @@ def test_a_day_with_everything_at_once_loses_nothing(
         assert all(value == key[11:] * 99 for key, value in events)
     count("requests of a day", points=REQUESTS, broken=0)
     tell(
-        f"a day: {day.kills} kills, of which {day.undone} left the request undone, {day.ends}"
-        f" ends; {guest.events} events, {held} locks, {guest.changes} changes of the network;"
-        f" {growth >> 10} KiB more resident memory in the last {QUIET * 4 // 5} requests"
+        f"a day: {day.kills} kills, of which {day.undone} left the request undone and"
+        f" {len(day.reports)} half done, {day.ends} ends; {guest.events} events, {held} locks,"
+        f" {guest.changes} changes of the network; {growth >> 10} KiB more resident memory in"
+        f" the last {QUIET * 4 // 5} requests"
     )
 
 

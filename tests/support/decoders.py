@@ -333,7 +333,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def read_corpus() -> list[tuple[str, bytes]]:
     """Return the stored inputs, each with the name of its target."""
     with open(CORPUS, encoding="ascii") as file:
-        rows = [line.split() for line in file if not line.startswith("#")]
+        rows = [line.split() for line in file]
     return [(name, decompress(b64decode(text))) for name, text in rows]
 
 
