@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
-# except for driver-test, network-test, package-test, bench and soak (Debian, root), and deb
-# (Debian).
+# except for driver-test, network-test, package-test, test-processors, bench and soak (Debian,
+# root), and deb (Debian).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,13 +11,15 @@ BIN := $(VENV)/bin
 # Tests start some 600 interpreters, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-pythons coverage lint spdx driver-test network-test package-test \
-	bench soak mutation docs types deb rpm release clean
+.PHONY: help demo test test-pythons test-processors coverage lint spdx driver-test network-test \
+	package-test bench soak mutation docs types deb rpm release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
 	@echo "make test         unit, property and process tests (about a minute)"
 	@echo "make test-pythons the same tests on each other Python, 3.10 to 3.14, that is here"
+	@echo "make test-processors"
+	@echo "                  the same tests on i386, and on arm64 under an emulator (Debian, root)"
 	@echo "make coverage     the same tests, and which branches of src they take (95 % at least)"
 	@echo "make lint         ruff, mypy --strict, and reuse: each file names copyright and license"
 	@echo "make spdx         adds these lines to files that have none"
@@ -68,6 +70,11 @@ test-pythons:
 	  fi; \
 	done
 
+# ARCH=i386 for one of them: .ci/test-processor.
+ARCH ?= i386 arm64
+test-processors:
+	@set -e; for arch in $(ARCH); do .ci/test-processor $$arch; done
+
 # A process that was killed while it wrote its file leaves one that cannot be read.
 coverage: $(VENV)/.test
 	@rm -rf build/coverage && mkdir -p build/coverage
@@ -94,7 +101,7 @@ spdx: $(VENV)/.lint
 	@$(FILES) '*.py' '*.c' '*.h' '*.md' '*.toml' '*.yml' '*Makefile' .gitignore | $(ANNOTATE)
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
 		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
-		tests/network/lan tests/network/setup tests/packages/setup \
+		tests/network/lan tests/network/setup tests/packages/setup tests/support/lab \
 		packaging/build-deb packaging/build-rpm packaging/container packaging/images \
 		packaging/rpm | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
@@ -117,6 +124,7 @@ bench: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest tests/soak --timeout=3600
 	$(BIN)/python -m pytest -n 3 -m hypothesis --hypothesis-profile=soak --timeout=3600
+	$(MAKE) --no-print-directory test-processors ARCH=i386
 
 # Of wire or pools, a random sample or all: tests/soak/mutation.py.
 mutation: $(VENV)/.test

@@ -19,7 +19,13 @@ from hv_kvp_daemon.wire import netlink, route, rtattr, uapi
 from hv_kvp_daemon.wire.nexthop import NEXTHOP_GRP, NHMSG
 from hv_kvp_daemon.wire.route import RTMSG, decode_route, routes_request
 from hv_kvp_daemon.wire.uapi import RT_TABLE_MAIN
-from tests.support.network import IFA_F_NODAD, in_own_network, link, sysctl
+from tests.support.network import (
+    IFA_F_NODAD,
+    in_own_network,
+    link,
+    needs_rtnetlink,
+    sysctl,
+)
 
 if TYPE_CHECKING:
     from hv_kvp_daemon.wire.route import Hop, Route
@@ -217,6 +223,7 @@ def add_route(family: int, object_: int, metric: int) -> None:
     command(_RTM_NEWROUTE, header, *attributes)
 
 
+@needs_rtnetlink(uapi.RTM_NEWNEXTHOP)
 @pytest.mark.parametrize("compatible", [0, 1])
 def test_routes_by_nexthop_objects(compatible: int) -> None:
     """O24: with nexthop_compat_mode=0 the route has neither interface nor gateway."""

@@ -26,7 +26,13 @@ from hv_kvp_daemon.wire import netlink, rtattr, uapi
 from hv_kvp_daemon.wire.netlink import Dump, pack
 from hv_kvp_daemon.wire.route import routes_request
 from hv_kvp_daemon.wire.rtnetlink import IFADDRMSG, addresses_request, links_request
-from tests.support.network import IFA_F_NODAD, in_own_network, link
+from tests.support.network import (
+    IFA_F_NODAD,
+    RTM_NEWLINKPROP,
+    in_own_network,
+    link,
+    needs_rtnetlink,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,6 +230,7 @@ def test_an_answer_that_is_not_the_kernels_is_not_taken() -> None:
         assert [each.address for each in rtnetlink.addresses()] == [b"\x0a\0\0\1"]
 
 
+@needs_rtnetlink(RTM_NEWLINKPROP)
 @in_own_network
 def test_a_link_is_found_by_either_kind_of_name() -> None:
     with IPRoute() as ip:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyroute2 import IPRoute
 
 from hv_kvp_daemon.netconfig.servers import is_local, literal, literals, nameservers
-from tests.support.network import in_own_network, link
+from tests.support.network import RTM_NEWLINKPROP, in_own_network, link, needs_rtnetlink
 
 from .network import write
 
@@ -50,6 +50,7 @@ def test_a_server_is_a_literal_address_of_this_interface(
     assert literal(word, ("eth0", 2)) == address
 
 
+@needs_rtnetlink(RTM_NEWLINKPROP)
 @in_own_network
 def test_a_scope_may_be_another_name_of_the_interface() -> None:
     """O27."""

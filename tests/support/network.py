@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.wire import uapi
+from hv_kvp_daemon.wire.netlink import pack
 from tests.support.process import wait_for
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 # linux/if_addr.h: the address is usable at once, without duplicate detection.
 IFA_F_NODAD = 0x02
+
+# linux/rtnetlink.h: another name of an interface.
+RTM_NEWLINKPROP = 108
 
 # linux/sched.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -63,6 +68,29 @@ def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
             pytest.fail(text or f"the child ended with wait status {status}", pytrace=False)
 
     return run
+
+
+def connector_socket() -> socket.socket:
+    """Open a socket of the connector; the test is skipped where that cannot be had."""
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, uapi.NETLINK_CONNECTOR)
+    except OSError as error:
+        pytest.skip(f"no connector in the kernel, or none that the emulator passes on: {error}")
+
+
+def needs_rtnetlink(message_type: int) -> pytest.MarkDecorator:
+    """Skip a test where the system refuses to send messages of a type.
+
+    qemu-user passes on the types that it knows, and fails with EOPNOTSUPP for all others.
+    """
+    problem = ""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, uapi.NETLINK_ROUTE) as sock:
+        try:
+            # The kernel's answer, that the message is too short, is not read.
+            sock.sendto(pack(message_type, uapi.NLM_F_REQUEST, 0, 0, b""), (0, 0))
+        except OSError as error:
+            problem = f"no rtnetlink message of type {message_type} can be sent: {error}"
+    return pytest.mark.skipif(bool(problem), reason=problem)
 
 
 def sysctl(name: str, value: int) -> None:

@@ -34,12 +34,14 @@ from hv_kvp_daemon.wire.message import (
     encode_request,
     encode_status,
 )
+from tests.support.network import connector_socket
 
 NAMESPACED = Path(__file__).with_name("inside_namespace.py")
 
 
 def test_in_a_namespace_of_its_own() -> None:
     """Runs inside_namespace.py as root of a user and network namespace."""
+    connector_socket().close()
     done = subprocess.run(
         [
             *("unshare", "--user", "--map-root-user", "--net", sys.executable),

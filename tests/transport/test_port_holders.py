@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
 from hv_kvp_daemon.transport.holders import group_inodes, named, port_holders, process_name
-from hv_kvp_daemon.wire.uapi import NETLINK_CONNECTOR
+from tests.support.network import connector_socket
 
 
 def test_a_port_id_that_is_the_pid_of_another_process_names_its_owner() -> None:
@@ -21,12 +20,7 @@ def test_a_port_id_that_is_the_pid_of_another_process_names_its_owner() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
     ) as other:
-        try:
-            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
-        except OSError as error:
-            other.communicate()
-            pytest.skip(f"this kernel has no connector: {error}")
-        with sock:
+        with connector_socket() as sock:
             sock.bind((other.pid, 0))
             owner = os.getpid(), process_name(os.getpid())
             assert port_holders(other.pid) == [owner]

@@ -19,7 +19,7 @@ from hv_kvp_daemon.cli.guest import ip as command
 from hv_kvp_daemon.wire.rtnetlink import Link
 from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK
 from tests.support.command import run
-from tests.support.network import in_own_network, link
+from tests.support.network import RTM_NEWLINKPROP, in_own_network, link, needs_rtnetlink
 
 MAC = bytes.fromhex("02155d000001")
 
@@ -72,6 +72,7 @@ def test_an_adapter_is_asked_for_by_its_permanent_address() -> None:
     assert command._mac(made(MAC, permanent=bytes(20))) == "02:15:5D:00:00:01"
 
 
+@needs_rtnetlink(RTM_NEWLINKPROP)
 @in_own_network
 def test_an_interface_is_found_by_another_name() -> None:
     """O28."""

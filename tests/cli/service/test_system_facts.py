@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,14 +14,11 @@ from pathlib import Path
 import pytest
 
 from hv_kvp_daemon.cli.service import system_facts
+from tests.support.network import connector_socket
 
 
 def test_a_listener_of_the_drivers_group_is_found_by_its_socket() -> None:
-    try:
-        listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
-    except OSError as error:
-        pytest.skip(f"this kernel has no connector: {error}")
-    with listener:
+    with connector_socket() as listener:
         try:
             listener.bind((0, 1 << 8))
         except PermissionError:
