@@ -196,12 +196,16 @@ def test_a_power_cut_in_a_batch_and_another_in_the_recovery_leave_all_of_it_or_n
 
 @pytest.mark.parametrize("count", [0, 2, 9])
 def test_bytes_that_are_put_in_place_of_others_may_be_fewer_or_more(
-    trial: Trial, count: int
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     trial.prepare(records(7))
     new = b"".join(records(count))
+    synced: list[bytes] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(content(trial.path)))
+    descriptors = len(os.listdir("/proc/self/fd"))
     edit.overwrite(1, trial.path, lambda *_: new, report=trial.reports.append)
-    assert content(trial.path) == new
+    assert content(trial.path) == synced[-1] == new
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 @pytest.mark.parametrize("count", [2, 9])

@@ -178,6 +178,24 @@ def test_an_index_is_dropped_when_another_program_writes_without_a_lock_during_a
     assert indexed.find(b"new") == b"1"
 
 
+@pytest.mark.parametrize("change", ["set", "add", "append", "delete"])
+def test_an_own_change_does_not_keep_an_index_from_before_a_change_of_another_program(
+    indexed: PoolFile, change: str
+) -> None:
+    indexed.store(b"b", b"kept")
+    rename(indexed.path, 0, b"new")
+    forge(indexed.path, OLD)
+    changes: dict[str, Callable[[], object]] = {
+        "set": lambda: indexed.store(b"b", b"set"),
+        "add": lambda: indexed.store(b"added", b""),
+        "append": lambda: indexed.append(b"c", b""),
+        "delete": lambda: indexed.delete(b"c"),
+    }
+    changes[change]()
+    assert indexed.find(b"new") == b"0"
+    assert indexed.find(b"a") is None
+
+
 def test_own_changes_keep_the_index(indexed: PoolFile, read_records: list[int]) -> None:
     indexed.store(b"d", b"new")
     indexed.store(b"b", b"other")

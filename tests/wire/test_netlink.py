@@ -16,6 +16,7 @@ from hv_kvp_daemon.wire import connector
 from hv_kvp_daemon.wire.errors import WireError
 from hv_kvp_daemon.wire.message import encode_status
 from hv_kvp_daemon.wire.netlink import (
+    CN_MSG,
     NLMSGHDR,
     Dump,
     Message,
@@ -226,3 +227,5 @@ def test_a_description_shows_the_connector_id_and_nothing_of_the_message() -> No
     frame = connector.pack_header() + encode_status(0)[:16] + (b"secret" * 1236)[:7416]
     line = describe(frame)
     assert line == "DONE flags=0x0 seq=0 pid=0 len=7468 connector={9, 1} data=7432"
+    empty = pack(NLMSG_DONE, 0, 0, 0, CN_MSG.pack(9, 1, 0, 0, 0, 0))
+    assert describe(empty) == "DONE flags=0x0 seq=0 pid=0 len=36 connector={9, 1} data=0"

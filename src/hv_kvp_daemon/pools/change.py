@@ -108,7 +108,7 @@ def move(offset: int, region: Buffer, hole: int) -> Change:
     dropped = _starting_with(TOMBSTONE, _LAST_BYTE, view, hole)
     if not hole:
         key = bytes(view[:KEY_SIZE]).partition(b"\0")[0]
-        same_key = _starting_with(key + b"\0", max(len(key) - 1, 0), view, 0)
+        same_key = _starting_with(key + b"\0", len(key) - 1, view, 0)
         dropped = sorted({*dropped, *same_key})
     pieces: list[Buffer] = []
     start = hole
