@@ -295,6 +295,18 @@ def test_ifupdowns_names_directories_and_circles(machine: Guest) -> None:
     assert machine.dhcp()
 
 
+def test_files_that_all_include_each_other_are_read_once(machine: Guest) -> None:
+    """S4: the third level took hours."""
+    machine.write("/run/network/ifstate", "eth0=eth0\n")
+    machine.write("/etc/network/interfaces", "source interfaces.d/*\n")
+    for number in range(100):
+        machine.write(
+            f"/etc/network/interfaces.d/{number}", "source /etc/network/interfaces.d/*\n"
+        )
+    machine.write("/etc/network/interfaces.d/last", "iface eth0 inet dhcp\n")
+    assert machine.dhcp()
+
+
 @pytest.mark.parametrize(
     ("state", "dhcp"),
     [("eth0=eth0\n", True), ("lo=lo 1\neth0=eth0 1 explicit\n", True), ("lo=lo 1\n", False)],
