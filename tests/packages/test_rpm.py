@@ -212,6 +212,7 @@ def test_fedoras_daemon_is_replaced_and_the_pairs_stay(guest: Guest, rpms: Built
     guest.run("systemctl start hypervkvpd.service")
     record = b"old".ljust(512, b"\0") + b"pair".ljust(2048, b"\0")
     (guest.root / POOL.lstrip("/")).write_bytes(record)
+    guest.run("mkdir -p /var/opt/hyperv")
     guest.write("/root/swap", _SWAP)
     ours = bring(guest, *rpms.first)
     guest.run(f"python3 /root/swap hypervkvpd {ours}")
