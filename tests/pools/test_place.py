@@ -14,6 +14,7 @@ import pytest
 
 from hv_kvp_daemon.pools.place import choose, has_records, is_read_only
 from hv_kvp_daemon.wire.record import encode
+from tests.support.namespaces import mount_namespace
 
 RECORD = encode(b"key", b"value")
 BIN = os.path.dirname(sys.executable)
@@ -51,6 +52,10 @@ def test_alone_the_own_directory_is_chosen_even_if_it_is_still_missing(
     own.mkdir()
     fill(own)
     assert chosen(own, other) == (own, False)
+
+
+def test_what_does_not_exist_is_not_read_only(tmp_path: Path) -> None:
+    assert not is_read_only(str(tmp_path / "missing"))
 
 
 def test_a_link_the_other_way_round_is_one_directory(own: Path, other: Path) -> None:
@@ -133,11 +138,8 @@ kill $daemon; wait $daemon
 
 
 def run_in_namespace(tmp_path: Path, prepare: str) -> tuple[list[list[str]], str]:
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no user namespaces here")
     done = subprocess.run(
-        [*namespace, "bash", "-c", _SCRIPT, "bash", tmp_path, BIN, prepare],
+        [*mount_namespace(), "bash", "-c", _SCRIPT, "bash", tmp_path, BIN, prepare],
         capture_output=True,
         text=True,
         check=False,

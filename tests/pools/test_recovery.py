@@ -17,7 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.pools import journal as journal_module
-from hv_kvp_daemon.pools.change import PAGE, SECTOR, TOMBSTONE, Change, move, pad, replace
+from hv_kvp_daemon.pools.change import (
+    PAGE,
+    SECTOR,
+    TOMBSTONE,
+    Change,
+    append,
+    move,
+    pad,
+    replace,
+)
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
 from hv_kvp_daemon.pools.pool import PoolFile
@@ -76,6 +85,37 @@ def torn(old: bytes, new: bytes, at: int, *ends: int) -> bytes:
         cut = end * PAGE - at % PAGE
         found = (old if number % 2 else new)[:cut] + found[cut:]
     return found
+
+
+@pytest.mark.parametrize("same_boot", [True, False])
+@pytest.mark.parametrize("appended", [b"", B, B + C, B + D])
+def test_appended_records_that_are_there_or_of_another_program_are_left_and_not_reported(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, appended: bytes, *, same_boot: bool
+) -> None:
+    broken.note(FORWARD, append(RECORD_SIZE, B + C))
+    broken.write(A, appended)
+    if not same_boot:
+        monkeypatch.setattr(journal_module, "boot", lambda: 7)
+    assert broken.recovered() == A + appended
+    assert broken.reports == []
+
+
+def test_a_hole_at_the_end_is_cut_off_without_being_read(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P20: truncate(1) makes one of a terabyte, and reading that takes hours."""
+    broken.write(A, B)
+    os.truncate(broken.path, 100_000 * RECORD_SIZE)
+    reads = []
+    pread = os.pread
+
+    def noted(fd: int, length: int, offset: int) -> bytes:
+        reads.append(offset)
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", noted)
+    assert broken.recovered() == A + B
+    assert len(reads) < 100
 
 
 # A record that is replaced.
@@ -196,6 +236,16 @@ def test_what_another_program_cut_is_not_brought_back(broken: Broken) -> None:
         broken.write(*left)
         broken.note(BACKWARD, move(RECORD_SIZE, B + C + D, 0))
         assert broken.recovered() == b"".join(left)
+
+
+@pytest.mark.parametrize("far", [3, 2**48])
+def test_a_change_beyond_the_end_of_the_file_is_looked_for_in_the_file(
+    broken: Broken, far: int
+) -> None:
+    """P29: a journal of another user held up root's command for centuries."""
+    broken.write(A, B)
+    broken.note(FORWARD, move(far * RECORD_SIZE, A + B + C, 0))
+    assert broken.recovered() == A + B
 
 
 @pytest.mark.parametrize("gone", [b"c", b"e", b"g"])

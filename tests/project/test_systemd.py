@@ -203,7 +203,7 @@ def test_the_units_beside_it_start_as_early_as_the_daemon(name: str) -> None:
 
 
 def test_the_boot_starts_what_hyper_v_has(unit: Sections) -> None:
-    """I13: udev alone is too late for cloud-init, and says nothing after a soft-reboot."""
+    """I16: udev alone is too late for cloud-init, and says nothing after a soft-reboot."""
     assert parse(BOOT) == {"Unit": {"Wants": [UNIT]}}
     # What the unit wants is started even where the unit's own conditions do not hold.
     for section in (unit, *map(parse, (IP_SOCKET, *ASK_SOCKETS))):
@@ -250,7 +250,7 @@ def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:
     ("key", "value"),
     [
         ("Type", "notify"),
-        ("ExecReload", "kill -HUP $MAINPID"),
+        ("ExecReload", "sh -c 'kill -HUP $MAINPID'"),
         ("Restart", "on-failure"),
         ("ProtectSystem", "strict"),
         ("ReadOnlyPaths", "/run"),

@@ -212,7 +212,7 @@ def check_another_target_that_is_isolated_leaves_it_running() -> None:
 
 
 def check_a_soft_reboot_keeps_the_pools_and_starts_it_before_cloud_init() -> None:
-    """I13: the user space boots with the driver loaded, which udev does not announce again."""
+    """I16: the user space boots with the driver loaded, which udev does not announce again."""
     fresh()
     if "soft-reboot" not in systemctl("--help"):
         assert systemctl("--version").startswith("systemd 252 ")
