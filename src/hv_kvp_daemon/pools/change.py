@@ -107,6 +107,7 @@ def move(offset: int, region: Buffer, hole: int) -> Change:
     view = memoryview(region)
     dropped = _starting_with(TOMBSTONE, _LAST_BYTE, view, hole)
     if not hole:
+        # Not empty: `check_key` refuses the request.
         key = bytes(view[:KEY_SIZE]).partition(b"\0")[0]
         same_key = _starting_with(key + b"\0", len(key) - 1, view, 0)
         dropped = sorted({*dropped, *same_key})
