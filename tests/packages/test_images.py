@@ -27,7 +27,7 @@ EXAMPLES = SOURCES / "packaging/images"
 RELEASE = platform.freedesktop_os_release()["VERSION_CODENAME"]
 # mkosi adds archives that a copy of Debian's may not have, such as that of debug symbols.
 _APT = """Types: deb
-URIs: http://archive.example/debian
+URIs: {address}
 Suites: trixie
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -48,7 +48,8 @@ def test_mkosi_builds_an_image_that_has_the_daemon_and_no_pair(
             shutil.copy(package, project / "build/deb")
         sources = root / "sandbox/etc/apt/sources.list.d/mkosi.sources"
         sources.parent.mkdir(parents=True)
-        sources.write_text(_APT)
+        _, address, *_ = (root / "etc/apt/sources.list").read_text().split()
+        sources.write_text(_APT.format(address=address))
         for name in ("proc", "sys", "dev"):
             run("mount", "--rbind", "--make-rslave", f"/{name}", root / name)
             stack.callback(run, "umount", "--lazy", root / name)
