@@ -204,8 +204,10 @@ def test_a_pause_that_says_so_ends_the_wait_at_once(
     hold(path, "flock")
     pauses.then = lambda: True
     for attempt in (1, 2):
-        with pytest.raises(LockTimeoutError, match="told to give up"):
+        before = time.monotonic()
+        with pytest.raises(LockTimeoutError, match="told to give up") as caught:
             lock.acquire(fd, exclusive=True)
+        assert 0 <= caught.value.waited <= time.monotonic() - before
         assert len(pauses) == attempt  # a wait that was broken off proves nobody stuck
     assert free_locks(path) == FCNTL
     assert reports == []

@@ -100,6 +100,16 @@ def test_appended_records_that_are_there_or_of_another_program_are_left_and_not_
     assert broken.reports == []
 
 
+def test_appended_records_that_a_power_cut_left_in_part_are_completed_and_reported(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken.note(FORWARD, append(RECORD_SIZE, B + C))
+    broken.write(A, B, bytes(RECORD_SIZE))
+    monkeypatch.setattr(journal_module, "boot", lambda: 7)
+    assert broken.recovered() == A + B + C
+    assert "was put in order" in broken.reports[0]
+
+
 def test_a_hole_at_the_end_is_cut_off_without_being_read(
     broken: Broken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
