@@ -26,6 +26,7 @@ import pytest
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
 from hv_kvp_daemon.wire.message import decode_reply
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET_IP_INFO
+from tests.support.external import run
 from tests.support.process import Peer, connect, wait_for
 
 from .managers import MAC, MANAGERS
@@ -110,13 +111,13 @@ class Container:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
         self._groups = _new_groups(self._directory.name)
         # A busy disk may take longer to sync a file than a host waits.
-        run_here("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
+        run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
         (self._directory / "device").touch()
         layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
-        run_here(
+        run(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
             *("-o", f"{layers},workdir={self._directory}/work"),
         )
@@ -136,8 +137,8 @@ class Container:
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
-        run_here("umount", "--lazy", os.fspath(self.root))
-        run_here("umount", "--lazy", os.fspath(self._directory))
+        run("umount", "--lazy", os.fspath(self.root))
+        run("umount", "--lazy", os.fspath(self._directory))
         self._directory.rmdir()
         for group in self._groups:
             for directory, _names, _files in os.walk(group, topdown=False):
@@ -169,7 +170,7 @@ class Container:
         subprocess.run(
             self._command("hv-kvp", "install-service", "--yes"), check=True, timeout=BOOT
         )
-        run_here("systemctl", f"--root={self.root}", "enable", self.manager.unit)
+        run("systemctl", f"--root={self.root}", "enable", self.manager.unit)
         wants = self.root / "etc/systemd/system/sysinit.target.wants/lan.service"
         wants.parent.mkdir(parents=True, exist_ok=True)
         wants.symlink_to("/etc/systemd/system/lan.service")
@@ -330,11 +331,3 @@ def _new_groups(name: str) -> list[str]:
             path = own["name=systemd" if is_v1 else ""]
             found.append(os.path.normpath(f"{mount.mountpoint}/{path}/{name}"))
     return found
-
-
-def run_here(*argv: str) -> None:
-    """Run a program of this machine."""
-    done = subprocess.run(
-        argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, f"{argv}: {done.stdout}"

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.network.container import HOST, Container
+from tests.support.external import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,12 +108,3 @@ def repacked(package: Path, target: Path, *, version: str = "") -> Path:
     shutil.rmtree(tree)
     (made,) = target.glob("*.deb")
     return made
-
-
-def run(*argv: str | Path) -> str:
-    """Run a command; what it wrote is shown if it fails."""
-    done = subprocess.run(
-        argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, f"{argv}: {done.stdout}"
-    return done.stdout

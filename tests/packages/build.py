@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .booted import LAB, run
+from tests.support.external import run
+
+from .booted import LAB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .booted import HERE, LAB, SOURCES, SUITES, Guest, repacked, run
+from tests.support.external import run
+
+from .booted import HERE, LAB, SOURCES, SUITES, Guest, repacked
 from .build import Built, build
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .booted import SOURCES, run
+from tests.support.external import run
+
+from .booted import SOURCES
 from .build import Built, build
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET
+from tests.support.external import run
 from tests.support.process import connect
 
-from .booted import LAB, SOURCES, run
+from .booted import LAB, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

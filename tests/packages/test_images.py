@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import hcl2
 import pytest
 
-from .booted import LAB, OURS, PACKAGES, SOURCES, Guest, run
+from tests.support.external import run
+
+from .booted import LAB, OURS, PACKAGES, SOURCES, Guest
 from .build import overlay
 from .test_install import set_pair
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from .booted import HERE, OURS, PACKAGES, SOURCES, Guest, run
+from tests.support.external import run
+
+from .booted import HERE, OURS, PACKAGES, SOURCES, Guest
 from .test_install import set_pair
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ something ten times a second.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from typing import Any, Final, final
 
-from tests.network.container import DAEMON, HERE, HOST, SOURCES, Container, run_here
+from tests.network.container import DAEMON, HERE, HOST, SOURCES, Container
+from tests.support.external import run
 from tests.support.process import wait_for
 
 UNIT: Final = DAEMON
@@ -57,7 +57,7 @@ class Booted(Container):
     hyperv = False
 
     def __init__(self) -> None:
-        run_here(os.fspath(HERE / "setup"))
+        run(HERE / "setup")
         self._suite = _SUITE
 
     def run(self, command: str, *, check: bool = True) -> str:
