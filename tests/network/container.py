@@ -111,14 +111,14 @@ class Container:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
         self._groups = _new_groups(self._directory.name)
         # A busy disk may take longer to sync a file than a host waits.
-        run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
+        run("mount", "-t", "tmpfs", "tmpfs", self._directory)
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
         (self._directory / "device").touch()
         layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
         run(
-            *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
+            *("mount", "-t", "overlay", "overlay", self.root),
             *("-o", f"{layers},workdir={self._directory}/work"),
         )
         try:
@@ -137,8 +137,8 @@ class Container:
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
-        run("umount", "--lazy", os.fspath(self.root))
-        run("umount", "--lazy", os.fspath(self._directory))
+        run("umount", "--lazy", self.root)
+        run("umount", "--lazy", self._directory)
         self._directory.rmdir()
         for group in self._groups:
             for directory, _names, _files in os.walk(group, topdown=False):
