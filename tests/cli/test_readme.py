@@ -55,6 +55,7 @@ NOT_RUN = {
     "make test": "it is what runs this",
     "make deb": "needs Debian; tests/packages builds and installs the packages",
     "apt install ./build/deb/*.deb": "as above",
+    "make rpm": "needs Debian or an RPM distribution; tests/packages builds and installs them",
     "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
     "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"
     " tests/cli/service/test_install.py, whole in tests/driver",

@@ -16,8 +16,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.network.container import BOOT, HOST, Container
-from tests.support.process import wait_for
+from tests.network.container import HOST, Container
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +82,8 @@ class Guest(Container):
             target.parent.mkdir(exist_ok=True)
             shutil.copy(package, target)
 
-    def _wait_for_boot(self) -> None:
-        wait_for("the boot", self._is_up, BOOT)
+    def _when_booted(self) -> None:
+        """There is no daemon yet."""
 
     def apt(self, *words: str) -> str:
         """Run apt-get; packages are names, or file names in PACKAGES."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_lintian_finds_no_error_and_no_warning(built: Built) -> None:
+    """I13: Debian 12's hatchling refused the classifiers of newer Pythons."""
     assert [line for line in built.lintian if not line.startswith("N:")] == []
 
 

@@ -51,6 +51,7 @@ def state(guest: Guest) -> tuple[bool, bool]:
 def test_the_package_serves_at_once_and_needs_nothing_else(
     boot: Callable[..., Guest],
 ) -> None:
+    """I14: a reload needed a program that a minimal Debian does not have."""
     guest = boot(clean=True)
     install(guest, *FIRST)
     set_pair(guest, "first")
@@ -64,6 +65,7 @@ def test_the_package_serves_at_once_and_needs_nothing_else(
     pid = guest.pid(OURS)
     command = guest.run(f"cat /proc/{pid}/cmdline").split("\0")
     assert command[:3] == ["/usr/bin/python3", "-I", "/usr/bin/hv_kvp_daemon"]
+    guest.run(f"systemctl reload {OURS}")
     assert "without bytecode" not in guest.run("hv-kvp doctor", check=False)
     for program in ("hv-kvp", "hv-kvp-daemon", "hv_kvp_daemon"):
         assert guest.run(f"{program} --version").split()[-1]

@@ -161,6 +161,68 @@ def kill_then_cut_power(trial: Trial, batch: str, neighbour: str, *, every: int 
     assert nth > 8
 
 
+def test_a_power_cut_in_a_batch_and_another_in_the_recovery_leave_all_of_it_or_nothing(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = records(4)
+    made = edit.Edit()
+    made.added = list(ADDED)
+    chance = random.Random(1)
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        for second in range(1, 30):
+            trial.prepare(before)
+            monkeypatch.setattr(journal, "boot", lambda: 1)
+            disk = PowerDisk(trial.directory, nth)
+            try:
+                with disk:
+                    edit.change(1, trial.path, lambda *_: made, report=trial.reports.append)
+                survived = True
+            except DeadError:
+                pass
+            disk.lose_power(chance)
+            monkeypatch.setattr(journal, "boot", lambda: 2)
+            disk = PowerDisk(trial.directory, second)
+            trial.found(disk, sync=True)
+            disk.lose_power(chance)
+            monkeypatch.setattr(journal, "boot", lambda: 3)
+            found = trial.found()
+            assert found in (before, [*before, *ADDED]), (nth, second)
+            if disk.made < second:
+                break
+    assert nth > 8
+
+
+@pytest.mark.parametrize("count", [0, 2, 9])
+def test_bytes_that_are_put_in_place_of_others_may_be_fewer_or_more(
+    trial: Trial, count: int
+) -> None:
+    trial.prepare(records(7))
+    new = b"".join(records(count))
+    edit.overwrite(1, trial.path, lambda *_: new, report=trial.reports.append)
+    assert content(trial.path) == new
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_fault_while_bytes_are_put_in_place_leaves_those_of_before(
+    trial: Trial, count: int
+) -> None:
+    old, new = b"".join(records(7)), b"".join(records(count))
+    nth, failed = 0, True
+    while failed:
+        nth += 1
+        trial.prepare(records(7))
+        try:
+            with Calls(refused=nth):
+                edit.overwrite(1, trial.path, lambda *_: new, report=trial.reports.append)
+            failed = False
+        except PoolError:
+            pass
+        assert content(trial.path) == (old if failed else new), nth
+    assert nth > 3
+
+
 def test_what_has_no_room_is_taken_off_with_one_wait_for_the_disk(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

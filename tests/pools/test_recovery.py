@@ -78,6 +78,24 @@ def torn(old: bytes, new: bytes, at: int, *ends: int) -> bytes:
     return found
 
 
+def test_a_hole_at_the_end_is_cut_off_without_being_read(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P20: truncate(1) makes one of a terabyte, and reading that takes hours."""
+    broken.write(A, B)
+    os.truncate(broken.path, 100_000 * RECORD_SIZE)
+    reads = []
+    pread = os.pread
+
+    def noted(fd: int, length: int, offset: int) -> bytes:
+        reads.append(offset)
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", noted)
+    assert broken.recovered() == A + B
+    assert len(reads) < 100
+
+
 # A record that is replaced.
 
 

@@ -237,7 +237,7 @@ def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:
     ("key", "value"),
     [
         ("Type", "notify"),
-        ("ExecReload", "kill -HUP $MAINPID"),
+        ("ExecReload", "sh -c 'kill -HUP $MAINPID'"),
         ("Restart", "on-failure"),
         ("ProtectSystem", "strict"),
         ("ReadOnlyPaths", "/run"),

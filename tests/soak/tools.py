@@ -101,27 +101,6 @@ def file_systems() -> None:
     _install("/usr/sbin/mkfs.btrfs", "btrfs-progs")
 
 
-def debian(suite: str, *packages: str) -> str:
-    """Return the root directory of a small Debian with systemd, which is to be booted."""
-    root = os.path.join(CACHE, suite)
-    _install("/usr/bin/systemd-nspawn", "systemd-container")
-    if not os.path.exists(f"{root}/usr/bin/{packages[0]}"):
-        _install("/usr/sbin/debootstrap", "debootstrap")
-        shutil.rmtree(root, ignore_errors=True)
-        names = ",".join(("systemd", "systemd-sysv", "udev", "dbus", "kmod", *packages))
-        # In a mount namespace: it mounts /proc, which must not stay if it is ended.
-        _run(
-            "unshare",
-            "--mount",
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={names}",
-            suite,
-            root,
-        )
-    return root
-
-
 def preload(name: str, source: str) -> str:
     """Compile a library for LD_PRELOAD and return its path."""
     _install("/usr/bin/gcc", "gcc", "libc6-dev")

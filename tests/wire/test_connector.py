@@ -71,6 +71,6 @@ def test_a_process_event_is_foreign() -> None:
 
 
 def test_the_header_names_the_drivers_numbers() -> None:
-    assert struct.unpack("=IHHIIIIIIHH", pack_header(5)) == (
-        (FRAME_SIZE, 3, 0, 5, 0, 9, 1, 5, 0, MESSAGE_SIZE, 0)
+    assert struct.unpack("=IHHIIIIIIHH", pack_header()) == (
+        (FRAME_SIZE, 3, 0, 0, 0, 9, 1, 0, 0, MESSAGE_SIZE, 0)
     )

@@ -19,6 +19,7 @@ from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     FieldError,
     Request,
+    answers_old_register,
     decode_reply,
     decode_request,
     decode_version,
@@ -36,6 +37,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_DELETE,
     KVP_OP_ENUMERATE,
     KVP_OP_GET,
+    KVP_OP_REGISTER,
     KVP_OP_REGISTER1,
     KVP_OP_SET,
     REG_SZ,
@@ -112,6 +114,23 @@ def test_nearly_every_record_is_copied_unchanged(key: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        bytes(512) + b"value".ljust(2048, b"\0"),
+        b"k" * 512 + b"value".ljust(2048, b"\0"),
+        b"key".ljust(512, b"\0") + b"v" * 2048,
+        b"key\0left".ljust(512, b"\0") + bytes(2048),
+        b"key".ljust(512, b"\0") + b"\0left".ljust(2048, b"\0"),
+        b"key".ljust(512, b"\0") + bytes(2047) + b"x",
+    ],
+)
+def test_a_record_with_an_empty_key_or_an_unusual_end_of_a_text_is_not_copied(
+    data: bytes,
+) -> None:
+    assert encode_record(data, 0) is None
+
+
+@pytest.mark.parametrize(
     ("operation", "size_at", "size"),
     [
         (KVP_OP_SET, 8, 0),
@@ -132,12 +151,14 @@ def test_a_size_beyond_its_field_is_refused(operation: int, size_at: int, size: 
         decode_request(data)
 
 
-def test_a_key_without_a_nul_in_its_field_is_refused() -> None:
-    data = bytearray(encode_request(Request(KVP_OP_GET, 1, b"key")))
-    struct.pack_into("=I", data, message.EXCHANGE_KEY_SIZE, 512)
-    data[message.EXCHANGE_KEY : message.EXCHANGE_KEY + 512] = b"k" * 512
-    with pytest.raises(FieldError, match="512 bytes, at most 511"):
-        decode_request(data)
+def test_a_key_or_value_without_a_nul_in_its_field_is_refused() -> None:
+    longest = encode_request(Request(KVP_OP_SET, 1, b"k" * 511, b"v" * 2047))
+    assert decode_request(longest) == Request(KVP_OP_SET, 1, b"k" * 511, b"v" * 2047)
+    for at, size in ((message.EXCHANGE_KEY, 512), (message.EXCHANGE_VALUE, 2048)):
+        data = bytearray(longest)
+        data[at + size - 1] = ord("x")
+        with pytest.raises(FieldError, match=f"{size} bytes, at most {size - 1}"):
+            decode_request(data)
 
 
 def test_a_value_may_be_empty_when_its_size_counts_the_nul() -> None:
@@ -163,6 +184,24 @@ def test_only_an_operation_100_with_a_version_is_the_handshake() -> None:
     assert decode_version(encode_register(b"3.1")) == b"3.1"
     assert decode_version(encode_register()) == b""
     assert decode_version(encode_request(Request(KVP_OP_SET, 0, b"k", b"v"))) == b""
+
+
+@pytest.mark.parametrize(
+    ("operation", "version", "answers"),
+    [
+        (KVP_OP_REGISTER, b"3.1", True),
+        (KVP_OP_REGISTER, b"", False),
+        (KVP_OP_REGISTER, b"3.", False),
+        (KVP_OP_REGISTER, b".1", False),
+        # GET_IP_INFO's adapter.
+        (KVP_OP_REGISTER, b"00:15:5d:00:00:01", False),
+        (KVP_OP_REGISTER1, b"3.1", False),
+    ],
+)
+def test_only_an_operation_4_with_a_version_answers_an_old_registration(
+    operation: int, version: bytes, *, answers: bool
+) -> None:
+    assert answers_old_register(encode_register(version, operation)) is answers
 
 
 def test_a_version_without_a_nul_ends_with_its_field() -> None:
@@ -242,3 +281,26 @@ def test_an_ip_reply_can_be_read_by_strlen(info: IpInfo) -> None:
     for text in (reply[4:260], *texts):
         assert b"\0" in text
         text.partition(b"\0")[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("character", "counts"),
+    [
+        # What the host takes; and of three bytes each, what fits in the field with its NUL.
+        ("x", (126, 1022, 1022, 510, 1022)),
+        ("€", (85, 682, 682, 341, 682)),
+    ],
+)
+def test_an_ip_reply_has_of_each_text_as_much_as_fits(
+    character: str, counts: tuple[int, ...]
+) -> None:
+    text = (character * 3000).encode()
+    found = decode_ip(encode_ip_reply(IpInfo(text, 1, 1, text, text, text, text)))
+    texts = found.adapter_id, found.ip_addr, found.sub_net, found.gate_way, found.dns_addr
+    assert texts == tuple((character * count).encode() for count in counts)
+
+
+def test_a_request_shows_what_it_holds() -> None:
+    request = Request(KVP_OP_SET, 1, b"k", b"v")
+    assert repr(request) == r"Request(index=0, key=b'k', operation=1, pool=1, value=b'v')"
+    assert repr(IpInfo(b"{A}", 1)).startswith(r"IpInfo(adapter_id=b'{A}', addr_family=1,")

@@ -223,6 +223,6 @@ def test_a_description_has_type_flags_and_the_fields_of_a_control_message(
 
 
 def test_a_description_shows_the_connector_id_and_nothing_of_the_message() -> None:
-    frame = connector.pack_header(3) + encode_status(0)[:16] + (b"secret" * 1236)[:7416]
+    frame = connector.pack_header() + encode_status(0)[:16] + (b"secret" * 1236)[:7416]
     line = describe(frame)
-    assert line == "DONE flags=0x0 seq=3 pid=0 len=7468 connector={9, 1} data=7432"
+    assert line == "DONE flags=0x0 seq=0 pid=0 len=7468 connector={9, 1} data=7432"

@@ -99,8 +99,9 @@ def test_what_does_not_fit_is_refused_with_actual_and_allowed_size(
 
 def test_a_key_can_be_checked_alone() -> None:
     check_key(b"k" * 511)
-    with pytest.raises(RecordFieldError):
-        check_key(b"k" * 512)
+    for key in (b"", b"k" * 512, b"k\0"):
+        with pytest.raises(RecordFieldError):
+            check_key(key)
 
 
 def test_records_are_equal_by_value_and_show_what_they_hold() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.wire import netlink, rtattr, uapi
@@ -30,6 +30,12 @@ def test_default_routes_and_other_messages_stay() -> None:
     near, default = route(24, b"\x0a\0\0\0"), route(0)
     assert reduced(near, default, near, DONE) == default + DONE
     assert reduced(near) == b""
+    assert reduced(route(8)) == b""  # 0.0.0.0/8 has no RTA_DST
+
+
+def test_a_message_without_a_payload_does_not_hide_what_follows() -> None:
+    empty, near = netlink.pack(uapi.NLMSG_NOOP, 0, 1, 2, b""), route(24, b"\x0a\0\0\0")
+    assert reduced(empty, near, DONE) == empty + DONE
 
 
 def test_a_sign_of_an_inconsistent_dump_stays() -> None:
@@ -38,6 +44,7 @@ def test_a_sign_of_an_inconsistent_dump_stays() -> None:
 
 
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([route(0), route(8), DONE])))
+@example([bytes(40)])  # after a message of length 0 comes no other
 def test_what_is_malformed_stays_so(parts: list[bytes]) -> None:
     whole = b"".join(parts)
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from hv_kvp_daemon.wire import netlink, rtattr, rtnetlink, uapi
 from hv_kvp_daemon.wire.errors import WireError
-from hv_kvp_daemon.wire.nexthop import NHMSG
+from hv_kvp_daemon.wire.nexthop import NHMSG, nexthop_request
 from hv_kvp_daemon.wire.route import (
     RTMSG,
     RTNEXTHOP,
     Hop,
     Route,
     decode_route,
+    route_request,
     routes_request,
 )
 from hv_kvp_daemon.wire.rtnetlink import (
@@ -364,6 +365,44 @@ def test_a_request_asks_for_a_dump(
     assert (message.seq, message.pid) == (5, 4711)
     assert len(message.payload) == size
     assert message.payload[:8] == start
+
+
+@pytest.mark.parametrize(
+    ("request_", "type_", "start", "attributes"),
+    [
+        (
+            lambda seq, pid: rtnetlink.link_request(b"eth0", seq, pid),
+            uapi.RTM_GETLINK,
+            IFINFOMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0),
+            {uapi.IFLA_ALT_IFNAME: b"eth0\0"},
+        ),
+        (
+            lambda seq, pid: route_request(bytes(16), 3, seq, pid),
+            uapi.RTM_GETROUTE,
+            RTMSG.pack(uapi.AF_INET6, 128, 0, 0, 0, 0, 0, 0, uapi.RTM_F_FIB_MATCH),
+            {uapi.RTA_DST: bytes(16), uapi.RTA_OIF: u32(3)},
+        ),
+        (
+            lambda seq, pid: nexthop_request(7, seq, pid),
+            uapi.RTM_GETNEXTHOP,
+            NHMSG.pack(uapi.AF_UNSPEC, 0, 0, 0, 0),
+            {uapi.NHA_ID: u32(7)},
+        ),
+    ],
+)
+def test_a_request_for_one_thing_asks_for_an_acknowledgment_too(
+    request_: Callable[[int, int], bytes],
+    type_: int,
+    start: bytes,
+    attributes: dict[int, bytes],
+) -> None:
+    (message,) = netlink.split(request_(5, 4711))
+    assert message.type == type_
+    assert message.flags == uapi.NLM_F_REQUEST | uapi.NLM_F_ACK
+    assert (message.seq, message.pid) == (5, 4711)
+    assert message.payload[: len(start)] == start
+    policy: rtattr.Policy = {number: (str(number), bytes, True) for number in attributes}
+    assert rtattr.parse(message.payload[len(start) :], policy) == attributes
 
 
 def layout() -> dict[str, list[tuple[int, int]]]:

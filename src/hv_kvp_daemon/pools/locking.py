@@ -110,7 +110,8 @@ class PoolLock:
             raise self._timeout(0.0, _holders(fd, _BOTH))
         elif missing != stuck if exclusive else missing & ~stuck:
             self.release(fd)
-            if not self._wait_for_both(fd, exclusive):
+            self._wait_for_both(fd, exclusive)
+            if not self.is_complete:
                 self._be_impatient(fd, exclusive)
 
     def downgrade(self, fd: int) -> None:
@@ -184,7 +185,7 @@ class PoolLock:
             self.release(fd)
         return self._held
 
-    def _wait_for_both(self, fd: int, exclusive: bool) -> bool:
+    def _wait_for_both(self, fd: int, exclusive: bool) -> None:
         started = time.monotonic()
         self.ends = self.ends or started + self._config.lock_wait
         pause = _FIRST_PAUSE
@@ -192,9 +193,8 @@ class PoolLock:
             if self._config.pause(min(pause, left)):
                 raise self._timeout(time.monotonic() - started, "told to give up the wait")
             if self._take(fd, exclusive) == _BOTH:
-                return True
+                return
             pause = min(pause * 2, _LONGEST_PAUSE)
-        return False
 
     def _be_impatient(self, fd: int, exclusive: bool) -> None:
         failed = self._failed

@@ -47,14 +47,14 @@ LENGTH = "not 7432 bytes of KVP message"
 REASONS: Final = (SHORT, TYPE, FOREIGN_ID, LENGTH)
 
 
-def pack_header(seq: int = 0) -> bytes:
+def pack_header() -> bytes:
     """Encode the 36 bytes that precede a message of 7432 bytes.
 
     ``nlmsg_len`` is 7468 and ``cn_msg.len`` 7432.  The kernel knows the sender's port
-    id, so that field is 0.
+    id, so that field is 0, and the driver ignores the sequence numbers.
     """
-    return NLMSGHDR.pack(FRAME_SIZE, NLMSG_DONE, 0, seq, 0) + CN_MSG.pack(
-        CN_KVP_IDX, CN_KVP_VAL, seq, 0, MESSAGE_SIZE, 0
+    return NLMSGHDR.pack(FRAME_SIZE, NLMSG_DONE, 0, 0, 0) + CN_MSG.pack(
+        CN_KVP_IDX, CN_KVP_VAL, 0, 0, MESSAGE_SIZE, 0
     )
 
 

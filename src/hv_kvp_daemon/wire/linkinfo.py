@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 _VRF = "vrf"
 _BOND = "bond"
 
-# The kernel's kinds have at most 15 bytes; the data of a kind has no limit of its own.
-_KIND_SIZE = 64
-_NESTED_SIZE = 0xFFFF
-
 
 def vrf_table(linkinfo: bytes) -> int | None:
     """Return the routing table of a VRF; None for a link of another kind.
@@ -53,15 +49,15 @@ def permanent_address(linkinfo: bytes) -> bytes:
 
 
 _INFO: Final[rtattr.Policy] = {
-    uapi.IFLA_INFO_KIND: ("IFLA_INFO_KIND", rtattr.text, 0, _KIND_SIZE, False),
-    uapi.IFLA_INFO_DATA: ("IFLA_INFO_DATA", bytes, 0, _NESTED_SIZE, False),
-    uapi.IFLA_INFO_SLAVE_KIND: ("IFLA_INFO_SLAVE_KIND", rtattr.text, 0, _KIND_SIZE, False),
-    uapi.IFLA_INFO_SLAVE_DATA: ("IFLA_INFO_SLAVE_DATA", bytes, 0, _NESTED_SIZE, False),
+    uapi.IFLA_INFO_KIND: ("IFLA_INFO_KIND", rtattr.text, False),
+    uapi.IFLA_INFO_DATA: ("IFLA_INFO_DATA", bytes, False),
+    uapi.IFLA_INFO_SLAVE_KIND: ("IFLA_INFO_SLAVE_KIND", rtattr.text, False),
+    uapi.IFLA_INFO_SLAVE_DATA: ("IFLA_INFO_SLAVE_DATA", bytes, False),
 }
 _VRF_DATA: Final[rtattr.Policy] = {
-    uapi.IFLA_VRF_TABLE: ("IFLA_VRF_TABLE", rtattr.u32, 4, 4, True),
+    uapi.IFLA_VRF_TABLE: ("IFLA_VRF_TABLE", rtattr.u32, True),
 }
 _PERM_HWADDR = "IFLA_BOND_SLAVE_PERM_HWADDR"
 _PORT_DATA: Final[rtattr.Policy] = {
-    uapi.IFLA_BOND_SLAVE_PERM_HWADDR: (_PERM_HWADDR, bytes, 0, uapi.MAX_ADDR_LEN, False),
+    uapi.IFLA_BOND_SLAVE_PERM_HWADDR: (_PERM_HWADDR, bytes, False),
 }

@@ -68,7 +68,7 @@ def _group(value: memoryview) -> list[int]:
 
 
 _NEXTHOP: Final[rtattr.Policy] = {
-    uapi.NHA_GROUP: ("NHA_GROUP", _group, 0, 0xFFFF, False),
-    uapi.NHA_OIF: ("NHA_OIF", rtattr.u32, 4, 4, False),
-    uapi.NHA_GATEWAY: ("NHA_GATEWAY", ip, 4, 16, False),
+    uapi.NHA_GROUP: ("NHA_GROUP", _group, False),
+    uapi.NHA_OIF: ("NHA_OIF", rtattr.u32, False),
+    uapi.NHA_GATEWAY: ("NHA_GATEWAY", ip, False),
 }

@@ -127,5 +127,5 @@ def check_key(key: bytes) -> None:
 def _field_error(field: str, text: bytes) -> RecordFieldError:
     """Return the error for a text that is empty, too long, or has a NUL."""
     limit = _LIMITS[field]
-    nul = -1 if len(text) > limit else text.find(0)
-    return RecordFieldError(field, len(text), limit if nul < 0 else nul)
+    allowed = text.index(0) if 0 in text and len(text) <= limit else limit
+    return RecordFieldError(field, len(text), allowed)

@@ -205,15 +205,15 @@ def _multipath(value: memoryview) -> list[Hop]:
 
 
 _HOP: Final[rtattr.Policy] = {
-    uapi.RTA_GATEWAY: ("RTA_GATEWAY", ip, 4, 16, False),
-    uapi.RTA_VIA: ("RTA_VIA", _via, 6, 18, False),
+    uapi.RTA_GATEWAY: ("RTA_GATEWAY", ip, False),
+    uapi.RTA_VIA: ("RTA_VIA", _via, False),
 }
 _ROUTE: Final[rtattr.Policy] = {
     **_HOP,
-    uapi.RTA_DST: ("RTA_DST", ip, 4, 16, False),
-    uapi.RTA_OIF: ("RTA_OIF", rtattr.u32, 4, 4, False),
-    uapi.RTA_PRIORITY: ("RTA_PRIORITY", rtattr.u32, 4, 4, False),
-    uapi.RTA_TABLE: ("RTA_TABLE", rtattr.u32, 4, 4, False),
-    uapi.RTA_NH_ID: ("RTA_NH_ID", rtattr.u32, 4, 4, False),
-    uapi.RTA_MULTIPATH: ("RTA_MULTIPATH", _multipath, 0, 0xFFFF, False),
+    uapi.RTA_DST: ("RTA_DST", ip, False),
+    uapi.RTA_OIF: ("RTA_OIF", rtattr.u32, False),
+    uapi.RTA_PRIORITY: ("RTA_PRIORITY", rtattr.u32, False),
+    uapi.RTA_TABLE: ("RTA_TABLE", rtattr.u32, False),
+    uapi.RTA_NH_ID: ("RTA_NH_ID", rtattr.u32, False),
+    uapi.RTA_MULTIPATH: ("RTA_MULTIPATH", _multipath, False),
 }

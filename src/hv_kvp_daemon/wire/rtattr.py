@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Final, TypeAlias
 
-    #: Attribute number to (name for error messages, decoder, shortest and longest
-    #: value in bytes, whether the attribute is required).  The decoder gets a value
-    #: of an allowed length and may raise `WireError`.
-    Policy: TypeAlias = Mapping[int, tuple[str, Callable[[memoryview], Any], int, int, bool]]
+    #: Attribute number to (name for error messages, decoder, whether the attribute is
+    #: required).  The decoder raises `WireError` or ``struct.error`` for a value of a length
+    #: that it does not allow.
+    Policy: TypeAlias = Mapping[int, tuple[str, Callable[[memoryview], Any], bool]]
 
 #: struct rtattr (and struct nlattr): length, with this header but without padding; number.
 RTATTR: Final = struct.Struct("=HH")
@@ -37,12 +37,14 @@ RTATTR: Final = struct.Struct("=HH")
 # attribute of rtnetlink uses NET_BYTEORDER.
 _NUMBER_MASK = 0xFFFF & ~(NLA_F_NESTED | NLA_F_NET_BYTEORDER)
 
+_U8 = struct.Struct("=B")
 _U32 = struct.Struct("=I")
 
 
 def u8(value: memoryview) -> int:
     """Decode 1 byte."""
-    return value[0]
+    number: int = _U8.unpack(value)[0]
+    return number
 
 
 def u32(value: memoryview) -> int:
@@ -77,7 +79,7 @@ def parse(payload: bytes | memoryview, policy: Policy) -> dict[int, Any]:
     """Decode the attributes that a policy names.
 
     :raises WireError: a length is less than the header's 4 bytes, runs past the
-        payload or is not allowed by the policy; or a required attribute is missing.
+        payload or is not allowed by the decoder; or a required attribute is missing.
     """
     view = memoryview(payload)
     end = len(view)
@@ -91,15 +93,14 @@ def parse(payload: bytes | memoryview, policy: Policy) -> dict[int, Any]:
             )
         number &= _NUMBER_MASK
         if number in policy:
-            name, decode, shortest, longest, _ = policy[number]
+            name, decode, _ = policy[number]
             value = view[at + RTATTR.size : at + length]
-            if not shortest <= len(value) <= longest:
-                raise WireError(
-                    f"{name} of {len(value)} bytes, allowed {shortest} to {longest}"
-                )
-            found[number] = decode(value)
+            try:
+                found[number] = decode(value)
+            except (WireError, struct.error) as error:
+                raise WireError(f"{name} of {len(value)} bytes: {error}") from error
         at += (length + 3) & ~3  # align(), inlined: a link has some 40 attributes
-    for number, (name, _, _, _, required) in policy.items():
+    for number, (name, _, required) in policy.items():
         if required and number not in found:
             raise WireError(f"{name} is missing")
     return found

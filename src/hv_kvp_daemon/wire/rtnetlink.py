@@ -228,16 +228,16 @@ def decode_address(payload: bytes | memoryview) -> Address | None:
 
 
 _LINK: Final[rtattr.Policy] = {
-    uapi.IFLA_IFNAME: ("IFLA_IFNAME", rtattr.text, 1, uapi.IFNAMSIZ, True),
-    uapi.IFLA_ADDRESS: ("IFLA_ADDRESS", bytes, 0, uapi.MAX_ADDR_LEN, False),
-    uapi.IFLA_MASTER: ("IFLA_MASTER", rtattr.u32, 4, 4, False),
-    uapi.IFLA_OPERSTATE: ("IFLA_OPERSTATE", rtattr.u8, 1, 1, False),
-    uapi.IFLA_PERM_ADDRESS: ("IFLA_PERM_ADDRESS", bytes, 0, uapi.MAX_ADDR_LEN, False),
-    uapi.IFLA_LINKINFO: ("IFLA_LINKINFO", bytes, 0, 0xFFFF, False),
+    uapi.IFLA_IFNAME: ("IFLA_IFNAME", rtattr.text, True),
+    uapi.IFLA_ADDRESS: ("IFLA_ADDRESS", bytes, False),
+    uapi.IFLA_MASTER: ("IFLA_MASTER", rtattr.u32, False),
+    uapi.IFLA_OPERSTATE: ("IFLA_OPERSTATE", rtattr.u8, False),
+    uapi.IFLA_PERM_ADDRESS: ("IFLA_PERM_ADDRESS", bytes, False),
+    uapi.IFLA_LINKINFO: ("IFLA_LINKINFO", bytes, False),
 }
 _ADDRESS: Final[rtattr.Policy] = {
-    uapi.IFA_ADDRESS: ("IFA_ADDRESS", ip, 4, 16, False),
-    uapi.IFA_LOCAL: ("IFA_LOCAL", ip, 4, 16, False),
-    uapi.IFA_LABEL: ("IFA_LABEL", rtattr.text, 1, uapi.IFNAMSIZ, False),
-    uapi.IFA_FLAGS: ("IFA_FLAGS", rtattr.u32, 4, 4, False),
+    uapi.IFA_ADDRESS: ("IFA_ADDRESS", ip, False),
+    uapi.IFA_LOCAL: ("IFA_LOCAL", ip, False),
+    uapi.IFA_LABEL: ("IFA_LABEL", rtattr.text, False),
+    uapi.IFA_FLAGS: ("IFA_FLAGS", rtattr.u32, False),
 }

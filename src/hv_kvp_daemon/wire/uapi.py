@@ -194,6 +194,3 @@ ALTIFNAMSIZ = 128
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
 IFF_LOWER_UP = 1 << 16
-
-# include/linux/netdevice.h: the longest hardware address.
-MAX_ADDR_LEN = 32

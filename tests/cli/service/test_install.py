@@ -609,12 +609,17 @@ def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
         in out
     )
     assert tree(package) == before
+
+
+@pytest.mark.parametrize("manager", ["apt", "dnf", "zypper"])
+def test_a_package_is_removed_by_the_manager_that_installed_it(
+    package: Path, manager: str
+) -> None:
+    """I15: apt was named on every distribution."""
+    (package / "usr/bin" / manager).touch()
     done = call("uninstall-service", f"--root={package}", "--yes")
     assert done.status == 1
-    assert (
-        "/usr/lib/systemd/system/hv-kvp.service belongs to a package: apt remove hv-kvp-daemon"
-        in done.err
-    )
+    assert f"hv-kvp.service belongs to a package: {manager} remove hv-kvp-daemon" in done.err
 
 
 def test_a_unit_that_the_package_keeps_from_starting_is_left_as_it_is(package: Path) -> None:
