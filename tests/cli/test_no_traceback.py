@@ -252,7 +252,7 @@ def test_without_proc(filled: Pools) -> None:
         ("install-service --root=", 2, "a directory has a name"),
         ("host get external k --pool-dir=", 2, "a directory has a name"),
         ("list --pool-dir {pools}/.kvp_pool_1", 3, "there is no pool directory"),
-        (f"set k v --pool-dir {'/d' * 3000}", 3, "File name too long"),
+        (f"set k v --pool-dir {{pools}}{'/d' * 3000}", 3, "File name too long"),
         ("watch --until x --timeout 1e-300 --pool-dir {pools}", 1, "no key x within 1e-300 s"),
         ("ip " + "i" * 5000, 1, "with a MAC address"),
         ("status --run-dir /proc/self", 3, "is not a status page"),

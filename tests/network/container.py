@@ -5,8 +5,8 @@
 
 systemd-nspawn boots a root directory of the lab (``setup``) below an overlay, so the root
 stays as it is.  The daemon runs under its own unit, with its sandbox and the units beside it,
-but with a simulated host; that and ``device_id`` of eth0, which sysfs has for VMBus devices
-only, are all that is different from a guest.
+but with a simulated host; that, the driver's device, which is an empty file, and ``device_id``
+of eth0, which sysfs has for VMBus devices only, are all that is different from a guest.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ GUESTS = [
 GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 HOST = "/run/hv-kvp-daemon/host"
+DEVICE = "/dev/vmbus/hv_kvp"
 RECORD = f"/var/lib/hv-kvp-daemon/ip/{GUID}.json"
 DAEMON = "hv-kvp.service"
 
@@ -99,6 +100,7 @@ class Container:
     """``with Container(suite, manager) as guest``: it has booted, and the daemon serves."""
 
     lab = LAB
+    hyperv = True
 
     def __init__(self, suite: str, manager: Manager) -> None:
         self.manager = manager
@@ -112,6 +114,7 @@ class Container:
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
+        (self._directory / "device").touch()
         layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
         run_here(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
@@ -147,11 +150,14 @@ class Container:
         that of the process that starts it.  The systemds of two containers there would remove
         each other's groups.
         """
+        device = [f"--bind={self._directory}/device:{DEVICE}"] if self.hyperv else []
         return [
             *("sh", "-c", _IN_GROUPS, "sh", " ".join(self._groups)),
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
-            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}", *words),
+            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}"),
+            *device,
+            *words,
         ]
 
     def _install(self) -> None:
@@ -164,11 +170,9 @@ class Container:
             self._command("hv-kvp", "install-service", "--yes"), check=True, timeout=BOOT
         )
         run_here("systemctl", f"--root={self.root}", "enable", self.manager.unit)
-        # On Hyper-V udev starts it, when the driver's device appears.
-        for unit in ("lan.service", DAEMON):
-            wants = self.root / f"etc/systemd/system/sysinit.target.wants/{unit}"
-            wants.parent.mkdir(parents=True, exist_ok=True)
-            wants.symlink_to(f"/etc/systemd/system/{unit}")
+        wants = self.root / "etc/systemd/system/sysinit.target.wants/lan.service"
+        wants.parent.mkdir(parents=True, exist_ok=True)
+        wants.symlink_to("/etc/systemd/system/lan.service")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the container; for a manager's secret that others cannot read."""

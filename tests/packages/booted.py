@@ -31,17 +31,11 @@ SUITES = ("bookworm", "trixie", "sid")
 
 OURS = "hv-kvp.service"
 THEIRS = "hv-kvp-daemon.service"
-DEVICE = "/dev/vmbus/hv_kvp"
 PACKAGES = "/var/packages"
 
 _DROP_IN = (
     f"[Service]\nExecStart=\nExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale"
     f" --transport loopback:{HOST}\n"
-)
-# On Hyper-V udev starts the daemon, when the driver's device appears.
-_UDEV = (
-    f"[Unit]\nDefaultDependencies=no\nWants={OURS}\nConditionPathExists={DEVICE}\n"
-    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 )
 
 
@@ -64,19 +58,10 @@ class Guest(Container):
     ) -> None:
         self._suite = suite if clean else f"{suite}-ready"
         self._packages = packages
-        self._hyperv = hyperv
-
-    def _command(self, *words: str) -> list[str]:
-        bind = [f"--bind={self._directory}/device:{DEVICE}"] if self._hyperv else []
-        return super()._command(*bind, *words)
+        self.hyperv = hyperv
 
     def _install(self) -> None:
-        (self._directory / "device").touch()
         self.write(f"/etc/systemd/system/{OURS}.d/lab.conf", _DROP_IN)
-        self.write("/etc/systemd/system/udev-starts.service", _UDEV)
-        wants = self.root / "etc/systemd/system/sysinit.target.wants/udev-starts.service"
-        wants.parent.mkdir(parents=True, exist_ok=True)
-        wants.symlink_to("../udev-starts.service")
         for package in self._packages:
             target = self.root / PACKAGES.lstrip("/") / package.name
             target.parent.mkdir(exist_ok=True)

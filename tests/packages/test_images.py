@@ -110,6 +110,7 @@ def test_cloud_init_installs_the_package_at_the_first_boot(
     assert address in text
     guest.write(f"{seed}/user-data", text.replace(address, f"file:{PACKAGES}"))
     guest.write(f"{seed}/meta-data", "instance-id: first\n")
+    guest.write("/etc/cloud/cloud.cfg.d/lab.cfg", "locale: false\n")  # no package locales
     guest.run(f"cloud-init schema --config-file {seed}/user-data")
     packages = guest.root / PACKAGES.lstrip("/")
     for other in {*packages.glob("*.deb")} - {*packages.glob("*hv-kvp-daemon_1*.deb")}:
@@ -117,7 +118,10 @@ def test_cloud_init_installs_the_package_at_the_first_boot(
     index = guest.run(f"env -C {PACKAGES} apt-ftparchive packages .")
     (packages / "Packages").write_text(index)
     guest.reboot()
-    assert "status: done" in guest.run("cloud-init status --wait", check=False)
+    assert "status: done" in guest.run("cloud-init status --wait", check=False), guest.run(
+        "cat /run/cloud-init/result.json"
+    )
+    assert "kvp pool" not in guest.run("cat /var/log/cloud-init.log")
     set_pair(guest, "first boot")
     assert guest.run("hv-kvp get provisioned --pool guest") == "true\n"
     assert "hyperv" in guest.run("cat /etc/cloud/cloud.cfg.d/50-hyperv-reporting.cfg")

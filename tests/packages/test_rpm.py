@@ -157,7 +157,11 @@ def test_they_have_the_projects_own_files(rpms: Built, tmp_path: Path) -> None:
     share, systemd = root / "usr/share", SOURCES / "systemd"
     (modules,) = root.glob("usr/lib/python3/dist-packages/hv_kvp_daemon")
     pairs = {
-        **{root / "usr/lib/systemd/system" / each.name: each for each in systemd.glob("*.s*")},
+        **{
+            root / "usr/lib/systemd/system" / each.relative_to(systemd): each
+            for pattern in ("*.s*", "*.d/*")
+            for each in systemd.glob(pattern)
+        },
         root / "usr/lib/udev/rules.d/90-hv-kvp-daemon.rules": next(systemd.glob("90-*")),
         root / "usr/lib/tmpfiles.d/hv-kvp-daemon.conf": next(systemd.glob("*.tmpfiles.conf")),
         **{

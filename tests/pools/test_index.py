@@ -21,10 +21,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from hv_kvp_daemon.pools import locked_pool
+from hv_kvp_daemon.pools import locked_pool, records
 from hv_kvp_daemon.pools import pool as pool_module
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.file_version import version_of
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.pools.index import KeyIndex
 from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.pools.pool import PoolFile
@@ -159,6 +160,22 @@ def test_a_hole_is_not_read_to_make_the_index(pool: PoolFile, read_records: list
     assert sum(read_records) < 1000 * RECORD_SIZE
     pool.store(b"last", b"2")
     assert pool.records()[-1].value == b"2"
+
+
+def test_an_index_is_dropped_when_another_program_writes_without_a_lock_during_a_look_up(
+    indexed: PoolFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_read(fd: int, length: int, offset: int) -> bytes:
+        monkeypatch.setattr(records, "read_at", read_at)
+        rename(indexed.path, 0, b"b")
+        rename(indexed.path, 1, b"new")
+        return read_at(fd, length, offset)
+
+    monkeypatch.setattr(records, "read_at", write_and_read)
+    indexed.store(b"b", b"set")
+    assert [record.key for record in indexed.records()] == [b"b", b"new", b"c"]
+    assert indexed.find(b"b") == b"set"
+    assert indexed.find(b"new") == b"1"
 
 
 def test_own_changes_keep_the_index(indexed: PoolFile, read_records: list[int]) -> None:

@@ -21,7 +21,7 @@ from hv_kvp_daemon.pools import journal_file
 from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
-from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
+from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, MOST_MOVED, SWEEP, Journal
 from hv_kvp_daemon.pools.opening import open_directory_of
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 from tests.pools.conftest import NOBODY
@@ -308,6 +308,32 @@ def test_an_entry_that_is_longer_than_the_room_leaves_nothing_either(journal: Jo
     journal.close()
 
 
+@pytest.mark.parametrize("count", [MOST_MOVED + 1, 200])
+def test_an_entry_of_a_process_that_was_killed_leaves_nothing_either(
+    public: str, count: int
+) -> None:
+    """As long as the room, and longer."""
+    killed = open_journal(public, sync=True)
+    room = HEAD + (MOST_MOVED + 1) * RECORD_SIZE + 8
+    killed.write(move(0, OLD * count, 0))
+    killed.close()
+    another = open_journal(public, sync=True)
+    assert pending(another) is not None
+    another.clear()
+    with open(another.path, "rb") as file:
+        assert not file.read().strip(b"\0")
+    assert os.stat(another.path).st_size == room
+    another.close()
+
+
+def test_without_proc_there_is_no_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(journal_module, "open", missing, raising=False)
+    assert journal_module.boot() == 0
+
+
 def test_a_kill_while_it_is_overwritten_leaves_the_rest_to_the_next_clear(
     public: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,8 +544,10 @@ def test_a_disk_too_full_for_the_journal_leaves_no_journal(
     pool = make_pool()
     pool.open()
     monkeypatch.setattr(os, "posix_fallocate", full)
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PoolError, match="No space left"):
         pool.append(b"l", b"1")
+    assert len(os.listdir("/proc/self/fd")) == before
     assert os.listdir(public) == [".kvp_pool_1"]
     assert pool.count() == 0
 
@@ -539,10 +567,13 @@ def test_a_file_system_that_reserves_nothing_will_do(
 
 def test_a_journal_that_was_removed_is_made_again(make_pool: MakePool, public: str) -> None:
     pool = make_pool()
+    descriptors = set()
     for _ in range(2):
         pool.store(b"k", b"1" * 2000)
         pool.store(b"k", b"2" * 2000)
+        descriptors.add(len(os.listdir("/proc/self/fd")))
         os.unlink(f"{public}/.hv_kvp_journal_1")
+    assert len(descriptors) == 1
 
 
 def test_something_else_in_its_place_is_not_written(make_pool: MakePool, public: str) -> None:
@@ -578,8 +609,10 @@ def test_a_directory_that_is_exchanged_gets_no_journal(
             os.rename(f"{public}.aside", public)
 
     monkeypatch.setattr(journal_file, "open_directory_of", exchange_and_open)
+    descriptors = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PoolError, match=r"its journal .*: it was replaced meanwhile"):
         pool.store(b"k", b"2" * 2000)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     monkeypatch.undo()
     with open(other.path, "rb") as file:
         assert file.read() == before

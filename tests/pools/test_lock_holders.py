@@ -73,6 +73,14 @@ def test_a_child_that_shares_the_open_file_is_named_as_well(path: str, fd: int) 
         parent.stdin.close()
 
 
+def test_a_holder_that_ends_while_it_is_looked_up_is_named_by_its_pid(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = 1 << 30  # above the greatest pid
+    monkeypatch.setattr(lock_holders, "held_locks", lambda _: [("FLOCK", "WRITE", [gone])])
+    assert describe(fd, {"FLOCK"}) == f"held as FLOCK WRITE by pid {gone}; see: hv-kvp doctor"
+
+
 def test_the_search_among_processes_ends_after_its_time(
     path: str, fd: int, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

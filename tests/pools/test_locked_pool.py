@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.pools import locked_pool, opening
+from hv_kvp_daemon.pools import locked_pool, opening, recovery
 from hv_kvp_daemon.pools.errors import NotAPoolError, PoolError
 from hv_kvp_daemon.wire.record import Record, encode
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hv_kvp_daemon.pools.pool import PoolFile
+    from tests.pools.conftest import Holder
 
     MakePool = Callable[..., PoolFile]
 
@@ -162,6 +164,50 @@ def test_a_file_that_is_replaced_while_its_lock_is_waited_for_is_not_written(
     pool.append(b"more", b"3")
     assert [record.key for record in pool.records()] == [b"new", b"more"]
     assert os.stat(f"{pool.path}.old").st_size == 2560
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_not_made_again(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the locks are taken twice, to pass over an append that was not finished."""
+    pool = make_pool(writable=False)
+    with open(pool.path, "wb") as file:
+        file.write(encode(b"a", b"1") + bytes(2560))
+    real = recovery.end_of_records
+
+    def remove(fd: int, size: int) -> int:
+        monkeypatch.setattr(locked_pool, "end_of_records", real)
+        os.unlink(pool.path)
+        return real(fd, size)
+
+    monkeypatch.setattr(locked_pool, "end_of_records", remove)
+    assert pool.count() == 0
+    assert not os.path.exists(pool.path)
+
+
+def test_a_request_waits_for_a_lock_whatever_the_one_before_has_waited(
+    make_pool: MakePool, hold: Callable[..., Holder], reports: list[str]
+) -> None:
+    held: list[Holder] = []
+
+    def pause(seconds: float) -> None:
+        time.sleep(seconds)
+        if held:
+            held.pop().end()
+
+    pool = make_pool(pause=pause, lock_wait=0.05)
+    pool.store(b"k", b"1")
+    stuck = hold(pool.path, "flock")
+    pool.store(b"k", b"2")
+    stuck.end()
+    pool.store(b"k", b"3")
+    assert [report.split(": ")[1].split(",")[0] for report in reports] == [
+        *("no flock lock within 0.1 s", "both locks are free again")
+    ]
+    held.append(hold(pool.path, "flock"))
+    pool.store(b"k", b"4")
+    assert not held
+    assert len(reports) == 2
 
 
 def test_a_file_that_is_replaced_for_ever_is_an_error(

@@ -54,6 +54,10 @@ def test_alone_the_own_directory_is_chosen_even_if_it_is_still_missing(
     assert chosen(own, other) == (own, False)
 
 
+def test_what_does_not_exist_is_not_read_only(tmp_path: Path) -> None:
+    assert not is_read_only(str(tmp_path / "missing"))
+
+
 def test_a_link_the_other_way_round_is_one_directory(own: Path, other: Path) -> None:
     fill(other)
     own.symlink_to("../lib/hyperv")

@@ -311,7 +311,26 @@ def test_a_change_ends_the_file_after_a_whole_record_so_that_appenders_meet_it_t
     }[change]
 
 
-def test_a_partial_record_is_reported_anew_after_it_had_gone(
+@pytest.mark.parametrize("change", ["store", "add", "append", "delete", "clear"])
+def test_a_partial_record_is_reported_anew_after_a_change_has_removed_it(
+    damaged: PoolFile, reports: list[str], change: str
+) -> None:
+    """P12."""
+    changes: dict[str, Callable[[], object]] = {
+        "store": lambda: damaged.store(b"a", b"3"),
+        "add": lambda: damaged.store(b"c", b"3"),
+        "append": lambda: damaged.append(b"a", b"3"),
+        "delete": lambda: damaged.delete(b"a"),
+        "clear": damaged.clear,
+    }
+    damaged.count()
+    changes[change]()
+    put(damaged, b"again")
+    damaged.count()
+    assert [report.split(": ")[1].split()[0] for report in reports] == ["7", "5"]
+
+
+def test_a_partial_record_is_reported_anew_after_another_program_has_removed_it(
     damaged: PoolFile, reports: list[str]
 ) -> None:
     """P12."""

@@ -154,6 +154,38 @@ def test_readers_are_let_in_while_a_former_entry_is_waited_for(
     assert let_in == [True, True]
 
 
+@pytest.mark.parametrize("may_return", [False, True], ids=["", "after an entry"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_readers_are_kept_out_while_the_file_is_written(
+    pool: PoolFile,
+    neighbour: Neighbour,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    may_return: bool,
+) -> None:
+    """P27."""
+    if may_return:
+        pool.store(b"key 1", b"f" * 2000)
+    written: list[str] = []
+    at_each_wait(monkeypatch, lambda: None)
+
+    def watch(call: str) -> None:
+        real = getattr(os, call)
+
+        def watched(fd: int, *arguments: object) -> object:
+            if os.path.samestat(os.fstat(fd), os.fstat(neighbour.fd)):
+                assert not neighbour.may_flock(fcntl.LOCK_SH)
+                written.append(call)
+            return real(fd, *arguments)
+
+        monkeypatch.setattr(os, call, watched)
+
+    for call in ("pwrite", "pwritev", "ftruncate"):
+        watch(call)
+    CHANGES[name][0](pool)
+    assert written
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_reader_that_is_let_in_finds_nothing_half_done(
     pool: PoolFile,

@@ -17,7 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hv_kvp_daemon.pools import journal as journal_module
-from hv_kvp_daemon.pools.change import PAGE, SECTOR, TOMBSTONE, Change, move, pad, replace
+from hv_kvp_daemon.pools.change import (
+    PAGE,
+    SECTOR,
+    TOMBSTONE,
+    Change,
+    append,
+    move,
+    pad,
+    replace,
+)
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, SWEEP, Journal
 from hv_kvp_daemon.pools.pool import PoolFile
@@ -76,6 +85,19 @@ def torn(old: bytes, new: bytes, at: int, *ends: int) -> bytes:
         cut = end * PAGE - at % PAGE
         found = (old if number % 2 else new)[:cut] + found[cut:]
     return found
+
+
+@pytest.mark.parametrize("same_boot", [True, False])
+@pytest.mark.parametrize("appended", [b"", B, B + C, B + D])
+def test_appended_records_that_are_there_or_of_another_program_are_left_and_not_reported(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, appended: bytes, *, same_boot: bool
+) -> None:
+    broken.note(FORWARD, append(RECORD_SIZE, B + C))
+    broken.write(A, appended)
+    if not same_boot:
+        monkeypatch.setattr(journal_module, "boot", lambda: 7)
+    assert broken.recovered() == A + appended
+    assert broken.reports == []
 
 
 def test_a_hole_at_the_end_is_cut_off_without_being_read(

@@ -65,6 +65,7 @@ def test_the_hosts_pools_from_before_the_boot_are_emptied_in_place(
     inodes = [os.stat(pool.path).st_ino for pool in pools]
     clear_stale(pools, reports.append, proc=str(proc))
     assert pools.counts() == [0, 2, 2, 0, 2]
+    assert os.stat(f"{pools.path}/.hv_kvp_boot").st_mode & 0o777 == 0o600
     assert [os.stat(pool.path).st_ino for pool in pools] == inodes
     assert reports == [
         f"pool {number} ({pools[number].path}): removed 2 records older than this boot"
@@ -88,7 +89,9 @@ def test_it_is_done_once_in_a_boot_though_the_clock_is_set(
     clear_stale(pools, reports.append, proc=str(proc))
     pools[0].store(b"from the host", b"1")
     (proc / "stat").write_text(f"btime {2**33}\n")
+    descriptors = len(os.listdir("/proc/self/fd"))
     clear_stale(pools, reports.append, proc=str(proc))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     assert pools.counts() == [1, 2, 2, 0, 2]
     (proc / "sys/kernel/random/boot_id").write_text("next boot\n")
     clear_stale(pools, reports.append, proc=str(proc))
@@ -101,6 +104,8 @@ def test_a_pool_that_cannot_be_emptied_is_told_and_the_other_one_is_emptied(
     hold(pools[0].path, "flock+posix")
     clear_stale(pools, reports.append, proc=str(proc))
     assert pools.counts() == [2, 2, 2, 0, 2]
+    clear_stale(pools, reports.append, proc=str(proc))
+    assert len([report for report in reports if "not cleared" in report]) == 1
     assert any("not cleared of stale records: pool 0" in report for report in reports)
 
 

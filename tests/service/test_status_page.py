@@ -292,7 +292,7 @@ def on_tmpfs(mount: Path, prepare: str, code: str) -> list[str]:
     ("prepare", "said"),
     [
         ('head -c 1M /dev/zero >"$0/fill"', "No space left on device"),
-        ('mount -o remount,ro "$0"', "Read-only file system"),
+        ('mount -o remount,bind,ro "$0"', "Read-only file system"),
     ],
     ids=["full", "read-only"],
 )

@@ -54,6 +54,8 @@ while True:
 class Booted(Container):
     """``with Booted() as machine``: it has booted, the service is installed and serves."""
 
+    hyperv = False
+
     def __init__(self) -> None:
         run_here(os.fspath(HERE / "setup"))
         self._suite = _SUITE

@@ -231,10 +231,13 @@ def _child(paths: list[str], plugin: Baseline | Selection) -> None:
         os.dup2(null, 1)
         os.dup2(null, 2)
     os.environ["PYTHONPATH"] = os.path.abspath("src")
+    # The import of hypothesis' plugin alone takes longer than most mutants live.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path[:0] = [os.path.abspath("src"), os.path.abspath(".")]
     for name in [name for name in sys.modules if name.startswith("tests.")]:
         del sys.modules[name]
-    status = pytest.main(["-qx", "-p", "no:cacheprovider", *paths], plugins=[plugin])
+    options = ["-qx", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
+    status = pytest.main([*options, *paths], plugins=[plugin])
     if isinstance(plugin, Baseline):
         plugin.write("baseline.json")
     os._exit(status)

@@ -258,7 +258,7 @@ class Journal:
             is_whole = crc32(new, crc32(old, crc32(start[_HEAD.size :]))) == seal
         else:
             end = data[before + after :]
-            is_whole = boot == self._boot != 0 and end == _SEAL.pack(seal)
+            is_whole = boot == self._boot and end == _SEAL.pack(seal)
         if not (is_whole and kind):
             return None, 0
         if kind == MOVE:

@@ -83,7 +83,7 @@ def _rows(inode: str, ends: float) -> list[tuple[str, str, int]]:
         for line in table:
             if time.process_time() > ends:
                 raise TimeoutError
-            _, kind, _, mode, pid, where = line.split(maxsplit=6)[:6]
+            _, kind, _, mode, pid, where = line.split()[:6]
             if where == inode and kind != "->":
                 found.append((kind, mode, int(pid)))
     return found

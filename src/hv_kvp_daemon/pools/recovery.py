@@ -229,8 +229,7 @@ class _Recovery:
         parts = set()
         for number, (old, new) in enumerate(zip(before, after, strict=True)):
             cut = -(change.offset + number * RECORD_SIZE) % PAGE
-            if cut < RECORD_SIZE:
-                parts.add(new[:cut] + old[cut:])
+            parts.add(new[:cut] + old[cut:])
         parts -= {*before, *after}
         kept = after[: change.kept // RECORD_SIZE]
         found = [
