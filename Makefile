@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-pythons coverage lint spdx driver-test network-test package-test \
-	bench soak mutation docs types deb release clean
+	bench soak mutation docs types deb rpm release clean
 
 help:
 	@echo "make demo         the daemon against a simulated Hyper-V host"
@@ -27,7 +27,8 @@ help:
 	@echo "make soak         what takes longer, on the same VM"
 	@echo "make mutation ARGS=\"pools --sample 200\"    whether tests notice changes of the code"
 	@echo "make deb          Debian's packages of the last commit, in build/deb (Debian)"
-	@echo "make package-test these in clean roots of Debian 12, 13 and sid, beside hyperv-daemons"
+	@echo "make rpm          RPM packages of the last commit, in build/rpm"
+	@echo "make package-test packages and images in clean roots of Debian 12, 13 and sid"
 	@echo "                  (Debian, root)"
 	@echo "make docs         the pages and manuals as a site, in build/site"
 	@echo "make types        pyright: the types of the library are complete"
@@ -94,7 +95,8 @@ spdx: $(VENV)/.lint
 	@$(FILES) .ci scripts systemd tests/driver/run-scenario \
 		tests/driver/lab/init tests/driver/lab/setup tests/driver/lab/vm \
 		tests/network/lan tests/network/setup tests/packages/setup \
-		packaging/build-deb packaging/container | $(ANNOTATE) --style python
+		packaging/build-deb packaging/build-rpm packaging/container packaging/images \
+		packaging/rpm | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
 # KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, SAMPLE=2 for the first two
@@ -104,7 +106,7 @@ driver-test: $(VENV)/.test
 
 # ARGS="-k trixie-netplan" for one release and manager: tests/network/README.md.
 network-test: $(VENV)/.test
-	$(BIN)/python -m pytest tests/network --timeout=900 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist=loadgroup tests/network --timeout=900 $(ARGS)
 
 # ARGS=--quick for one short round, --native or --vm for one of the two places.
 bench: $(VENV)/.test
@@ -147,6 +149,9 @@ release: $(VENV)/.run
 # As root it installs what the build needs; otherwise it says what is missing.
 deb:
 	packaging/build-deb
+
+rpm:
+	packaging/build-rpm
 
 # ARGS="-k trixie" for one release: tests/packages/README.md.
 package-test: $(VENV)/.test

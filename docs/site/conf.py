@@ -23,7 +23,7 @@ release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md"]
+include_patterns = ["*.md", "docs/*.md", "packaging/images/*.md"]
 
 # Fragments as forges make them.
 myst_heading_anchors = 3
@@ -54,6 +54,7 @@ _CONTENTS = """
 
 docs/using
 docs/operations
+packaging/images/README
 docs/manuals
 Addresses from the host <docs/ip-injection>
 docs/comparison

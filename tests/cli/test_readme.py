@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.name: path.read_text(encoding="utf-8")
-    for path in (
-        ROOT / "README.md",
-        *(ROOT / "docs" / name for name in ("using.md", "operations.md", "library.md")),
-    )
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 }
 PROGRAMS = ("hv-kvp", "hv-kvp-daemon")
 BIN = os.path.dirname(COMMAND)
@@ -53,8 +50,10 @@ NOT_RUN = {
     "make demo": "tests/simhost/test_demo.py runs it",
     "/opt/hv-kvp/bin/pip install -U .": "needs an index",
     "make test": "it is what runs this",
+    "make bench ARGS='--fleet 100'": "needs root and some minutes",
     "make deb": "needs Debian; tests/packages builds and installs the packages",
     "apt install ./build/deb/*.deb": "as above",
+    "make rpm": "needs Debian or an RPM distribution; tests/packages builds and installs them",
     "python3 -m venv /opt/hv-kvp && /opt/hv-kvp/bin/pip install .": "needs root and an index",
     "/opt/hv-kvp/bin/hv-kvp install-service": "needs root and systemd; with --root it is run in"
     " tests/cli/service/test_install.py, whole in tests/driver",
@@ -62,6 +61,11 @@ NOT_RUN = {
     "hv-kvp install-service --transport chardev": "as above",
     "hv-kvp install-service --root DIR": "as above",
     "hv-kvp clean-image --yes": "this machine's pools; tests/cli/service/test_clean.py",
+    "hv-kvp ip --forget eth0": "changes this machine; tests/cli/guest/test_host_settings.py",
+    "hv-kvp-daemon --foreground --transport loopback:/tmp/host --pool-dir /tmp/pools"
+    " --ip-backend auto": "has paths that are not this test's; in others it is run here",
+    "hv-kvp host set-ip --transport loopback:/tmp/host --address 192.0.2.5 --subnet"
+    " 255.255.255.0 \\": "changes this machine; tests/cli/host/test_simulate.py",
     "hv-kvp-daemon": "detaches and wants the driver; tests/service/test_process.py",
     "hv-kvp-daemon -n": "needs the driver; over loopback it is run here",
     "hv-kvp-daemon --foreground": "needs the driver; over loopback it is run here",

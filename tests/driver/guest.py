@@ -159,6 +159,12 @@ def pids(comm: str = COMM) -> set[int]:
     return found
 
 
+def usage(pid: int) -> tuple[int, int]:
+    """The number of a process's descriptors, and its resident memory in KiB."""
+    status = read_text(f"/proc/{pid}/status")
+    return len(os.listdir(f"/proc/{pid}/fd")), int(status.partition("VmRSS:")[2].split()[0])
+
+
 def open_files(pid: int) -> list[str]:
     """What the descriptors of a process refer to, sorted."""
     directory = f"/proc/{pid}/fd"

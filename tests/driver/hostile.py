@@ -86,6 +86,16 @@ class Model:
         return OK, seen(key, 254, 511), seen(value, 1022, 2047)
 
 
+def replied(reply: bytes) -> tuple[int, bytes, bytes]:
+    """The status, and the pair of a reply with HV_S_OK, whose texts must have a NUL."""
+    status: int = struct.unpack_from("<I", reply)[0]
+    (key, key_nul, _), (value, value_nul, _) = (
+        reply[start:end].partition(b"\0") for start, end in ((20, 532), (532, 2580))
+    )
+    assert status != OK or (key_nul and value_nul), "a text without a NUL"
+    return status, key, value
+
+
 def field(message: bytes, size_at: int, at: int, limit: int) -> bytes | None:
     """A text up to its NUL; None if it or its size exceeds the field."""
     size: int = struct.unpack_from("<I", message, size_at)[0]

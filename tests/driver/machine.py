@@ -67,7 +67,7 @@ exec python3 -u -m tests.driver.runner {name}
 # What the guest imports, beside the scenarios.
 MODULES = (
     *("asserts.py", "deadline.py", "guest.py", "hostile.py", "intruder.py"),
-    *("runner.py", "variant.py", "lab/hvhost.py"),
+    *("ordinary_user.py", "runner.py", "variant.py", "lab/hvhost.py"),
 )
 
 # Seconds until a VM has booted, however busy the machine is; a scenario's own bound counts

@@ -54,3 +54,9 @@ def test_names_are_sorted_and_none_are_no_error(tmp_path: Path) -> None:
     assert list_names(str(tmp_path), "/") == ["a", "b", "c"]
     assert list_names(str(tmp_path), "/a") == []
     assert list_names(str(tmp_path), "/missing") == []
+
+
+def test_a_path_with_a_nul_names_nothing() -> None:
+    """S4: a file that names another one, such as interfaces(5), may have any bytes."""
+    assert read_text("/", "/etc/\0") is None
+    assert list_names("/", "/etc/\0") == []

@@ -22,6 +22,7 @@ import hv_kvp_daemon
 from hv_kvp_daemon.guest import fqdn
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.guest.fqdn import MAX_NAME, FqdnLookup
+from tests.support.namespaces import mount_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,11 +111,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def in_namespaces(script: str, *arguments: str, setup: str = "") -> list[str]:
-    """Run a script as root of new user, mount and UTS namespaces; return its output lines."""
-    unshare = ("unshare", "--user", "--map-root-user", "--mount", "--uts")
+    """Run a script as root of new mount and UTS namespaces; return its output lines."""
     shell = ("sh", "-ec", f'{setup}\nexec "$@"', "sh")
     done = subprocess.run(
-        [*unshare, *shell, sys.executable, "-c", script, *arguments],
+        [*mount_namespace("--uts"), *shell, sys.executable, "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": SOURCES},
         check=True,
         capture_output=True,

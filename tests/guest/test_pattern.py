@@ -47,3 +47,8 @@ def test_a_whole_name_fits_or_not(pattern: str, text: str, *, expected: bool) ->
 def test_the_standard_library_agrees(parts: list[str], text: str) -> None:
     pattern = "".join(parts[:8])
     assert matches(pattern, text) is fnmatch.fnmatchcase(text, pattern)
+
+
+def test_many_stars_take_no_longer() -> None:
+    """S4: each star doubled the time."""
+    assert not matches("*a" * 40, "a" * 200 + "b")

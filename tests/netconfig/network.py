@@ -96,11 +96,13 @@ class Machine:
     def write(self, path: str, *lines: str) -> None:
         write(self.root, path, "\n".join(lines))
 
-    def running(self, *programs: str) -> None:
-        """Give these programs a process each, and nothing else one."""
+    def running(self, *programs: str, user: int = 998) -> None:
+        """Give these programs a process of a user each, and nothing else one."""
         shutil.rmtree(self.root / "proc", ignore_errors=True)
         for pid, program in enumerate(programs, 417):
             write(self.root, f"/proc/{pid}/comm", f"{program[:15]}\n")
+            ids = "\t".join([str(user)] * 4)
+            write(self.root, f"/proc/{pid}/status", f"Name:\tx\nUid:\t{ids}\nGid:\t0\n")
         write(self.root, "/proc/self/comm", "NetworkManager\n")
 
     def script(self, path: str, text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import socket
 import struct
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from pyroute2 import IPRoute
@@ -222,14 +222,14 @@ def test_ipv6_alone() -> None:
 
 @in_own_network
 def test_an_address_with_a_lifetime_is_leased_where_nobody_says_otherwise() -> None:
+    seconds = {"preferred": 600, "valid": 600}
+    # pyroute2 0.7.7 (Debian 13) takes the lifetimes from cacheinfo, 0.9.7 from the others.
+    leased: dict[str, Any] = {**seconds, "cacheinfo": seconds}
     with IPRoute() as ip:
         index = veth(ip, "eth0", MAC, "2001:db8::1/64")
-        ip.addr(
-            "add", index=index, address="2001:db8::2", prefixlen=64, flags=2,
-            preferred=600, valid=600,
-        )  # fmt: skip
+        ip.addr("add", index=index, address="2001:db8::2", prefixlen=64, flags=2, **leased)
         assert not ask(MAC).dhcp
-        ip.addr("add", index=index, address="192.0.2.1", prefixlen=24, preferred=600, valid=600)
+        ip.addr("add", index=index, address="192.0.2.1", prefixlen=24, **leased)
     assert ask(MAC).dhcp
 
 

@@ -159,6 +159,16 @@ def test_a_manager_answers_only_while_it_runs_and_networkd_first(
     assert machine.dhcp() is dhcp
 
 
+@pytest.mark.parametrize(("user", "dhcp"), [(0, True), (998, True), (1000, False)])
+def test_a_process_of_an_ordinary_user_is_no_manager(
+    machine: Guest, user: int, *, dhcp: bool
+) -> None:
+    """S5: by a process of this name any user chose where the host's settings went."""
+    networkmanager(machine, "auto")
+    machine.running("NetworkManager", user=user)
+    assert machine.dhcp() is dhcp
+
+
 def test_a_unit_of_systemd_tells_that_its_program_runs(machine: Guest) -> None:
     """O16."""
     networkmanager(machine, "auto")
@@ -292,6 +302,18 @@ def test_ifupdowns_names_directories_and_circles(machine: Guest) -> None:
     machine.write("/etc/network/interfaces.d/home", "iface home inet dhcp\n")
     assert machine.dhcp()
     machine.write("/etc/network/interfaces", "source interfaces.d/home\n")
+    assert machine.dhcp()
+
+
+def test_files_that_all_include_each_other_are_read_once(machine: Guest) -> None:
+    """S4: the third level took hours."""
+    machine.write("/run/network/ifstate", "eth0=eth0\n")
+    machine.write("/etc/network/interfaces", "source interfaces.d/*\n")
+    for number in range(100):
+        machine.write(
+            f"/etc/network/interfaces.d/{number}", "source /etc/network/interfaces.d/*\n"
+        )
+    machine.write("/etc/network/interfaces.d/last", "iface eth0 inet dhcp\n")
     assert machine.dhcp()
 
 

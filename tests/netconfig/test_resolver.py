@@ -136,12 +136,14 @@ def test_where_resolveds_files_are_closed_a_lone_link_has_all_servers(closed: Gu
 
 
 def test_where_resolveds_files_are_closed_it_is_asked(closed: Guest) -> None:
+    """S4, for a line that was cut off."""
     output = (
         "Global: 192.0.2.9\n"
         "Link 2 (eth0): 192.0.2.1 192.0.2.3#x\n"
         "   2001:db8::1\n"
         "Link 3 (eth1):\n"
         "Link 22 (eth2): 192.0.2.4\n"
+        "Link \n"
     )
     assert closed.servers(output, index=2, sole=False) == [
         "192.0.2.1", "192.0.2.3", "2001:db8::1",

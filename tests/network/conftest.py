@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.process import wait_for
 
-from .container import HERE, SUITES, Container
-from .managers import MANAGERS
+from .container import GUESTS, HERE, Container
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +23,7 @@ def lab() -> None:
         pytest.fail(done.stderr, pytrace=False)
 
 
-@pytest.fixture(
-    scope="session",
-    params=[(suite, manager) for suite in SUITES for manager in MANAGERS],
-    ids=lambda param: f"{param[0]}-{param[1].name}",
-)
+@pytest.fixture(scope="session", params=GUESTS)
 def container(request: pytest.FixtureRequest, lab: None) -> Iterator[Container]:
     with Container(*request.param) as container:
         yield container

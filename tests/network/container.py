@@ -5,8 +5,8 @@
 
 systemd-nspawn boots a root directory of the lab (``setup``) below an overlay, so the root
 stays as it is.  The daemon runs under its own unit, with its sandbox and the units beside it,
-but with a simulated host; that and ``device_id`` of eth0, which sysfs has for VMBus devices
-only, are all that is different from a guest.
+but with a simulated host; that, the driver's device, which is an empty file, and ``device_id``
+of eth0, which sysfs has for VMBus devices only, are all that is different from a guest.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+import pytest
+
 from hv_kvp_daemon.wire.ipinfo import IpInfo, decode_ip, encode_ip_request
 from hv_kvp_daemon.wire.message import decode_reply
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET_IP_INFO
 from tests.support.process import Peer, connect, wait_for
 
-from .managers import MAC
+from .managers import MAC, MANAGERS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,9 +43,21 @@ LAB = Path(
 )
 SUITES = ("bookworm", "trixie")
 
+#: The arguments of each `Container`; one worker of pytest-xdist has all tests of it.
+GUESTS = [
+    pytest.param(
+        (suite, manager),
+        id=f"{suite}-{manager.name}",
+        marks=pytest.mark.xdist_group(f"{suite}-{manager.name}"),
+    )
+    for suite in SUITES
+    for manager in MANAGERS
+]
+
 GUID = "f8615163-df3e-46c5-913f-f2d2f965ed0e"
 ADAPTER = f"{{{GUID.upper()}}}".encode()
 HOST = "/run/hv-kvp-daemon/host"
+DEVICE = "/dev/vmbus/hv_kvp"
 RECORD = f"/var/lib/hv-kvp-daemon/ip/{GUID}.json"
 DAEMON = "hv-kvp.service"
 
@@ -53,6 +68,13 @@ BOOT = 180.0
 _REBOOT = 133
 
 _NET = "BindReadOnlyPaths=/var/lib/lab/net:/sys/class/net\n"
+# The first argument are directories of control groups, the others a command.
+_IN_GROUPS = """
+for group in $1; do mkdir -p "$group" && echo $$ >"$group/cgroup.procs" || exit; done
+shift
+exec "$@"
+"""
+
 _PROGRAM = """#!/usr/bin/python3
 import sys
 sys.path.insert(0, "/opt/hv-kvp/src")
@@ -78,6 +100,7 @@ class Container:
     """``with Container(suite, manager) as guest``: it has booted, and the daemon serves."""
 
     lab = LAB
+    hyperv = True
 
     def __init__(self, suite: str, manager: Manager) -> None:
         self.manager = manager
@@ -85,13 +108,15 @@ class Container:
 
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="hv-kvp-network-", dir="/var/tmp"))
+        self._groups = _new_groups(self._directory.name)
         # A busy disk may take longer to sync a file than a host waits.
-        _run("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
+        run_here("mount", "-t", "tmpfs", "tmpfs", os.fspath(self._directory))
         self.root = self._directory / "root"
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
+        (self._directory / "device").touch()
         layers = f"lowerdir={self.lab / self._suite},upperdir={self._directory}/upper"
-        _run(
+        run_here(
             *("mount", "-t", "overlay", "overlay", os.fspath(self.root)),
             *("-o", f"{layers},workdir={self._directory}/work"),
         )
@@ -111,15 +136,28 @@ class Container:
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
-        _run("umount", "--lazy", os.fspath(self.root))
-        _run("umount", "--lazy", os.fspath(self._directory))
+        run_here("umount", "--lazy", os.fspath(self.root))
+        run_here("umount", "--lazy", os.fspath(self._directory))
         self._directory.rmdir()
+        for group in self._groups:
+            for directory, _names, _files in os.walk(group, topdown=False):
+                os.rmdir(directory)
 
     def _command(self, *words: str) -> list[str]:
+        """Return a command that runs systemd-nspawn in control groups of its own.
+
+        Without --register it makes the container's groups, ``payload`` and ``supervisor``, in
+        that of the process that starts it.  The systemds of two containers there would remove
+        each other's groups.
+        """
+        device = [f"--bind={self._directory}/device:{DEVICE}"] if self.hyperv else []
         return [
+            *("sh", "-c", _IN_GROUPS, "sh", " ".join(self._groups)),
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
-            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}", *words),
+            *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}"),
+            *device,
+            *words,
         ]
 
     def _install(self) -> None:
@@ -131,12 +169,10 @@ class Container:
         subprocess.run(
             self._command("hv-kvp", "install-service", "--yes"), check=True, timeout=BOOT
         )
-        _run("systemctl", f"--root={self.root}", "enable", self.manager.unit)
-        # On Hyper-V udev starts it, when the driver's device appears.
-        for unit in ("lan.service", DAEMON):
-            wants = self.root / f"etc/systemd/system/sysinit.target.wants/{unit}"
-            wants.parent.mkdir(parents=True, exist_ok=True)
-            wants.symlink_to(f"/etc/systemd/system/{unit}")
+        run_here("systemctl", f"--root={self.root}", "enable", self.manager.unit)
+        wants = self.root / "etc/systemd/system/sysinit.target.wants/lan.service"
+        wants.parent.mkdir(parents=True, exist_ok=True)
+        wants.symlink_to("/etc/systemd/system/lan.service")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the container; for a manager's secret that others cannot read."""
@@ -162,11 +198,14 @@ class Container:
 
     def run(self, command: str, *, check: bool = True) -> str:
         """Run a command, of words separated by blanks, and return its output."""
+        return self.execute(*command.split(), check=check)
+
+    def execute(self, *argv: str, check: bool = True) -> str:
+        """Run a program, and return its output."""
         done = subprocess.run(
             [
                 *("nsenter", "--all", "--target", self._leader, "--"),
-                *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"),
-                *command.split(),
+                *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *argv),
             ],
             check=False,
             text=True,
@@ -174,7 +213,7 @@ class Container:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}"
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stdout}"
         return done.stdout
 
     def _is_up(self) -> bool:
@@ -194,10 +233,11 @@ class Container:
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
-        self._wait_for_boot()
-
-    def _wait_for_boot(self) -> None:
         wait_for("the boot", self._is_up, BOOT)
+        self._when_booted()
+
+    def _when_booted(self) -> None:
+        """Wait until the daemon serves."""
         self.connect().close()
 
     def reboot(self) -> None:
@@ -276,7 +316,24 @@ class Container:
             self.run(command)
 
 
-def _run(*argv: str) -> None:
+def _new_groups(name: str) -> list[str]:
+    """The directories of control groups below that of this process, which do not exist yet.
+
+    One of cgroup v2 and, where it is mounted, one of systemd's hierarchy of cgroup v1.
+    """
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = {hierarchy: path for _, hierarchy, path in (line.split(":", 2) for line in lines)}
+    found = []
+    for mount in psutil.disk_partitions(all=True):
+        is_v1 = mount.fstype == "cgroup" and "name=systemd" in mount.opts.split(",")
+        if is_v1 or mount.fstype == "cgroup2":
+            path = own["name=systemd" if is_v1 else ""]
+            found.append(os.path.normpath(f"{mount.mountpoint}/{path}/{name}"))
+    return found
+
+
+def run_here(*argv: str) -> None:
+    """Run a program of this machine."""
     done = subprocess.run(
         argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

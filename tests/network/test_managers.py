@@ -21,8 +21,8 @@ from hv_kvp_daemon.wire.uapi import (
 )
 from tests.support.process import wait_for
 
-from .container import ADAPTER, DAEMON, SUITES
-from .managers import CLOUD_INIT, MANAGERS, NET, ROUTER
+from .container import ADAPTER, DAEMON, GUESTS
+from .managers import CLOUD_INIT, NET, ROUTER
 
 if TYPE_CHECKING:
     from .container import Container
@@ -261,9 +261,8 @@ def test_the_daemon_itself_can_reach_neither_systemd_nor_the_record(guest: Conta
 
 @pytest.mark.parametrize(
     "container",
-    [(suite, each) for suite in SUITES for each in MANAGERS if each.name == "ifupdown"],
+    [each for each in GUESTS if str(each.id).endswith("-ifupdown")],
     indirect=True,
-    ids=lambda param: f"{param[0]}-{param[1].name}",
 )
 def test_a_hook_of_ifupdown_that_fails_hinders_nothing(guest: Container) -> None:
     """N8."""

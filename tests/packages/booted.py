@@ -16,8 +16,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.network.container import BOOT, HOST, Container
-from tests.support.process import wait_for
+from tests.network.container import HOST, Container
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,17 +31,11 @@ SUITES = ("bookworm", "trixie", "sid")
 
 OURS = "hv-kvp.service"
 THEIRS = "hv-kvp-daemon.service"
-DEVICE = "/dev/vmbus/hv_kvp"
 PACKAGES = "/var/packages"
 
 _DROP_IN = (
     f"[Service]\nExecStart=\nExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale"
     f" --transport loopback:{HOST}\n"
-)
-# On Hyper-V udev starts the daemon, when the driver's device appears.
-_UDEV = (
-    f"[Unit]\nDefaultDependencies=no\nWants={OURS}\nConditionPathExists={DEVICE}\n"
-    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 )
 
 
@@ -65,26 +58,17 @@ class Guest(Container):
     ) -> None:
         self._suite = suite if clean else f"{suite}-ready"
         self._packages = packages
-        self._hyperv = hyperv
-
-    def _command(self, *words: str) -> list[str]:
-        bind = [f"--bind={self._directory}/device:{DEVICE}"] if self._hyperv else []
-        return super()._command(*bind, *words)
+        self.hyperv = hyperv
 
     def _install(self) -> None:
-        (self._directory / "device").touch()
         self.write(f"/etc/systemd/system/{OURS}.d/lab.conf", _DROP_IN)
-        self.write("/etc/systemd/system/udev-starts.service", _UDEV)
-        wants = self.root / "etc/systemd/system/sysinit.target.wants/udev-starts.service"
-        wants.parent.mkdir(parents=True, exist_ok=True)
-        wants.symlink_to("../udev-starts.service")
         for package in self._packages:
             target = self.root / PACKAGES.lstrip("/") / package.name
             target.parent.mkdir(exist_ok=True)
             shutil.copy(package, target)
 
-    def _wait_for_boot(self) -> None:
-        wait_for("the boot", self._is_up, BOOT)
+    def _when_booted(self) -> None:
+        """There is no daemon yet."""
 
     def apt(self, *words: str) -> str:
         """Run apt-get; packages are names, or file names in PACKAGES."""

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .booted import LAB, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The daemon's demo runs in the build.
 _SCRIPT = """set -e
@@ -33,10 +37,9 @@ class Built(NamedTuple):
     lintian: list[str]
 
 
-def build(
-    suite: str, source: Path, target: Path, place: str, *, umask: str = "022", zone: str = "UTC"
-) -> Built:
-    """Build the source package at a path of the release's root, into ``target``."""
+@contextmanager
+def overlay(lower: Path, target: Path) -> Iterator[Path]:
+    """A copy of a root directory, below ``target``, in memory."""
     layers = target / "layers"
     run("mkdir", "-p", layers)
     run("mount", "-t", "tmpfs", "tmpfs", layers)
@@ -44,23 +47,28 @@ def build(
         for name in ("root", "upper", "work"):
             (layers / name).mkdir()
         root = layers / "root"
-        lower = f"lowerdir={LAB / f'{suite}-build'},upperdir={layers}/upper"
-        options = f"{lower},workdir={layers}/work"
+        options = f"lowerdir={lower},upperdir={layers}/upper,workdir={layers}/work"
         run("mount", "-t", "overlay", "overlay", root, "-o", options)
         try:
-            run(
-                *("systemd-nspawn", "--quiet", "--directory", root, "--register=no"),
-                *("--keep-unit", "--private-network", "--pipe", f"--machine=b{os.getpid()}"),
-                *(f"--bind-ro={source}:/source", f"--setenv=TZ={zone}", "--as-pid2"),
-                *("nice", "sh", "-c", _SCRIPT.format(place=place, umask=umask)),
-            )
-            made = root / place.lstrip("/")
-            packages = [
-                Path(shutil.copy(package, target)) for package in sorted(made.glob("*.deb"))
-            ]
-            lines = (made / "lintian").read_text().splitlines()
+            yield root
         finally:
             run("umount", root)
     finally:
         run("umount", layers)
+
+
+def build(
+    suite: str, source: Path, target: Path, place: str, *, umask: str = "022", zone: str = "UTC"
+) -> Built:
+    """Build the source package at a path of the release's root, into ``target``."""
+    with overlay(LAB / f"{suite}-build", target) as root:
+        run(
+            *("systemd-nspawn", "--quiet", "--directory", root, "--register=no"),
+            *("--keep-unit", "--private-network", "--pipe", f"--machine=b{os.getpid()}"),
+            *(f"--bind-ro={source}:/source", f"--setenv=TZ={zone}", "--as-pid2"),
+            *("nice", "sh", "-c", _SCRIPT.format(place=place, umask=umask)),
+        )
+        made = root / place.lstrip("/")
+        packages = [Path(shutil.copy(each, target)) for each in sorted(made.glob("*.deb"))]
+        lines = (made / "lintian").read_text().splitlines()
     return Built(packages, lines)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from hv_kvp_daemon.wire.record import RECORD_SIZE, encode
+from tests.support.namespaces import mount_namespace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,12 +118,9 @@ def test_a_single_file_that_is_bind_mounted_is_changed_in_place(tmp_path: Path) 
     inside.mkdir()
     outside.write_bytes(FIRST + KVP_CLIENT)
     (inside / ".kvp_pool_1").touch()
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no user namespaces here")
     script = 'mount --bind outside inside/.kvp_pool_1 && exec "$@"'
     subprocess.run(
-        [*namespace, "sh", "-c", script, "sh", sys.executable, "-c", _CHANGE, "inside"],
+        [*mount_namespace(), "sh", "-c", script, "sh", sys.executable, "-c", _CHANGE, "inside"],
         cwd=tmp_path,
         check=True,
     )

@@ -14,6 +14,7 @@ import pytest
 
 from hv_kvp_daemon.pools.place import choose, has_records, is_read_only
 from hv_kvp_daemon.wire.record import encode
+from tests.support.namespaces import mount_namespace
 
 RECORD = encode(b"key", b"value")
 BIN = os.path.dirname(sys.executable)
@@ -137,11 +138,8 @@ kill $daemon; wait $daemon
 
 
 def run_in_namespace(tmp_path: Path, prepare: str) -> tuple[list[list[str]], str]:
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no user namespaces here")
     done = subprocess.run(
-        [*namespace, "bash", "-c", _SCRIPT, "bash", tmp_path, BIN, prepare],
+        [*mount_namespace(), "bash", "-c", _SCRIPT, "bash", tmp_path, BIN, prepare],
         capture_output=True,
         text=True,
         check=False,

@@ -248,6 +248,16 @@ def test_what_another_program_cut_is_not_brought_back(broken: Broken) -> None:
         assert broken.recovered() == b"".join(left)
 
 
+@pytest.mark.parametrize("far", [3, 2**48])
+def test_a_change_beyond_the_end_of_the_file_is_looked_for_in_the_file(
+    broken: Broken, far: int
+) -> None:
+    """P29: a journal of another user held up root's command for centuries."""
+    broken.write(A, B)
+    broken.note(FORWARD, move(far * RECORD_SIZE, A + B + C, 0))
+    assert broken.recovered() == A + B
+
+
 @pytest.mark.parametrize("gone", [b"c", b"e", b"g"])
 def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     broken: Broken, gone: bytes

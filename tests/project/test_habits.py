@@ -18,6 +18,8 @@ WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
 RUN = (ROOT / ".ci/run").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def targets(text: str) -> set[str]:
@@ -33,11 +35,10 @@ def test_what_is_run_is_a_target(text: str) -> None:
 
 def test_the_forge_tests_each_python_that_is_supported() -> None:
     (matrix,) = re.findall(r"python: \[(.*)\]", WORKFLOW)
-    supported = re.findall(
-        r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    )
-    assert re.findall(r"3\.\d+", matrix) == supported
-    assert f"for version in {' '.join(supported)};" in MAKEFILE
+    tested = re.findall(r"3\.\d+", matrix)
+    assert f"for version in {' '.join(tested)};" in MAKEFILE
+    assert f"| Python | {tested[0]} to {tested[-1]} |" in README
+    assert f'requires-python = ">={tested[0]}"' in PROJECT
 
 
 def test_the_forge_runs_what_ci_runs() -> None:

@@ -22,12 +22,12 @@ PAGES = [
     *ROOT.glob("*.md"),
     *(
         page
-        for folder in ("docs", "tests", "benchmarks")
+        for folder in ("docs", "tests", "benchmarks", "packaging")
         for page in ROOT.glob(f"{folder}/**/*.md")
     ),
 ]
 UNIT = ROOT / "systemd" / unit_files.UNIT
-FOLDERS = "src|tests|docs|scripts|systemd|benchmarks|completions"
+FOLDERS = "src|tests|docs|scripts|systemd|benchmarks|completions|packaging"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

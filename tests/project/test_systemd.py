@@ -29,6 +29,7 @@ from hv_kvp_daemon.transport.uevent import DEVPATH
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = "hv-kvp.service"
 DROP_IN = "chardev.conf"
+BOOT = "sysinit.target.d/hv-kvp.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
@@ -70,8 +71,9 @@ def unit() -> Sections:
 
 
 def test_these_are_the_files() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {
-        *(UNIT, DROP_IN, RULES, TMPFILES, IP_UNIT, IP_SOCKET, WATCH),
+    found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()}
+    assert found == {
+        *(UNIT, DROP_IN, BOOT, RULES, TMPFILES, IP_UNIT, IP_SOCKET, WATCH),
         *(*ASK_SOCKETS, *ASK_UNITS),
     }
 
@@ -200,7 +202,18 @@ def test_the_units_beside_it_start_as_early_as_the_daemon(name: str) -> None:
     assert section["IgnoreOnIsolate"] == ["yes"]
 
 
-def test_udev_alone_starts_the_unit(unit: Sections) -> None:
+def test_the_boot_starts_what_hyper_v_has(unit: Sections) -> None:
+    """I16: udev alone is too late for cloud-init, and says nothing after a soft-reboot."""
+    assert parse(BOOT) == {"Unit": {"Wants": [UNIT]}}
+    # What the unit wants is started even where the unit's own conditions do not hold.
+    for section in (unit, *map(parse, (IP_SOCKET, *ASK_SOCKETS))):
+        assert section["Unit"]["ConditionPathExists"] == [f"|{DEVICE}"]
+        assert section["Unit"]["ConditionVirtualization"] == ["|microsoft"]
+    wanted = " ".join(unit["Unit"]["Wants"]).split()
+    assert {*wanted} == {IP_SOCKET, *ASK_SOCKETS}
+
+
+def test_udev_starts_the_unit_when_the_device_appears(unit: Sections) -> None:
     (rule,) = lines(RULES)
     parts = dict(re.findall(r'([A-Z_{}]+(?:==|!=|\+=|=))"([^"]*)"', rule))
     assert len(parts) == len(rule.split(", "))
@@ -237,7 +250,7 @@ def test_the_device_is_allowed_by_its_class(unit: Sections) -> None:
     ("key", "value"),
     [
         ("Type", "notify"),
-        ("ExecReload", "kill -HUP $MAINPID"),
+        ("ExecReload", "sh -c 'kill -HUP $MAINPID'"),
         ("Restart", "on-failure"),
         ("ProtectSystem", "strict"),
         ("ReadOnlyPaths", "/run"),

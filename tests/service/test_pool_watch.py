@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.namespaces import mount_namespace
+
 BIN = os.path.dirname(sys.executable)
 
 _SANDBOX = "mount --bind hyperv hyperv; mount -o remount,bind,ro $PWD;"
@@ -51,12 +53,9 @@ class Outcome(NamedTuple):
 def replaced(
     directory: Path, how: str, *, sandbox: bool = True, expected: str = "ends"
 ) -> Outcome:
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no user namespaces here")
     words = [str(directory), BIN, _SANDBOX if sandbox else "", "-n", how, expected]
     done = subprocess.run(
-        [*namespace, "bash", "-c", _SCRIPT, "bash", *words],
+        [*mount_namespace(), "bash", "-c", _SCRIPT, "bash", *words],
         capture_output=True,
         text=True,
         check=False,

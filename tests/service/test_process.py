@@ -30,7 +30,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
-from tests.support.process import RunningDaemon, connect, wait_for
+from tests.support.process import RunningDaemon, connect, has_ended, wait_for
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_detached_it_returns_when_it_serves(tmp_path: Path) -> None:
         assert peer.ask(KVP_OP_SET, 1, "key", "value").status == HV_S_OK
         child.terminate()
         # It was adopted by another process, so its end is seen by its absence.
-        wait_for("the end", lambda: not child.is_running() or child.status() == "zombie")
+        wait_for("the end", lambda: has_ended(child))
 
 
 def _daemons_of(directory: Path) -> list[psutil.Process]:

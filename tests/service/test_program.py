@@ -17,7 +17,7 @@ import pytest
 
 from hv_kvp_daemon.service.program import is_script
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET
-from tests.support.process import connect, wait_for
+from tests.support.process import connect, has_ended, wait_for
 
 BIN = os.path.dirname(sys.executable)
 NAME = "hv_kvp_daemon"
@@ -44,7 +44,7 @@ def start(directory: Path, *program: str) -> psutil.Process:
 
 def end(daemon: psutil.Process) -> None:
     daemon.send_signal(signal.SIGTERM)
-    wait_for("its end", lambda: not daemon.is_running() or daemon.status() == "zombie")
+    wait_for("its end", lambda: has_ended(daemon))
 
 
 @pytest.mark.parametrize("name", ["hv-kvp-daemon", NAME])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run
+from tests.support.namespaces import mount_namespace
 from tests.support.process import DEADLINE, wait_for
 
 DAEMON = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
@@ -31,10 +32,7 @@ def started(
     """A daemon that has found no driver; with a prelude in a mount namespace of its own."""
     command = [DAEMON, "-n", "--transport=chardev", f"--pool-dir={directory}/pools", *options]
     if prelude:
-        namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-        if subprocess.run([*namespace, "true"], check=False).returncode:
-            pytest.skip("no user namespaces here")
-        command = [*namespace, "sh", "-c", f'{prelude} && exec "$@"', "sh", *command]
+        command = [*mount_namespace(), "sh", "-c", f'{prelude} && exec "$@"', "sh", *command]
     log = directory / "log"
     with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr, text=True) as daemon:
         try:

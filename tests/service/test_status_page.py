@@ -30,6 +30,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
+from tests.support.namespaces import mount_namespace
 from tests.support.process import RunningDaemon, connect, wait_for
 
 
@@ -281,8 +282,7 @@ def on_tmpfs(mount: Path, prepare: str, code: str) -> list[str]:
     script = (
         f'mount -t tmpfs -o size=64k page "$0"; {prepare} 2>/dev/null; exec "$1" -c "$2" "$0"'
     )
-    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
-    argv = [*unshare, str(mount), sys.executable, code]
+    argv = [*mount_namespace(), "sh", "-c", script, str(mount), sys.executable, code]
     return subprocess.run(
         argv, stdout=subprocess.PIPE, text=True, check=True
     ).stdout.splitlines()
@@ -292,7 +292,7 @@ def on_tmpfs(mount: Path, prepare: str, code: str) -> list[str]:
     ("prepare", "said"),
     [
         ('head -c 1M /dev/zero >"$0/fill"', "No space left on device"),
-        ('mount -o remount,ro "$0"', "Read-only file system"),
+        ('mount -o remount,bind,ro "$0"', "Read-only file system"),
     ],
     ids=["full", "read-only"],
 )

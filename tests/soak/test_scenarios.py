@@ -17,7 +17,7 @@ from tests.driver import machine
 
 #: Variables in a scenario's environment.
 NUMBERS = {
-    "early_driver": {"RELOADS": "40", "STEPS": "100"},
+    "early_driver": {"RELOADS": "40", "STEPS": "100", "REQUESTS": "100"},
     "booted": {"LOADS": "20"},
     "hostile_host": {"REQUESTS": "20000"},
 }

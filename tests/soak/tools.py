@@ -49,10 +49,20 @@ def ohai() -> str:
 
 def hyperkv() -> str:
     """Return the directory to import PyPI's ``hyperkv`` from."""
-    target = os.path.join(CACHE, "hyperkv")
-    if not os.path.isdir(os.path.join(target, "hyperkv")):
+    return _from_pypi("hyperkv", "hyperkv==0.1.1")
+
+
+def atheris() -> str:
+    """Return the directory to import PyPI's ``atheris`` from, a build for this Python."""
+    return _from_pypi(f"atheris-{sys.implementation.cache_tag}", "atheris>=2.3")
+
+
+def _from_pypi(name: str, requirement: str) -> str:
+    target = os.path.join(CACHE, name)
+    if not os.path.isdir(target):
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
-        _run(*pip, "--target", target, "hyperkv==0.1.1")
+        _run(*pip, "--target", f"{target}.part", requirement)
+        os.rename(f"{target}.part", target)
     return target
 
 
@@ -89,27 +99,6 @@ def file_systems() -> None:
     _install("/usr/sbin/mkfs.ext4", "e2fsprogs")
     _install("/usr/sbin/mkfs.xfs", "xfsprogs")
     _install("/usr/sbin/mkfs.btrfs", "btrfs-progs")
-
-
-def debian(suite: str, *packages: str) -> str:
-    """Return the root directory of a small Debian with systemd, which is to be booted."""
-    root = os.path.join(CACHE, suite)
-    _install("/usr/bin/systemd-nspawn", "systemd-container")
-    if not os.path.exists(f"{root}/usr/bin/{packages[0]}"):
-        _install("/usr/sbin/debootstrap", "debootstrap")
-        shutil.rmtree(root, ignore_errors=True)
-        names = ",".join(("systemd", "systemd-sysv", "udev", "dbus", "kmod", *packages))
-        # In a mount namespace: it mounts /proc, which must not stay if it is ended.
-        _run(
-            "unshare",
-            "--mount",
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={names}",
-            suite,
-            root,
-        )
-    return root
 
 
 def preload(name: str, source: str) -> str:

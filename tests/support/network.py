@@ -3,9 +3,9 @@
 
 """A network namespace for one test, and links in it.
 
-Such a test runs in a child with a user and a network namespace of its own, in which an
-ordinary user may create links.  If the machine does not allow that, the test fails with
-that message.
+Such a test runs in a child with a network namespace of its own, and for an ordinary user
+with a user namespace, in which it may create links.  If the machine does not allow that, the
+test fails with that message.
 """
 
 from __future__ import annotations
@@ -93,21 +93,22 @@ def wait_until_usable(address: str) -> None:
 
 
 def _enter_own_network() -> None:
-    """Become root of new user and network namespaces, which have only lo, down."""
+    """Become root of a new network namespace, which has only lo, down."""
     uid, gid = os.getuid(), os.getgid()
-    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET | (uid and _CLONE_NEWUSER)):
         number = ctypes.get_errno()
         raise OSError(
             number,
-            f"unshare(CLONE_NEWUSER | CLONE_NEWNET): {os.strerror(number)}; these tests need "
+            f"unshare: {os.strerror(number)}; these tests need "
             "user namespaces: see sysctl user.max_user_namespaces, "
             "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
         )
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {uid} 1"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
+    if uid:
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"0 {uid} 1"),
+            ("gid_map", f"0 {gid} 1"),
+        ):
+            Path("/proc/self", name).write_text(text)
     # Without addresses that the kernel adds itself, at an unknown time.
     sysctl("ipv6/conf/default/addr_gen_mode", 1)

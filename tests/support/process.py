@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from hv_kvp_daemon.wire.message import (
     MESSAGE_SIZE,
     Reply,
@@ -42,6 +44,14 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = DEADLI
     while not condition():
         assert time.monotonic() < ends, f"not within {seconds} s: {what}"
         select.select([], [], [], 0.005)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process that another one has adopted has gone or waits to be reaped."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Peer:

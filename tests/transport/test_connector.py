@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from hv_kvp_daemon.transport.connector import (
+    FLOODED,
     FOREIGN_SENDER,
     OVERRUN,
     SUPERSEDED,
@@ -327,3 +328,30 @@ def test_a_forged_change_is_not_handed_on(
     assert under.connector.receive() is None
     assert under.dropped == {FOREIGN_SENDER: 1}
     assert under.connector.stranger == 4711
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_flood_ends_and_what_may_be_old_is_not_answered(
+    under: Under, monkeypatch: pytest.MonkeyPatch, *, asked: bool
+) -> None:
+    """T23: with CAP_NET_ADMIN another process kept the daemon reading, deaf to SIGTERM."""
+    sock = under.socket
+    sent: list[bytes] = [pack_header() + enumerate_request(1)] * asked
+
+    def endless(buffer: memoryview) -> tuple[int, tuple[int, int]]:
+        if sent:
+            buffer[:FRAME_SIZE] = sent.pop()
+            return FRAME_SIZE, (0, 256)
+        buffer[:4] = b"junk"
+        return 4, (4711, 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sock, "recvfrom_into", endless)
+        sock.kernel.send(b"makes it readable")
+        assert under.connector.receive() is None
+    assert under.dropped[FLOODED] == asked
+    assert under.connector.stranger == 4711
+    under.ask(enumerate_request(2))
+    request = under.connector.receive()
+    assert request is not None
+    assert bytes(request) == enumerate_request(2)

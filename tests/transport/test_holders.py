@@ -45,6 +45,16 @@ def test_another_process_that_has_the_device_open_is_named(tmp_path: Path) -> No
             other.kill()
 
 
+def test_a_search_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T24: any user may have thousands of processes and descriptors."""
+    path = tmp_path / "device"
+    seconds = iter(range(1000))
+    with path.open("wb"):
+        monkeypatch.setattr("time.process_time", lambda: next(seconds))
+        assert not list(holders({str(path)}))
+        assert module._sockets() == []
+
+
 def test_no_file_has_no_holders() -> None:
     assert not list(holders(set()))
 
@@ -65,7 +75,7 @@ def test_a_descriptor_that_is_closed_meanwhile_is_passed_over() -> None:
 def test_a_process_that_has_ended_holds_nothing() -> None:
     with subprocess.Popen(["true"]) as child:
         child.wait()
-    assert not module._holds(str(child.pid), {"/dev/null"})
+    assert not module._holds(str(child.pid), {"/dev/null"}, float("inf"))
     assert process_name(child.pid) == "?"
 
 

@@ -248,6 +248,27 @@ def test_another_member_of_the_group_is_named(
     setup.link.close()
 
 
+def test_of_many_members_of_the_group_two_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T24: a user who joined with 1,000 sockets held up the host for 40 s a minute."""
+    searched: list[int] = []
+
+    def search(port: int) -> list[tuple[int, str]]:
+        searched.append(port)
+        return [(port, "listener")]
+
+    monkeypatch.setattr(netlink_link, "group_members", lambda _: {4711, *range(1, 1001)})
+    monkeypatch.setattr(netlink_link, "port_holders", search)
+    setup = Setup(tmp_path, insist=False)
+    setup.link.start()
+    assert setup.link.obstacle.endswith(
+        "another member: listener (pid 1), listener (pid 2), and 998 more"
+    )
+    assert searched == [1, 2]
+    setup.link.close()
+
+
 def test_a_driver_that_is_not_ready_is_not_used_until_it_is(setup: Setup) -> None:
     setup.driver.wanted = SETTLE
     setup.link.start()

@@ -98,6 +98,20 @@ def test_the_last_event_of_the_kernel_counts(
     assert read_queue(*entries) == action
 
 
+def test_a_flood_of_other_senders_ends() -> None:
+    """T23."""
+
+    class Endless(Queue):
+        def recvfrom_into(self, buffer: bytearray) -> tuple[int, tuple[int, int]]:
+            buffer[:4] = b"junk"
+            return 4, (4711, 1)
+
+    uevents = Uevents()
+    uevents.close()
+    uevents._socket = Endless()  # type: ignore[assignment]
+    assert uevents.read() == ""
+
+
 def test_an_error_of_the_socket_is_not_an_event() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         read_queue(errno.EBADF)

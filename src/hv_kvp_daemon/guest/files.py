@@ -34,8 +34,8 @@ def read_text(root: str, path: str, errors: str = "surrogateescape") -> str | No
         fd = os.open(
             below(root, path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         )
-    except OSError:
-        return None
+    except (OSError, ValueError):
+        return None  # ValueError: a NUL in a path that another file names
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
@@ -50,5 +50,5 @@ def list_names(root: str, path: str) -> list[str]:
     """Return the sorted names in a directory below ``root``; none if it cannot be read."""
     try:
         return sorted(os.listdir(below(root, path)))
-    except OSError:
-        return []
+    except (OSError, ValueError):
+        return []  # as above

@@ -12,18 +12,32 @@ def matches(pattern: str, text: str) -> bool:
 
     A ``[`` without its ``]`` is an ordinary character.
     """
-    if not pattern:
-        return not text
-    if pattern[0] == "*":
-        rest = pattern.lstrip("*")
-        return any(matches(rest, text[start:]) for start in range(len(text) + 1))
-    if not text:
-        return False
+    at = place = 0
+    # After the last ``*``, and the first place that it leaves to what follows it.  Only that
+    # one may take more: whatever an earlier one could take, this one can.
+    star, left = -1, 0
+    while place < len(text):
+        if pattern[at : at + 1] == "*":
+            at += 1
+            star, left = at, place
+        elif size := _fitting(pattern[at:], text[place]):
+            at += size
+            place += 1
+        elif star >= 0:
+            left += 1
+            at, place = star, left
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
+def _fitting(pattern: str, character: str) -> int:
+    """Return the length of what a pattern begins with, if the character fits it; else 0."""
     # A ] that comes first belongs to the set.
     end = pattern.find("]", 3 if pattern[1:2] in ("!", "^") else 2)
-    if pattern[0] == "[" and end > 0:
-        return _in_set(pattern[1:end], text[0]) and matches(pattern[end + 1 :], text[1:])
-    return pattern[0] in ("?", text[0]) and matches(pattern[1:], text[1:])
+    if pattern[:1] == "[" and end > 0:
+        return end + 1 if _in_set(pattern[1:end], character) else 0
+    return int(pattern[:1] in ("?", character))
 
 
 def _in_set(members: str, character: str) -> bool:

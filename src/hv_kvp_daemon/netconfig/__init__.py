@@ -2,4 +2,4 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""What a network adapter has, as GET_IP_INFO answers it."""
+"""The configuration of a network adapter: what GET_IP_INFO answers and SET_IP_INFO sets."""

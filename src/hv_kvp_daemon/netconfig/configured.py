@@ -97,19 +97,24 @@ def includes(root: str, path: str) -> bool:
     return False
 
 
-def stanzas(
-    root: str, path: str = INTERFACES, depth: int = _DEPTH, *, skip: str = ""
-) -> Iterator[list[str]]:
-    """Yield the words of each line, with included files in their place.
+def stanzas(root: str, *, skip: str = "") -> Iterator[list[str]]:
+    """Yield the words of each line, with included files in their place, each file once.
 
     ``skip`` is a file that is left out.
     """
-    for words in _lines(root, path) if path != skip else ():
+    return _with_included(root, INTERFACES, {skip}, _DEPTH)
+
+
+def _with_included(root: str, path: str, seen: set[str], depth: int) -> Iterator[list[str]]:
+    # Each once: a few that include all files of their directory would take hours.
+    seen.add(path)
+    for words in _lines(root, path):
         if words[:1] not in (["source"], ["source-directory"]):
             yield words
-        elif len(words) > 1 and depth:
-            for each in _included(root, path, words):
-                yield from stanzas(root, each, depth - 1, skip=skip)
+            continue
+        for each in _included(root, path, words) if depth else ():
+            if each not in seen:
+                yield from _with_included(root, each, seen, depth - 1)
 
 
 def _lines(root: str, path: str) -> Iterator[list[str]]:

@@ -117,7 +117,7 @@ def load(root: str, guid: str) -> Record:
                 for path, each in document[name].items()
             }
             setattr(record, name, files)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): remove it") from error
     return record
 

@@ -165,7 +165,7 @@ def _ask_resolved(programs: Programs, index: int) -> list[str] | None:
         if line.startswith("Global:"):
             words = general
         elif line.startswith("Link "):
-            words = own if line.split()[1] == str(index) else []
+            words = own if line.split()[1:2] == [str(index)] else []
         # literals() drops the words of a heading, which are not addresses.
         words += line.split()
     return literals(own) or literals(general)

@@ -190,9 +190,12 @@ class _Recovery:
         Another program may have removed records before it.
         """
         size = os.fstat(self._fd).st_size
+        # Another program may have cut the file, and a journal whose owner is another user
+        # than root may have any offset.
+        beyond = max(0, -(-(change.offset - size) // RECORD_SIZE))
         first = bytes(change.old[:RECORD_SIZE]), change.new[:RECORD_SIZE]
-        for at in range(change.offset, -1, -RECORD_SIZE):
-            if at > size or classify_sectors(self._record(at), *first, change.kept) is None:
+        for at in range(change.offset - beyond * RECORD_SIZE, -1, -RECORD_SIZE):
+            if classify_sectors(self._record(at), *first, change.kept) is None:
                 continue
             if self._is_torn(change, read_at(self._fd, len(change.old), at), at):
                 return at

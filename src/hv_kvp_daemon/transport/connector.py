@@ -17,6 +17,8 @@ Facts on which this module rests (``hv_utils_transport.c``, ``connector.c``):
   port id 0, so the address of the sender proves the origin of a datagram.  ``nlmsg_pid``
   does not, since the sender writes it.
 - A full receive queue is reported once, as ENOBUFS; the socket then works again.
+- A process with CAP_NET_ADMIN can send as fast as this one reads, so that the queue never
+  becomes empty.  So it is read `_MOST_READ` times at most; then nothing is answered.
 """
 
 from __future__ import annotations
@@ -57,11 +59,15 @@ KERNEL = (0, 0)
 # for a frame.
 _BUFFER_SIZE = 2 * frame.FRAME_SIZE
 
+# The queue holds 300 short datagrams, and fewer of the driver's.
+_MOST_READ = 1024
+
 _TRANSIENT = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR})
 
 FOREIGN_SENDER = "not sent by the kernel"
 OVERRUN = "receive queue full"
 SUPERSEDED = "request given up by the driver"
+FLOODED = "request lost among messages of another process"
 _SUPERSEDED = "a newer request arrived before this one was answered"
 
 
@@ -96,7 +102,8 @@ class Connector:
         #: Whether the driver has answered a registration of the old protocol, which this
         #: daemon does not send.
         self.preempted = False
-        #: Port id of another process that has sent a valid frame of this connector, or 0.
+        #: Port id of another process that has sent a valid frame of this connector, or has
+        #: sent without end, or 0.
         self.stranger = 0
         self._socket = _join() if sock is None else sock
         queue = select.poll()
@@ -131,7 +138,8 @@ class Connector:
         The view is valid until the call after next.
         """
         request = None
-        while True:
+        sender = KERNEL
+        for _ in range(_MOST_READ):
             datagram, message = self._spare
             try:
                 size, sender = self._socket.recvfrom_into(datagram)
@@ -148,6 +156,11 @@ class Connector:
             # poll is cheaper than a receive that fails with EAGAIN and raises.
             if not self._has_more(0):
                 return request
+        self.stranger = self.stranger or sender[0]
+        if request is not None:
+            # A newer one may be in the queue.
+            self.drop(FLOODED, f"still not empty after {_MOST_READ} messages")
+        return None
 
     def newer(self) -> memoryview | None:
         """Like `receive`, while the request that was received last is still being served."""

@@ -2,11 +2,16 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""The other processes that use the driver, read from /proc."""
+"""The other processes that use the driver, read from /proc.
+
+Any user may have thousands of processes, descriptors and sockets, and the host waits
+meanwhile.  So each search ends after `_MOST_SECONDS`, with what it has found.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 
 from hv_kvp_daemon.wire.uapi import NETLINK_CONNECTOR
 
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _GROUPS_SHOWN = 32
+
+# Seconds of CPU time for one search.
+_MOST_SECONDS = 0.5
 
 
 def group_members(group: int) -> set[int]:
@@ -53,10 +61,13 @@ def _sockets() -> list[tuple[int, int, str]]:
     mask in ``Groups``.  The list is empty if the file cannot be read.
     """
     found = []
+    ends = time.process_time() + _MOST_SECONDS
     try:
         with open("/proc/net/netlink", encoding="ascii") as table:
             next(table, None)
             for line in table:
+                if time.process_time() > ends:
+                    break
                 _, protocol, port, groups, *_, inode = line.split()
                 if int(protocol) == NETLINK_CONNECTOR:
                     found.append((int(groups, 16), int(port), inode))
@@ -82,17 +93,23 @@ def holders(files: set[str]) -> Iterator[int]:
         entries = os.listdir("/proc") if files else []
     except OSError:
         return
+    ends = time.process_time() + _MOST_SECONDS
     for entry in entries:
-        if entry.isdecimal() and _holds(entry, files):
+        if entry.isdecimal() and _holds(entry, files, ends):
             yield int(entry)
 
 
-def _holds(pid: str, files: set[str]) -> bool:
+def _holds(pid: str, files: set[str], ends: float) -> bool:
     directory = f"/proc/{pid}/fd"
     try:
-        return any(_link(f"{directory}/{fd}") in files for fd in os.listdir(directory))
+        for fd in os.listdir(directory) if time.process_time() < ends else ():
+            if _link(f"{directory}/{fd}") in files:
+                return True
+            if time.process_time() > ends:
+                break
     except OSError:
-        return False  # it has ended, or belongs to another user
+        pass  # it has ended, or belongs to another user
+    return False
 
 
 def _link(path: str) -> str:

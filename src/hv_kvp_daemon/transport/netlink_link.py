@@ -61,6 +61,9 @@ LOOK_INTERVAL = 60.0
 #: Seconds without an answer to registrations after which `unanswered` is true.
 PATIENCE = 3.0
 
+# Any user may join the group with a thousand sockets, and each owner is searched for.
+_NAMED = 2
+
 _NO_DRIVER = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBADF})
 
 # The states of a link that does not serve.
@@ -157,9 +160,12 @@ class NetlinkLink(Link):
 
     def _other_members(self) -> str:
         """Return that group 9 has other members, and which; empty if it has none."""
-        others = group_members(CN_KVP_IDX) - {self._connector.port_id}
-        owners = ", ".join(_owner(port) for port in sorted(others))
-        return owners and f"netlink group {CN_KVP_IDX} has another member: {owners}"
+        others = sorted(group_members(CN_KVP_IDX) - {self._connector.port_id})
+        owners = [_owner(port) for port in others[:_NAMED]]
+        if len(others) > _NAMED:
+            owners.append(f"and {len(others) - _NAMED} more")
+        text = ", ".join(owners)
+        return text and f"netlink group {CN_KVP_IDX} has another member: {text}"
 
     def _reset_driver(self) -> bool:
         """Reset the driver to its initial state; return False if that is not possible."""

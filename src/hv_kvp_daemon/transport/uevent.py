@@ -35,6 +35,9 @@ REMOVE: Final = "remove"
 _BUFFER_SIZE: Final = 8192
 _KERNEL_GROUP: Final = 1
 
+# Datagrams that are read at once: a process with CAP_NET_ADMIN can send without end.
+_MOST_READ: Final = 64
+
 # The offsets of the four bytes "vmbu" of the path in an "add@" and in a "remove@" event.
 _NAME: Final = DEVPATH.index(b"vmbus")
 _ADD_AT: Final = len(b"add@") + _NAME
@@ -104,17 +107,17 @@ class Uevents:
         return self._socket.fileno()
 
     def read(self) -> str:
-        """Read the socket empty; return the last action, ADD or REMOVE, or ``""``.
+        """Read the socket empty, or `_MOST_READ` times; return the last action, or ``""``.
 
-        If events were lost to a full queue, that counts as ADD: registering again does no
-        harm.
+        That is ADD or REMOVE.  If events were lost to a full queue, that counts as ADD:
+        registering again does no harm.
         """
         last = ""
-        while True:
+        for _ in range(_MOST_READ):
             try:
                 size, sender = self._socket.recvfrom_into(self._buffer)
             except BlockingIOError:
-                return last
+                break
             except OSError as error:
                 if error.errno not in (errno.ENOBUFS, errno.ENOMEM, errno.EINTR):
                     raise
@@ -122,6 +125,7 @@ class Uevents:
                 continue
             if sender[0] == 0:
                 last = parse(bytes(self._buffer[:size])) or last
+        return last
 
     def close(self) -> None:
         self._socket.close()

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from pyroute2 import IPRoute
 
 from hv_kvp_daemon.cli import main
@@ -30,9 +30,6 @@ from tests.netconfig.injected import (
 )
 from tests.netconfig.network import Machine, veth
 from tests.support.network import in_own_network
-
-if TYPE_CHECKING:
-    import pytest
 
 V4 = Settings(static("10.0.0.5/24"), None)
 
@@ -97,12 +94,17 @@ def test_what_is_pending_set_failed_and_forgotten_is_shown(
     check()
 
 
-def test_a_damaged_record_is_an_error_that_names_it(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("text", ['{"current": 7}', "[" * 100_000], ids=["member", "deep"])
+def test_a_damaged_record_is_an_error_that_names_it(
+    capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    """S4, for a record that is nested too deep."""
+
     @in_own_network
     def check() -> None:
         with guest() as machine:
             path = machine.root / f"var/lib/hv-kvp-daemon/ip/{GUID}.json"
-            path.write_text('{"current": 7}')
+            path.write_text(text)
             for words in ([], ["--forget", "eth0"]):
                 assert main.main(["ip", *words]) == 3
                 assert f"{path} is damaged" in capfd.readouterr().err

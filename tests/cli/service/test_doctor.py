@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -376,6 +377,14 @@ def test_the_command_says_what_this_machine_lacks() -> None:
 PACKAGED = replace(OURS, is_packaged=True, file_state="static")
 
 
+@pytest.fixture
+def c_program(tmp_path: Path) -> str:
+    """The path of a program that has the C daemon's name, and is no script."""
+    program = tmp_path / os.path.basename(DEBIANS.command)
+    program.write_bytes(b"\x7fELF")
+    return str(program)
+
+
 @pytest.mark.parametrize(
     ("change", "said", "command"),
     [
@@ -390,10 +399,10 @@ PACKAGED = replace(OURS, is_packaged=True, file_state="static")
     ],
 )
 def test_what_a_package_has_brought_is_not_mended_by_install_service(
-    change: dict[str, object], said: str, command: str
+    change: dict[str, object], said: str, command: str, c_program: str
 ) -> None:
     """I11: install-service was advised, which changes nothing there."""
-    beside = replace(DEBIANS, is_replaced=True)
+    beside = replace(DEBIANS, command=c_program, is_replaced=True)
     facts = UnitFacts(
         units={UNIT: PACKAGED, beside.name: beside},
         program_fault=str(change.pop("fault", "")),
@@ -404,8 +413,8 @@ def test_what_a_package_has_brought_is_not_mended_by_install_service(
     assert problem.command.startswith(command)
 
 
-def test_a_package_beside_that_of_the_c_daemon_has_no_problem() -> None:
-    beside = replace(DEBIANS, active="inactive", is_replaced=True)
+def test_a_package_beside_that_of_the_c_daemon_has_no_problem(c_program: str) -> None:
+    beside = replace(DEBIANS, command=c_program, active="inactive", is_replaced=True)
     facts = UnitFacts(units={UNIT: PACKAGED, beside.name: beside})
     healthy = [*diagnose(replace(HEALTHY, units=facts))]
     assert {each.state for each in healthy} == {GOOD}

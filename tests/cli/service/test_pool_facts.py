@@ -10,16 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from hv_kvp_daemon.cli.service.pool_facts import (
     gather_pools,
     lock_holders,
     mount_point,
     pool_dir_replaced,
 )
-
-_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+from tests.support.namespaces import mount_namespace
 
 # A read-only bind mount of a directory in its own file system, and a full tmpfs.
 _LOOK = """
@@ -37,10 +34,8 @@ for name in sys.argv[1:]:
 
 def test_a_read_only_mount_and_a_full_disk_are_found(tmp_path: Path) -> None:
     """D2, D3."""
-    if subprocess.run([*_NAMESPACE, "true"], check=False).returncode:
-        pytest.skip("no user namespaces here")
     done = subprocess.run(
-        [*_NAMESPACE, "sh", "-c", _LOOK, "sh", str(tmp_path), sys.executable],
+        [*mount_namespace(), "sh", "-c", _LOOK, "sh", str(tmp_path), sys.executable],
         check=True,
         capture_output=True,
         text=True,

@@ -101,6 +101,8 @@ class Host:
         self._watch = watch
         self._fd = os.open("/dev/hvlab", os.O_RDWR | os.O_CLOEXEC)
         self._transaction = 0
+        #: How many packets were sent.
+        self.sent = 0
         self.stray: list[Answer] = []
         self._drop_old()
 
@@ -118,6 +120,7 @@ class Host:
     def send(self, kind: int, body: bytes) -> int:
         """Send one packet and return its transaction id, without waiting."""
         self._transaction = self._transaction % 255 + 1
+        self.sent += 1
         header = _IC.pack(3, 0, kind, 4, 0, len(body), 0, self._transaction, _REQUEST)
         os.write(self._fd, _PIPE.pack(0, len(header) + len(body)) + header + body)
         return self._transaction

@@ -61,6 +61,21 @@ SERVING = {"netlink": "serving over netlink;", "chardev": "serving over the char
 STRETCHED_MS = 150
 
 ETH0 = "00:15:5D:00:00:01"
+# Ordered as cloud-init's own, which does not want the daemon.
+CLOUD_INIT = "cloud-init-local.service"
+CLOUD_INIT_UNIT = f"""\
+[Unit]
+DefaultDependencies=no
+After=hv_kvp_daemon.service systemd-remount-fs.service
+Before=network-pre.target sysinit.target shutdown.target
+Conflicts=shutdown.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=systemctl is-active {UNIT}
+[Install]
+WantedBy=multi-user.target
+"""
 VALUES: dict[int, str | int] = {REG_SZ: "välue", REG_U32: 4711, REG_U64: 1 << 40}
 
 
@@ -194,6 +209,39 @@ def check_another_target_that_is_isolated_leaves_it_running() -> None:
         assert systemctl("is-active", target) == "active\n"
         assert main_pid() == pid
         is_served(target)
+
+
+def check_a_soft_reboot_keeps_the_pools_and_starts_it_before_cloud_init() -> None:
+    """I16: the user space boots with the driver loaded, which udev does not announce again."""
+    fresh()
+    if "soft-reboot" not in systemctl("--help"):
+        assert systemctl("--version").startswith("systemd 252 ")
+        return
+    write(f"/etc/systemd/system/{CLOUD_INIT}", CLOUD_INIT_UNIT)
+    systemctl("daemon-reload")
+    systemctl("enable", CLOUD_INIT)
+    pools = (EXTERNAL, GUEST, AUTO_EXTERNAL, AUTO_INTERNAL)
+    with Host() as host:
+        assert host.negotiate() == S_OK
+        assert [host.set(pool, "through", "a soft-reboot") for pool in pools] == [S_OK] * 4
+    before = guest.contents()
+    pid = main_pid()
+    systemctl("soft-reboot")
+    wait_for("another process", lambda: guest.pids() - {pid}, 60)
+    wait_for("the end of the boot", has_booted, 60)
+    is_ready()
+    assert main_pid() != pid
+    assert show("ActiveState", CLOUD_INIT) == "active"
+    assert guest.contents() == before
+    is_served("soft-reboot")
+
+
+def has_booted() -> bool:
+    """Whether the first jobs are done; systemctl fails while systemd executes itself."""
+    done = subprocess.run(
+        ["systemctl", "is-active", "multi-user.target"], check=False, stdout=subprocess.DEVNULL
+    )
+    return done.returncode == 0
 
 
 def check_the_journal_has_no_violation_of_the_sandbox() -> None:

@@ -26,8 +26,11 @@ from tests.driver.lab.hvhost import (
     AUTO_EXTERNAL,
     AUTO_INTERNAL,
     AUTO_KEYS,
+    DELETE,
     EXTERNAL,
+    GET,
     GUEST,
+    S_CONT,
     S_OK,
     SET,
     Host,
@@ -40,14 +43,30 @@ VARIANTS = {"netlink": {"TRANSPORT": "netlink"}, "chardev": {"TRANSPORT": "chard
 SECONDS = 600
 CHECK_SECONDS = 500
 
-#: `make soak` sets 40 and 100.
+#: `make soak` sets 40, 100 and 100.
 RELOADS = int(os.environ.get("RELOADS", "6"))
 STEPS = int(os.environ.get("STEPS", "14"))
+REQUESTS = int(os.environ.get("REQUESTS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 TRANSPORT = os.environ.get("TRANSPORT", "auto")
 
+POOLS = (EXTERNAL, GUEST, AUTO_EXTERNAL, AUTO_INTERNAL)
 # As long as a hypervisor may not run a virtual CPU; the driver sleeps twice.
 STRETCHED_MS = 150
+# What malloc and the index of some hundred keys may add to a process, in KiB.
+GROWTH = 4096
+# Appends records as cloud-init's handler does: PATH, and a name that their keys begin with.
+APPENDER = """
+import fcntl, sys
+path, name = sys.argv[1:]
+for number in range(5):
+    key = f"{name}.{number}".encode()
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(key.ljust(512, b"\\0") + b"an event".ljust(2048, b"\\0"))
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_UN)
+"""
 
 
 def unload() -> None:
@@ -113,7 +132,7 @@ def check_auto_waits_for_the_device_when_it_changes_over() -> None:
 
 @final
 class Life:
-    """The driver, the daemon, a host that sends SETs, and what can happen to the first two."""
+    """The driver, the daemon, a host, another writer, and what can happen to the first two."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -121,21 +140,36 @@ class Life:
         guest.load_driver(slow_ms=STRETCHED_MS)
         self.daemon = start()
         self.host = Host()
+        #: How many packets the hosts before this one have sent.
+        self.requests = 0
         #: The keys of each pool that were sent, in order, and those of them with an answer.
-        self.sent: dict[int, list[str]] = {}
+        self.sent: dict[int, list[str]] = {pool: [] for pool in POOLS}
         self.acknowledged: set[str] = set()
         self._under_way: dict[int, str] = {}
+        #: The pairs of each pool that changed with the host waiting for each answer.
+        self._changed: dict[int, dict[str, str]] = {pool: {} for pool in POOLS}
+        #: The keys that the other writer has appended.
+        self.events: list[str] = []
+        self._address = ""
+        self._usage: dict[int, tuple[int, int]] = {}
+        self.is_served()
 
     def post(self) -> None:
         """Send a SET and do not wait for its answer."""
-        pool = self._chance.choice((EXTERNAL, GUEST, AUTO_EXTERNAL, AUTO_INTERNAL))
-        keys = self.sent.setdefault(pool, [])
+        pool = self._chance.choice(POOLS)
+        keys = self.sent[pool]
         key = f"key {pool}.{len(keys)}"
         keys.append(key)
         body = value_body(wide(key), wide(value_of(key)))
         self._under_way[self.host.post(SET, pool, body)] = key
 
-    def is_served(self) -> None:
+    def change_address(self, number: int) -> None:
+        before, self._address = self._address, f"198.51.100.{number % 250 + 1}"
+        guest.run("ip", "address", "add", f"{self._address}/32", "dev", "eth0")
+        if before:
+            guest.run("ip", "address", "delete", f"{before}/32", "dev", "eth0")
+
+    def is_served(self, appender: Process | None = None) -> None:
         """Wait until the host is served, at most 20 s, and compare what it is told."""
         deadline = Deadline(20, LESS_THAN_DRIVER)
         assert self.host.negotiate() == S_OK
@@ -144,11 +178,14 @@ class Life:
         wait_for("service", lambda: [key for key, _ in self.host.items(AUTO)] == AUTO_KEYS)
         assert not deadline.passed(), deadline
         self._see_answers()
-        for pool, keys in self.sent.items():
-            found = list(self.host.items(pool))
-            there = {key for key, _ in found}
-            assert found == [(key, value_of(key)) for key in keys if key in there]
-            assert self.acknowledged & {*keys} <= there, self.acknowledged & {*keys} - there
+        for _ in range(REQUESTS):
+            self._change_and_wait()
+        if appender:
+            assert appender.wait() == 0, appender.stderr
+        for pool in POOLS:
+            self._compare(pool)
+        wait_for("its address", lambda: self.host.enumerate(AUTO, 2)[2] == self._addresses())
+        self._compare_usage()
         assert not guest.kernel_faults()
 
     def _see_answers(self) -> None:
@@ -158,6 +195,47 @@ class Life:
                 self.acknowledged.add(key)
         self.host.stray.clear()
         self._under_way.clear()
+
+    def _change_and_wait(self) -> None:
+        """Let the host set, delete or get one of a few keys, each of which has one outcome."""
+        pool, key = self._chance.choice(POOLS), f"changed {self._chance.randrange(13)}"
+        pairs = self._changed[pool]
+        kind = self._chance.choice((SET, DELETE, GET))
+        if kind == SET:
+            pairs[key] = f"{self._chance.randrange(1000)} " * self._chance.randrange(200)
+            assert self.host.set(pool, key, pairs[key]) == S_OK
+        elif kind == DELETE:
+            known = pairs.pop(key, None) is not None
+            assert self.host.delete(pool, key) == (S_OK if known else S_CONT)
+        elif key in pairs:
+            assert self.host.get(pool, key) == (S_OK, pairs[key])
+        else:
+            assert self.host.get(pool, key)[0] == S_CONT
+
+    def _compare(self, pool: int) -> None:
+        """Compare what the host is told of a pool with what it and the other writer wrote."""
+        found = list(self.host.items(pool))
+        posted = [pair for pair in found if pair[0].startswith("key ")]
+        there = {key for key, _ in posted}
+        keys = self.sent[pool]
+        assert posted == [(key, value_of(key)) for key in keys if key in there]
+        assert self.acknowledged & {*keys} <= there, self.acknowledged & {*keys} - there
+        changed = [pair for pair in found if pair[0].startswith("changed ")]
+        assert sorted(changed) == sorted(self._changed[pool].items())
+        events = [pair for pair in found if pair[0].startswith("event ")]
+        assert events == [(key, "an event") for key in self.events if pool == GUEST]
+        assert len(found) == len(posted) + len(changed) + len(events)
+
+    def _addresses(self) -> str:
+        return ";".join(["192.0.2.10", *filter(None, [self._address])])
+
+    def _compare_usage(self) -> None:
+        """Compare descriptors with those of the first daemon, memory with that at its start."""
+        pid = self.daemon.pid
+        descriptors, memory = guest.usage(pid)
+        self._usage.setdefault(pid, (descriptors, memory))
+        assert descriptors == next(iter(self._usage.values()))[0], guest.open_files(pid)
+        assert memory - self._usage[pid][1] < GROWTH, self._usage[pid]
 
     # What can happen.
 
@@ -170,6 +248,7 @@ class Life:
         guest.control("bind")
 
     def reload(self) -> None:
+        self.requests += self.host.sent
         self.host.close()  # whose open device keeps the module
         self._under_way.clear()
         unload()
@@ -195,12 +274,13 @@ def value_of(key: str) -> str:
 
 
 def check_a_life_of_driver_and_daemon_loses_no_acknowledged_change() -> None:
-    """Steps in random order, each with requests under way."""
+    """Steps in random order, each with requests under way.
+
+    Another program appends to the guest's pool, and the addresses change, at the same time.
+    """
     chance = random.Random(SEED)
     life = Life(chance)
     for number in range(STEPS):
-        for _ in range(chance.randrange(1, 4)):
-            life.post()
         step = chance.choice(
             (
                 *(life.suspend_and_resume, life.unbind_and_bind, life.reload),
@@ -208,10 +288,21 @@ def check_a_life_of_driver_and_daemon_loses_no_acknowledged_change() -> None:
             )
         )
         print(f"seed {SEED}, step {number}: {step.__name__}", flush=True)
+        name = f"event {number}"
+        appender = Process(["python3", "-IS", "-c", APPENDER, guest.pool(GUEST), name])
+        life.events += [f"{name}.{event}" for event in range(5)]
+        life.change_address(number)
+        for _ in range(chance.randrange(1, 4)):
+            life.post()
         step()
-        life.is_served()
+        life.is_served(appender)
     sent = sum(map(len, life.sent.values()))
-    print(f"{STEPS} steps, {sent} keys sent, {len(life.acknowledged)} acknowledged", flush=True)
+    requests = life.requests + life.host.sent
+    print(
+        f"{STEPS} steps, {requests} requests, {len(life.events)} records appended, "
+        f"{sent} keys sent while it lasted, {len(life.acknowledged)} of them acknowledged",
+        flush=True,
+    )
     life.host.close()
     assert life.daemon.stop() == 0
     unload()

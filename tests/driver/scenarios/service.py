@@ -37,6 +37,7 @@ NAMES = (UNIT, "hv_kvp_daemon.service", "hypervkvpd.service")
 ALIASES = "/usr/local/lib/systemd/system"
 INSTALLED = {
     UNIT: f"/etc/systemd/system/{UNIT}",
+    "sysinit.target.d/hv-kvp.conf": "/etc/systemd/system/sysinit.target.d/hv-kvp.conf",
     "90-hv-kvp-daemon.rules": "/etc/udev/rules.d/90-hv-kvp-daemon.rules",
     "hv-kvp-daemon.tmpfiles.conf": "/etc/tmpfiles.d/hv-kvp-daemon.conf",
 }
@@ -61,6 +62,7 @@ def setup() -> None:
     for name in ("hv-kvp-daemon", "hv_kvp_daemon"):
         os.symlink(f"/payload/bin/{name}", f"/usr/bin/{name}")
     for name, path in INSTALLED.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copy(os.path.join(SOURCES, name), path)
     os.makedirs(ALIASES)
     for name in NAMES[1:]:

@@ -171,7 +171,7 @@ class InstallRoot:
                 raise
 
     def remove(self, path: str) -> None:
-        """Remove a file of ours, and its directory if that is our unit's and empty."""
+        """Remove a file of ours, and its directory if that is for drop-ins and empty."""
         if not self.exists(path) or self.is_foreign(path):
             return
         if not self._begins(f"remove {self.outside(path)}"):
@@ -180,7 +180,7 @@ class InstallRoot:
             os.unlink(name, dir_fd=folder)
             empty = not os.listdir(folder)
         directory = os.path.dirname(path)
-        if empty and directory.endswith(".service.d"):
+        if empty and directory.endswith((".service.d", ".target.d")):
             with self._parent(directory) as (folder, name):
                 os.rmdir(name, dir_fd=folder)
 

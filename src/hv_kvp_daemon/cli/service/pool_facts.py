@@ -133,7 +133,7 @@ def lock_holders(path: str) -> list[LockHolder]:
             for pid in pids or [0]
         ]
     except (OSError, ValueError):
-        return []  # a kernel without /proc/locks
+        return []  # a kernel without /proc/locks, or with too many locks
     finally:
         os.close(fd)
 

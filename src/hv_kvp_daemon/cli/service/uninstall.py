@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from .installation import PackagedUnit
 
 
-# The command for the only package that there is.
-_REMOVE: Final = "apt remove hv-kvp-daemon"
+_MANAGERS: Final = ("apt", "dnf", "zypper", "tdnf")
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -35,7 +34,7 @@ def _uninstall(options: argparse.Namespace) -> int:
     ours = [path for path in present if not root.is_foreign(path)]
     package = installation.packaged(root)
     if not ours:
-        whose = f"; {package.path} belongs to a package: {_REMOVE}" if package else ""
+        whose = f"; {package.path} belongs to a package: {_remover(root)}" if package else ""
         terminal.say(f"hv-kvp install-service has written nothing here{whose}")
         return EXIT_NOT_FOUND
     root.require_writable(ours)
@@ -49,6 +48,12 @@ def _uninstall(options: argparse.Namespace) -> int:
             terminal.say(f"{path} stays: hv-kvp did not write it")
     print("nothing was changed (--dry-run)" if options.dry_run else _left(root, package))
     return EXIT_DONE
+
+
+def _remover(root: InstallRoot) -> str:
+    """Return the command that removes the distribution's package."""
+    found = [each for each in _MANAGERS if root.exists(f"/usr/bin/{each}")]
+    return " ".join((*found[:1], "remove hv-kvp-daemon"))
 
 
 def _remove(root: InstallRoot, ours: list[str]) -> None:
