@@ -56,6 +56,13 @@ def test_the_port_of_a_bond_has_a_permanent_address(kind: bytes, address: bytes)
     assert permanent_address(port(kind, OWN)) == address
 
 
+def test_the_port_of_a_bond_may_have_no_permanent_address() -> None:
+    data = rtattr.pack(1, b"\0")  # IFLA_BOND_SLAVE_STATE
+    info = rtattr.pack(uapi.IFLA_INFO_SLAVE_KIND, b"bond\0")
+    assert permanent_address(info) == b""
+    assert permanent_address(info + rtattr.pack(uapi.IFLA_INFO_SLAVE_DATA, data)) == b""
+
+
 def link(*attributes: tuple[int, bytes]) -> bytes:
     everything = ((uapi.IFLA_IFNAME, b"eth1\0"), (uapi.IFLA_ADDRESS, BOND), *attributes)
     return IFINFOMSG.pack(0, 1, 3, 0, 0) + b"".join(rtattr.pack(*each) for each in everything)

@@ -304,3 +304,13 @@ def test_a_request_shows_what_it_holds() -> None:
     request = Request(KVP_OP_SET, 1, b"k", b"v")
     assert repr(request) == r"Request(index=0, key=b'k', operation=1, pool=1, value=b'v')"
     assert repr(IpInfo(b"{A}", 1)).startswith(r"IpInfo(adapter_id=b'{A}', addr_family=1,")
+
+
+def test_an_ip_reply_fills_each_field_to_the_last_byte_before_its_nul() -> None:
+    limits = (255, 2047, 2047, 1023, 2047)
+    first, *rest = (("€" * (limit // 3) + "x" * 9).encode() for limit in limits)
+    found = decode_ip(encode_ip_reply(IpInfo(first, 1, 1, *rest)))
+    texts = found.adapter_id, found.ip_addr, found.sub_net, found.gate_way, found.dns_addr
+    assert texts == tuple(
+        text[:limit] for text, limit in zip((first, *rest), limits, strict=True)
+    )

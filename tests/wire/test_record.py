@@ -82,6 +82,7 @@ def test_the_longest_key_and_value_leave_room_for_a_nul() -> None:
         (b"k", b"v" * 2048, "value", 2048, 2047, "value of 2048 bytes, 0 to 2047 allowed"),
         (b"k\0y", b"", "key", 3, 1, "key of 3 bytes with a NUL after 1"),
         (b"\0", b"", "key", 1, 0, "key of 1 bytes with a NUL after 0"),
+        (b"k" * 510 + b"\0", b"", "key", 511, 510, "key of 511 bytes with a NUL after 510"),
         (b"k", b"ab\0", "value", 3, 2, "value of 3 bytes with a NUL after 2"),
     ],
 )
@@ -98,6 +99,7 @@ def test_what_does_not_fit_is_refused_with_actual_and_allowed_size(
 
 
 def test_a_key_can_be_checked_alone() -> None:
+    check_key(b"k")
     check_key(b"k" * 511)
     for key in (b"", b"k" * 512, b"k\0"):
         with pytest.raises(RecordFieldError):
