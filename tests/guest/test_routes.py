@@ -253,6 +253,7 @@ def test_routes_by_nexthop_objects(compatible: int) -> None:
     body()
 
 
+@needs_rtnetlink(uapi.RTM_GETNEXTHOP)
 @in_own_network
 def test_a_nexthop_object_that_has_gone_has_no_hops() -> None:
     assert routes._object_hops(4711) == []

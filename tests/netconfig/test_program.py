@@ -18,6 +18,7 @@ import pytest
 from hv_kvp_daemon.guest.child import wait_readable
 from hv_kvp_daemon.netconfig import program
 from hv_kvp_daemon.netconfig.program import MAX_OUTPUT, Programs
+from tests.support.emulator import require_spawn_errors
 from tests.support.process import wait_for
 
 from .network import unit
@@ -134,6 +135,7 @@ def test_a_program_is_one_below_the_root(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_started_is_reported(tmp_path: Path) -> None:
+    require_spawn_errors()
     before = len(os.listdir("/proc/self/fd"))
     reports: list[str] = []
     assert (

@@ -30,6 +30,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
+from tests.support.emulator import require_memory_limit, require_own_process_image
 from tests.support.process import RunningDaemon, connect, has_ended, wait_for
 
 
@@ -218,6 +219,7 @@ def test_closed_standard_descriptors_are_not_given_to_a_pool(
     tmp_path: Path, attached: str
 ) -> None:
     """The pipe of the signals got number 0, and detaching put /dev/null in its place."""
+    require_own_process_image()
     command = [
         *(sys.executable, "-m", "hv_kvp_daemon", *([attached] if attached else [])),
         *("--transport", f"loopback:{tmp_path}/host", "--pool-dir", f"{tmp_path}/pools"),
@@ -365,6 +367,7 @@ def test_a_request_for_which_there_is_no_memory_fails_and_the_next_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O31: it ended the daemon, at each request for a large pool."""
+    require_memory_limit()
     # The measuring of coverage takes memory at any line.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     path = tmp_path / "pools" / ".kvp_pool_1"

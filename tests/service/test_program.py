@@ -17,6 +17,7 @@ import pytest
 
 from hv_kvp_daemon.service.program import is_script
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET
+from tests.support.emulator import require_own_process_image
 from tests.support.process import connect, has_ended, wait_for
 
 BIN = os.path.dirname(sys.executable)
@@ -70,6 +71,7 @@ def test_a_detached_daemon_is_found_in_the_list_of_processes(tmp_path: Path, nam
 
 
 def test_options_of_the_interpreter_stay(tmp_path: Path) -> None:
+    require_own_process_image()
     program = os.path.join(BIN, "hv-kvp-daemon")
     daemon = start(tmp_path, sys.executable, "-I", "-X", "utf8", program)
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run
+from tests.support.emulator import require_own_process_image
 from tests.support.namespaces import mount_namespace
 from tests.support.process import DEADLINE, wait_for
 
@@ -75,6 +76,7 @@ def test_a_run_directory_that_cannot_be_written_does_not_keep_it_from_serving(
 
 def test_another_run_directory_has_the_lock_and_the_page(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
+    require_own_process_image()
     if os.geteuid():
         pytest.skip("the device is root's")
     with started(tmp_path, f"--run-dir={run_dir}") as daemon:
