@@ -95,6 +95,8 @@ def holders(files: set[str]) -> Iterator[int]:
         return
     ends = time.process_time() + _MOST_SECONDS
     for entry in entries:
+        if time.process_time() > ends:
+            return
         if entry.isdecimal() and _holds(entry, files, ends):
             yield int(entry)
 
@@ -102,11 +104,11 @@ def holders(files: set[str]) -> Iterator[int]:
 def _holds(pid: str, files: set[str], ends: float) -> bool:
     directory = f"/proc/{pid}/fd"
     try:
-        for fd in os.listdir(directory) if time.process_time() < ends else ():
-            if _link(f"{directory}/{fd}") in files:
-                return True
+        for fd in os.listdir(directory):
             if time.process_time() > ends:
                 break
+            if _link(f"{directory}/{fd}") in files:
+                return True
     except OSError:
         pass  # it has ended, or belongs to another user
     return False
