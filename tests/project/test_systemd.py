@@ -29,7 +29,7 @@ from hv_kvp_daemon.transport.uevent import DEVPATH
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = "hv-kvp.service"
 DROP_IN = "chardev.conf"
-BOOT = "sysinit.target.d/hv-kvp.conf"
+BOOT = "multi-user.target.d/hv-kvp.conf"
 RULES = "90-hv-kvp-daemon.rules"
 CONF = "hv-kvp-daemon.conf"  # its name in tmpfiles.d
 TMPFILES = "hv-kvp-daemon.tmpfiles.conf"
@@ -203,7 +203,11 @@ def test_the_units_beside_it_start_as_early_as_the_daemon(name: str) -> None:
 
 
 def test_the_boot_starts_what_hyper_v_has(unit: Sections) -> None:
-    """I16: udev alone is too late for cloud-init, and says nothing after a soft-reboot."""
+    """I16: udev alone is too late for cloud-init, and says nothing after a soft-reboot.
+
+    I17: the start of any service includes that of what sysinit.target wants.
+    """
+    assert BOOT.startswith("multi-user.target.d/")
     assert parse(BOOT) == {"Unit": {"Wants": [UNIT]}}
     # What the unit wants is started even where the unit's own conditions do not hold.
     for section in (unit, *map(parse, (IP_SOCKET, *ASK_SOCKETS))):

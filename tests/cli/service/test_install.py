@@ -205,7 +205,7 @@ def test_masks_and_aliases_of_an_earlier_installation_go(image: Path) -> None:
         *("hv-kvp-ip.service", "hv-kvp-ip.socket"),
         *("hv-kvp-nmcli.socket", "hv-kvp-nmcli@.service"),
         *("hv-kvp-resolvectl.socket", "hv-kvp-resolvectl@.service"),
-        *("hv-kvp-watch@.service", "hv-kvp.service", "sysinit.target.d"),
+        *("hv-kvp-watch@.service", "hv-kvp.service", "multi-user.target.d"),
     ]
 
 

@@ -37,7 +37,7 @@ NAMES = (UNIT, "hv_kvp_daemon.service", "hypervkvpd.service")
 ALIASES = "/usr/local/lib/systemd/system"
 INSTALLED = {
     UNIT: f"/etc/systemd/system/{UNIT}",
-    "sysinit.target.d/hv-kvp.conf": "/etc/systemd/system/sysinit.target.d/hv-kvp.conf",
+    "multi-user.target.d/hv-kvp.conf": "/etc/systemd/system/multi-user.target.d/hv-kvp.conf",
     "90-hv-kvp-daemon.rules": "/etc/udev/rules.d/90-hv-kvp-daemon.rules",
     "hv-kvp-daemon.tmpfiles.conf": "/etc/tmpfiles.d/hv-kvp-daemon.conf",
 }
@@ -550,6 +550,7 @@ def check_all_its_names_do_what_the_caller_means() -> None:
 
 
 def check_it_replaces_a_distributions_daemon() -> None:
+    """I17: their start includes that of what sysinit.target wants."""
     fresh()
     theirs = "hyperv-daemons.hv-kvp-daemon.service"
     rule = "/etc/udev/rules.d/70-hypervkvp.rules"

@@ -44,7 +44,7 @@ IP_SOCKET_PATH: Final = f"{_SYSTEM}/hv-kvp-ip.socket"
 _BUS_PROGRAMS: Final = ("resolvectl", "nmcli")
 _SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _BUS_PROGRAMS)
 _TEMPLATE_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _BUS_PROGRAMS)
-BOOT_PATH: Final = f"{_SYSTEM}/sysinit.target.d/hv-kvp.conf"
+BOOT_PATH: Final = f"{_SYSTEM}/multi-user.target.d/hv-kvp.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -180,7 +180,7 @@ def files(command: ExecStart, aliases: Collection[str]) -> list[File]:
             _marked(path, _template(f"systemd/{os.path.basename(path)}"))
             for path in (IP_SOCKET_PATH, *_SOCKET_PATHS, *_TEMPLATE_PATHS)
         ),
-        _marked(BOOT_PATH, _template("systemd/sysinit.target.d/hv-kvp.conf")),
+        _marked(BOOT_PATH, _template("systemd/multi-user.target.d/hv-kvp.conf")),
         _marked(RULES_PATH, _template("systemd/90-hv-kvp-daemon.rules")),
         _marked(TMPFILES_PATH, _tmpfiles(pool_dir)),
         _marked(WATCH_PATH, _watch(command)),
