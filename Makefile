@@ -106,8 +106,8 @@ spdx: $(VENV)/.lint
 		packaging/rpm | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
-# KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, SAMPLE=2 for the first two
-# checks of each scenario: tests/driver/README.md.
+# KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, ALL=1 for each scenario over each
+# transport, SAMPLE=2 for the first two checks of each: tests/driver/README.md.
 driver-test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/driver --timeout=600
 
