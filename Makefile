@@ -3,7 +3,7 @@
 
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
 # except for driver-test, network-test, package-test, test-processors, bench and soak (Debian,
-# root), and deb (Debian).
+# root), deb (Debian), rpm (rpmbuild) and docs (groff).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
