@@ -26,6 +26,7 @@ SOCKETS = (
     *("/run/systemd/private", "/run/udev/control"),
     *("/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"),
 )
+TERMINALS = ("/dev/pts/0",)
 # The second number is arm64's; io_uring has one number everywhere.
 CALLS = {"add_key": (248, 217), "io_setup": (206, 0), "io_uring_setup": (425, 425)}
 
@@ -51,6 +52,10 @@ def connect(path: str) -> None:
                 raise
 
 
+def use(terminal: str) -> None:
+    os.close(os.open(terminal, os.O_RDWR | os.O_NOCTTY))
+
+
 def call(name: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     number = CALLS[name][platform.machine() == "aarch64"]
@@ -68,7 +73,10 @@ def tried(attempt: Callable[[str], None], argument: str) -> str:
 
 
 def main(result: str) -> None:
-    attempts = ((read, SECRETS), (write, WRITABLE), (connect, SOCKETS), (call, (*CALLS,)))
+    attempts = (
+        *((read, SECRETS), (write, WRITABLE), (connect, SOCKETS)),
+        *((use, TERMINALS), (call, (*CALLS,))),
+    )
     outcomes = {
         f"{attempt.__name__} {argument}": tried(attempt, argument)
         for attempt, arguments in attempts

@@ -261,12 +261,17 @@ def check_the_sandbox_is_that_of_the_unit() -> None:
 
 
 def check_who_takes_it_over_gets_nothing_more_than_it_has() -> None:
-    """S1, S3: the sockets of systemd, udev and D-Bus and root's secrets were in reach."""
+    """S1, S3: the sockets of systemd, udev and D-Bus and root's secrets were in reach.
+
+    S6: and so were the terminals of those who work as root.
+    """
     for path in ("/etc/ssh/ssh_host_key", "/etc/ssl/private/key", "/etc/gshadow"):
         if not os.path.exists(path):
             write(path, "a secret\n")
     os.makedirs("/run/udev/rules.d", exist_ok=True)
     os.makedirs("/run/systemd/system", exist_ok=True)
+    _, terminal = os.openpty()
+    assert os.ttyname(terminal) == "/dev/pts/0"
     outcomes = intrude("/usr/bin/python3")
     assert all(outcomes.values()), outcomes
     # The same program finds each way open where there is no sandbox.
