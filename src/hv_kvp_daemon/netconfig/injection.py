@@ -28,8 +28,10 @@ Where that socket is not there (no systemd, no unit), the child carries the requ
 
 The reply is HV_S_OK if the addresses are there, or are stored and cannot be there yet: the
 manager does not run yet, there is no carrier, duplicate address detection runs.  If they do
-not come, the former settings are back when the host gets HV_E_FAIL.  What is stored is looked
-at again at each change of the network, and what became of it is logged.
+not come, the former settings are back when the host gets HV_E_FAIL.  A manager that takes
+longer than `LIMIT` is an exception: the host has HV_E_FAIL then, the unit goes on with the
+request, and what became of it is logged.  What is stored is looked at again at each change
+of the network, and what became of it is logged, too.
 
 If a process is killed, or the machine, the request is still in the state directory.  systemd
 starts the unit again, and the daemon looks for such requests at its start (`resume`).  A
