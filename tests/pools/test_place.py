@@ -143,7 +143,6 @@ def run_in_namespace(tmp_path: Path, prepare: str) -> tuple[list[list[str]], str
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()], (tmp_path / "log").read_text()

@@ -151,7 +151,7 @@ class Served:
         # Wait for its next poll; a signal before that would make the end part of the last turn.
         wait_for("rest", lambda: self._seen.status() == psutil.STATUS_SLEEPING)
         self._process.terminate()
-        out, errors = self._process.communicate(timeout=60)
+        out, errors = self._process.communicate()
         self._end.close()
         record = json.loads(out)
         assert record["status"] == 0, errors

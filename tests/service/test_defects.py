@@ -113,7 +113,6 @@ def test_a_daemon_without_the_module_of_its_source_says_which_package_has_it(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -59,7 +59,6 @@ def replaced(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     answers = (directory / "answers").read_text().splitlines()
