@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ SYSTEM = "usr/local/lib/systemd/system"
 ALIAS = f"{SYSTEM}/hv_kvp_daemon.service"
 DROP_IN = f"{UNIT}.d/chardev.conf"
 OPTIONS = f"{UNIT}.d/options.conf"
+BOOT = "etc/systemd/system/multi-user.target.d/hv-kvp.conf"
 DAEMON = os.path.join(os.path.dirname(sys.executable), "hv_kvp_daemon")
 INTERPRETER = f"{os.path.dirname(DAEMON)}/python3"
 PROGRAM = {DAEMON.lstrip("/"), INTERPRETER.lstrip("/")}
@@ -671,6 +673,17 @@ def test_a_package_replaces_the_unit_of_an_installation_before(package: Path) ->
     assert "ExecStart=/usr/bin/hv_kvp_daemon -n --clear-stale --transport netlink" in settings(
         package, OPTIONS
     )
+
+
+def test_a_drop_in_of_an_earlier_version_is_removed(image: Path) -> None:
+    """I20: with it, sysinit.target went on to start the daemon, and two ran (I17)."""
+    install(image)
+    drop_in = image / "etc/systemd/system/sysinit.target.d/hv-kvp.conf"
+    for command in ("install-service", "uninstall-service"):
+        drop_in.parent.mkdir()
+        shutil.copy(image / BOOT, drop_in)
+        assert call(command, f"--root={image}", "--yes").status == 0
+        assert not drop_in.parent.exists()
 
 
 def test_all_that_a_program_of_this_machine_is_started_from_is_looked_at() -> None:

@@ -45,6 +45,8 @@ _BUS_PROGRAMS: Final = ("resolvectl", "nmcli")
 _SOCKET_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}.socket" for name in _BUS_PROGRAMS)
 _TEMPLATE_PATHS: Final = tuple(f"{_SYSTEM}/hv-kvp-{name}@.service" for name in _BUS_PROGRAMS)
 BOOT_PATH: Final = f"{_SYSTEM}/multi-user.target.d/hv-kvp.conf"
+# Of an earlier version, to be removed: with it, two daemons could run.
+_FORMER_BOOT_PATH: Final = f"{_SYSTEM}/sysinit.target.d/hv-kvp.conf"
 RULES_PATH: Final = "/etc/udev/rules.d/90-hv-kvp-daemon.rules"
 TMPFILES_PATH: Final = "/etc/tmpfiles.d/hv-kvp-daemon.conf"
 
@@ -64,10 +66,10 @@ _MANUALS: Final = {
 #: Units in the order in which they are stopped.
 UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH, *_SOCKET_PATHS)
 
-#: All files of an installation.
+#: All files of an installation, of this version or an earlier one.
 PATHS: Final = (
     *(DROP_IN_PATH, OPTIONS_PATH, *UNIT_PATHS, *_TEMPLATE_PATHS),
-    *(BOOT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
+    *(BOOT_PATH, _FORMER_BOOT_PATH, RULES_PATH, TMPFILES_PATH, WATCH_PATH),
     *_MANUALS.values(),
 )
 
