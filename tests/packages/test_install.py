@@ -161,21 +161,21 @@ def test_hyperv_daemons_second(boot: Callable[..., Guest]) -> None:
     assert "mine" in guest.run("cat /var/lib/hyperv/.kvp_pool_0")
 
 
-def test_debians_daemon_is_used_where_ours_is_masked(boot: Callable[..., Guest]) -> None:
-    """I18: the drop-in's own advice, which ended at the next upgrade and at the next boot."""
+def test_an_upgrade_leaves_a_masked_daemon_and_what_runs_instead(
+    boot: Callable[..., Guest],
+) -> None:
+    """I18: the other daemon was stopped, and there was none."""
     guest = boot()
-    install(guest, HYPERV, *FIRST)
-    advice = guest.run(f"cat /usr/lib/systemd/system/{THEIRS}.d/hv-kvp.conf").splitlines()
-    commands = [line.removeprefix("#     ") for line in advice if line.startswith("#     ")]
-    assert len(commands) == 3
+    install(guest, HYPERV)
+    guest.run(f"systemctl start {THEIRS}")
+    install(guest, *FIRST)
     guest.run(f"mkdir -p /etc/systemd/system/{THEIRS}.d")
-    for command in commands:
-        guest.run(command)
-    assert state(guest) == (False, True)
-    assert "Failed" not in install(guest, *LATER)
-    assert state(guest) == (False, True)
-    guest.reboot()
-    assert state(guest) == (False, True)
+    guest.run(f"ln -s /dev/null /etc/systemd/system/{THEIRS}.d/hv-kvp.conf")
+    guest.run(f"systemctl mask --now {OURS}")
+    guest.run(f"systemctl enable --now {THEIRS}")
+    pid = guest.pid(THEIRS)
+    assert "masked" not in install(guest, *LATER)
+    assert (state(guest), guest.pid(THEIRS)) == ((False, True), pid)
 
 
 def test_an_installation_of_install_service_outlives_the_package(
@@ -197,9 +197,9 @@ def test_an_installation_of_install_service_outlives_the_package(
     guest.write("/etc/hv-kvp-watch/own", "#!/bin/sh\n", 0o755)
     guest.run("systemctl enable --now hv-kvp-watch@own.service")
     listing = "find /etc /usr/local /var/opt/hyperv /var/lib/hyperv -name *kvp*"
-    before = {*guest.run(listing).splitlines()}
     install(guest, *FIRST)
     set_pair(guest, "theirs and ours")
+    before = {*guest.run(listing).splitlines()}
     guest.apt("purge", *NAMES)
     assert {*guest.run(listing).splitlines()} == before
     assert guest.is_active(OURS)
