@@ -161,6 +161,58 @@ def test_hyperv_daemons_second(boot: Callable[..., Guest]) -> None:
     assert "mine" in guest.run("cat /var/lib/hyperv/.kvp_pool_0")
 
 
+def test_an_upgrade_leaves_a_masked_daemon_and_what_runs_instead(
+    boot: Callable[..., Guest],
+) -> None:
+    """I18: the other daemon was stopped, and there was none."""
+    guest = boot()
+    install(guest, HYPERV)
+    guest.run(f"systemctl start {THEIRS}")
+    install(guest, *FIRST)
+    guest.run(f"mkdir -p /etc/systemd/system/{THEIRS}.d")
+    guest.run(f"ln -s /dev/null /etc/systemd/system/{THEIRS}.d/hv-kvp.conf")
+    guest.run(f"systemctl mask --now {OURS}")
+    guest.run(f"systemctl enable --now {THEIRS}")
+    pid = guest.pid(THEIRS)
+    assert "masked" not in install(guest, *LATER)
+    assert (state(guest), guest.pid(THEIRS)) == ((False, True), pid)
+
+
+def test_an_installation_of_install_service_outlives_the_package(
+    boot: Callable[..., Guest],
+) -> None:
+    """I19: a purge deleted its files and moved its pools; without it, no daemon was left."""
+    guest = boot()
+    for name, module in (("hv-kvp", "cli"), ("hv_kvp_daemon", "service")):
+        guest.write(
+            f"/opt/own/{name}",
+            "#!/usr/bin/python3\nimport sys\nsys.path.insert(0, '/opt/hv-kvp/src')\n"
+            f"from hv_kvp_daemon.{module}.main import main\nsys.exit(main())\n",
+            0o755,
+        )
+    lab = f"/etc/systemd/system/{OURS}.d/lab.conf"
+    guest.write(lab, guest.run(f"cat {lab}").replace("/usr/bin", "/opt/own"))
+    chosen = "--transport chardev --pool-dir /var/opt/hyperv"
+    guest.run(f"/opt/own/hv-kvp install-service {chosen} --yes")
+    guest.write("/etc/hv-kvp-watch/own", "#!/bin/sh\n", 0o755)
+    guest.run("systemctl enable --now hv-kvp-watch@own.service")
+    listing = "find /etc /usr/local /var/opt/hyperv /var/lib/hyperv -name *kvp*"
+    install(guest, *FIRST)
+    set_pair(guest, "theirs and ours")
+    before = {*guest.run(listing).splitlines()}
+    guest.apt("purge", *NAMES)
+    assert {*guest.run(listing).splitlines()} == before
+    assert guest.is_active(OURS)
+    assert guest.is_active("hv-kvp-watch@own.service")
+    assert guest.run("/opt/own/hv-kvp get key --pool external") == "theirs and ours\n"
+    # The reverse: the package's daemon runs at once.
+    install(guest, *FIRST)
+    guest.run("/opt/own/hv-kvp uninstall-service --yes")
+    assert guest.is_active(OURS)
+    assert guest.run(f"systemctl show --property=FragmentPath {OURS}").count("/lib/systemd/")
+    set_pair(guest, "the package's")
+
+
 def test_an_alias_of_install_service_is_not_taken_for_debians_daemon(
     boot: Callable[..., Guest],
 ) -> None:
@@ -174,11 +226,14 @@ def test_an_alias_of_install_service_is_not_taken_for_debians_daemon(
 
 
 def test_without_hyper_v_nothing_starts_and_nothing_waits(boot: Callable[..., Guest]) -> None:
+    """I20: a socket whose conditions do not hold is no obstacle for what requires it."""
     guest = boot(hyperv=False)
     install(guest, HYPERV, *FIRST)
     assert not guest.is_active(OURS)
     guest.reboot()
-    assert guest.run("systemctl list-units --no-legend --state=active,failed hv-kvp*") == ""
+    guest.run("systemctl start hv-kvp-ip.service")
+    states = "active,activating,failed"
+    assert guest.run(f"systemctl list-units --no-legend --state={states} hv-kvp*") == ""
     assert "hv-kvp" not in guest.run("systemd-analyze blame")
     assert os.readlink(guest.root / "var/lib/hyperv") == "../opt/hyperv"
     install(guest, *LATER)

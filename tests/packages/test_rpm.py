@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from hv_kvp_daemon.cli.service.unit_files import _MARK
 from tests.support.external import run
 
 from .booted import HERE, OURS, PACKAGES, SOURCES, Guest
@@ -28,6 +29,9 @@ LINT = SOURCES / "packaging/rpm/rpmlint.toml"
 SCRIPTLETS = ("prein", "postin", "preun", "postun", "posttrans")
 NAMES = ("hv-kvp-daemon", "python3-hv-kvp-daemon")
 POOL = "/var/lib/hyperv/.kvp_pool_0"
+ADDRESSES = "hv-kvp-ip.service"
+# It stands for one that waits for a carrier.
+_WAITS = "[Service]\nExecStart=\nExecStart=sleep infinity\n"
 # The bytecode in the packages is of this machine's Python.
 RELEASE = platform.freedesktop_os_release()["VERSION_CODENAME"]
 
@@ -209,7 +213,10 @@ def bring(guest: Guest, *packages: Path) -> str:
 
 
 def test_fedoras_daemon_is_replaced_and_the_pairs_stay(guest: Guest, rpms: Built) -> None:
-    """The removal of hypervkvpd deletes /var/lib/hyperv."""
+    """The removal of hypervkvpd deletes /var/lib/hyperv.
+
+    I21: an upgrade left what waits for a carrier as it was, of another version.
+    """
     guest.run(f"rpm -i --nodeps {bring(guest, rpms.hypervkvpd)}")
     guest.run("systemctl start hypervkvpd.service")
     record = b"old".ljust(512, b"\0") + b"pair".ljust(2048, b"\0")
@@ -228,11 +235,14 @@ def test_fedoras_daemon_is_replaced_and_the_pairs_stay(guest: Guest, rpms: Built
     assert "without bytecode" not in guest.run("hv-kvp doctor", check=False)
     for program in ("hv-kvp", "hv-kvp-daemon", "hv_kvp_daemon"):
         assert guest.run(f"{program} --version").split()[-1]
-    # An upgrade starts it again, unless an administrator has stopped it.
-    pid = guest.pid(OURS)
+    # An upgrade starts both services again, unless an administrator has stopped them.
+    guest.write(f"/etc/systemd/system/{ADDRESSES}.d/lab.conf", _WAITS)
+    guest.run("systemctl daemon-reload")
+    guest.run(f"systemctl start {ADDRESSES}")
+    pids = {guest.pid(OURS), guest.pid(ADDRESSES)}
     later = bring(guest, *rpms.later)
     guest.run(f"rpm -U --nodeps {later}")
-    assert guest.pid(OURS) not in {0, pid}
+    assert not {0, *pids} & {guest.pid(OURS), guest.pid(ADDRESSES)}
     assert guest.run("hv-kvp get key --pool external") == "first\n"
     # Back again.
     back = f"{PACKAGES}/{rpms.hypervkvpd.name}"
@@ -258,3 +268,20 @@ def test_suses_daemon_does_not_start_until_the_package_is_removed(
     guest.run(f"rpm -e --nodeps {' '.join(NAMES)}")
     assert (guest.is_active(OURS), guest.is_active(unit)) == (False, True)
     assert "ours" in guest.run(f"cat {POOL}")
+
+
+def test_an_installation_of_install_service_outlives_the_package(
+    guest: Guest, rpms: Built
+) -> None:
+    """I19: its daemon was stopped, and its pools were moved."""
+    guest.run(f"rpm -i --nodeps {bring(guest, *rpms.first)}")
+    set_pair(guest, "ours")
+    # As it is after `hv-kvp install-service` of another installation.
+    unit = guest.run(f"cat /usr/lib/systemd/system/{OURS}")
+    guest.write(f"/etc/systemd/system/{OURS}", f"# {_MARK}\n{unit}")
+    guest.run("systemctl daemon-reload")
+    pid = guest.pid(OURS)
+    guest.run(f"rpm -e --nodeps {NAMES[0]}")
+    assert guest.pid(OURS) == pid
+    assert os.readlink(guest.root / "var/lib/hyperv") == "../opt/hyperv"
+    assert "ours" in guest.run("cat /var/opt/hyperv/.kvp_pool_0")

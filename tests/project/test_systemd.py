@@ -142,6 +142,7 @@ def test_the_directory_of_the_lock_survives_a_restart(unit: Sections) -> None:
 
 
 def test_requests_for_addresses_go_to_the_socket_of_a_unit_of_root(unit: Sections) -> None:
+    """I20: without the socket, that unit was started again each two seconds."""
     assert IP_SOCKET in unit["Unit"]["Wants"][0].split()
     assert unit["Unit"]["Wants"][0] in unit["Unit"]["After"]
     assert parse(IP_SOCKET)["Socket"] == {
@@ -151,6 +152,9 @@ def test_requests_for_addresses_go_to_the_socket_of_a_unit_of_root(unit: Section
     }
     # The daemon's own sandbox leaves the records to that unit.
     assert "StateDirectory" not in unit["Service"]
+    # Where the conditions of the socket do not hold, Requires= lets the unit start.
+    assert parse(IP_UNIT)["Unit"]["Requires"] == [IP_SOCKET]
+    assert parse(IP_UNIT)["Unit"]["ConditionPathExists"] == [SOCKET]
     service = parse(IP_UNIT)["Service"]
     assert DIRECTORY.startswith(f"/var/lib/{service['StateDirectory'][0]}/")
     assert os.path.dirname(DIRECTORY) in parse(IP_UNIT)["Unit"]["RequiresMountsFor"][0]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
 from hv_kvp_daemon.pools.place import OTHER_DIRECTORY, POOL_DIRECTORY
+from hv_kvp_daemon.transport.driver import DEVICE
 
 from . import installation, unit_files
 from .install_root import InstallRoot
@@ -39,7 +40,9 @@ def _uninstall(options: argparse.Namespace) -> int:
         return EXIT_DECLINED
     _remove(root, ours)
     if package:
-        root.run("systemctl", "try-restart", UNIT)
+        # Its unit has the name of the one that was stopped.
+        is_stopped = UNIT_PATH in ours and os.path.exists(DEVICE)
+        root.run("systemctl", "restart" if is_stopped else "try-restart", UNIT)
     for path in present:
         if path not in ours:
             terminal.say(f"{path} stays: hv-kvp did not write it")
