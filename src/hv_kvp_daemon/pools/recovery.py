@@ -254,7 +254,7 @@ class _Recovery:
 
         No more than there were: one more is of another program, since the kill.
         """
-        key = change.new[: change.new.index(0) + 1]
+        key = _start(change.new)
         found = [(at, self._record(at)) for at in self._offsets()]
         same = [(at, record) for at, record in found if record.startswith(key)]
         if same and same[0][1] == change.new:
@@ -277,8 +277,7 @@ class _Recovery:
         if change is not None and change.kind == MOVE and not change.hole:
             # The last of several records of a key are buried: now the others, which
             # stand before those.  One after them is of another program, since the kill.
-            old = bytes(change.old[:KEY_SIZE])
-            key = old[: old.index(0) + 1]
+            key = _start(bytes(change.old[:KEY_SIZE]))
             others = [
                 at for at in range(0, first, RECORD_SIZE) if self._record(at).startswith(key)
             ]
@@ -318,6 +317,14 @@ def classify_sectors(
         has_old = has_old or not is_new
         has_new = has_new or not is_old
     return has_old, has_new, in_order
+
+
+def _start(record: bytes) -> bytes:
+    """Return what all records with the key of this one start with: the key and its NUL.
+
+    A journal that another user owns may have a key without a NUL, which none starts with.
+    """
+    return record[:KEY_SIZE].partition(b"\0")[0] + b"\0"
 
 
 def _records(region: bytes) -> list[bytes]:
