@@ -206,6 +206,18 @@ def test_a_block_that_has_not_moved_stays(broken: Broken) -> None:
     assert broken.reports == []
 
 
+def test_a_block_that_has_not_moved_stays_where_a_record_before_it_was_removed(
+    broken: Broken,
+) -> None:
+    """P33: the first record was taken for one in part, of D's value and the next key."""
+    key_of_the_last = encode(b"e", b"d" * 2000)
+    last = encode(b"e", b"")
+    broken.note(FORWARD, move(2 * RECORD_SIZE, C + D + last, 0))
+    broken.write(key_of_the_last, C, D, last)
+    assert broken.recovered() == key_of_the_last + C + D + last
+    assert broken.reports == []
+
+
 @pytest.mark.parametrize("state", [FORWARD, SWEEP, BACKWARD])
 def test_after_a_block_that_has_moved_only_the_cut_is_left_to_do(
     broken: Broken, state: bytes

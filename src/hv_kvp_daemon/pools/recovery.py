@@ -52,6 +52,7 @@ from .journal import BACKWARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Final
 
     from .change import Change
@@ -135,20 +136,23 @@ class _Recovery:
 
     def _complete(self, change: Change) -> bool:
         """Write the whole of a change that is found in part."""
-        found = read_at(self._fd, len(change.old), change.offset)
-        if self._is_whole(change, found):
+        old, new = bytes(change.old), change.new
+        if self._is_whole(change, read_at(self._fd, len(old), change.offset)):
             return False
-        place = self._torn_place(change)
-        if place is None:
-            return change.kind == MOVE and self._bury_torn(change)
-        if self._entry.state == BACKWARD:
-            data = bytes(change.old)
-        else:
-            # No further than the file goes: another program may have cut it.
-            data = change.new[: os.fstat(self._fd).st_size - place]
-        write_at(self._fd, data, place)
-        self._file.flush()
-        return True
+        for at in self._places(change):
+            found = read_at(self._fd, len(old), at)
+            if found in {old, new}:
+                return False
+            if self._is_torn(change, found, at):
+                if self._entry.state == BACKWARD:
+                    data = old
+                else:
+                    # No further than the file goes: another program may have cut it.
+                    data = new[: os.fstat(self._fd).st_size - at]
+                write_at(self._fd, data, at)
+                self._file.flush()
+                return True
+        return change.kind == MOVE and self._bury_torn(change)
 
     def _fill(self, change: Change) -> bool:
         """Write the whole of records that were appended, after a power cut.
@@ -184,8 +188,8 @@ class _Recovery:
         parts = classify_sectors(found, old, new, change.kept)
         return parts is not None and not parts[0] and len(found) >= change.kept
 
-    def _torn_place(self, change: Change) -> int | None:
-        """Return where the change is torn: at its offset, or before it.
+    def _places(self, change: Change) -> Iterator[int]:
+        """Yield where the change can be, by its first record: at its offset, then before it.
 
         Another program may have removed records before it.
         """
@@ -195,11 +199,8 @@ class _Recovery:
         beyond = max(0, -(-(change.offset - size) // RECORD_SIZE))
         first = bytes(change.old[:RECORD_SIZE]), change.new[:RECORD_SIZE]
         for at in range(change.offset - beyond * RECORD_SIZE, -1, -RECORD_SIZE):
-            if classify_sectors(self._record(at), *first, change.kept) is None:
-                continue
-            if self._is_torn(change, read_at(self._fd, len(change.old), at), at):
-                return at
-        return None
+            if classify_sectors(self._record(at), *first, change.kept) is not None:
+                yield at
 
     def _is_torn(self, change: Change, found: bytes, at: int) -> bool:
         """Whether these are bytes of before and of after the change, and no others."""
