@@ -287,6 +287,18 @@ def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     assert broken.recovered() == b"".join(expected)
 
 
+@pytest.mark.parametrize("elsewhere", [D, encode(b"e", b"d" * 2000)])
+def test_records_elsewhere_that_look_like_those_of_a_block_in_part_stay(
+    broken: Broken, elsewhere: bytes
+) -> None:
+    """P33: both are in the file of a kill, D a second time and D's value with the next key."""
+    broken.note(FORWARD, move(2 * RECORD_SIZE, C + D + encode(b"e", b"") + B, 0))
+    # Of a block that has not moved, another program has removed a record.
+    broken.write(elsewhere, A, C, D, B)
+    assert broken.recovered() == elsewhere + A + C + D + B
+    assert broken.reports == []
+
+
 @pytest.mark.parametrize("pages", range(1, 8))
 def test_the_same_where_several_records_go(broken: Broken, pages: int) -> None:
     keys = b"bcbdebbfghi"

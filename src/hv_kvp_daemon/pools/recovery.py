@@ -224,17 +224,24 @@ class _Recovery:
 
         A kill leaves the records of the block in their order, but for those where the
         writing ended: the one that straddles that page is of two records, and those
-        that would have been overwritten next are there twice.
+        that would have been overwritten next are there twice.  Only records beside one of
+        the block are looked at: others of the same bytes may be anywhere.
         """
         before, after = _records(bytes(change.old)), _records(change.new)
+        of_block = {*before, *after}
         parts = set()
         for number, (old, new) in enumerate(zip(before, after, strict=True)):
             cut = -(change.offset + number * RECORD_SIZE) % PAGE
             parts.add(new[:cut] + old[cut:])
-        parts -= {*before, *after}
+        parts -= of_block
+        of_block |= parts
         kept = after[: change.kept // RECORD_SIZE]
-        found = [
+        records = [
             self._record(at) for at in self._offsets() if at < change.offset + len(change.old)
+        ]
+        found = [
+            record if of_block & {*records[at - 1 : at], *records[at + 1 : at + 2]} else b""
+            for at, record in enumerate(records)
         ]
         torn = [
             at
