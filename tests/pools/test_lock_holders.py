@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -105,7 +105,7 @@ def test_the_search_among_descriptors_ends_after_its_time(
     now = [0.0]
     real_open = open
 
-    def take_long(file: str, *rest: Any, **options: Any) -> IO[Any]:
+    def take_long(file: str, *rest: Any, **options: Any) -> Any:
         now[0] += bool(re.match(r"/proc/\d+/fdinfo/", file))
         return real_open(file, *rest, **options)
 

@@ -270,10 +270,11 @@ def test_a_change_beyond_the_end_of_the_file_is_looked_for_in_the_file(
     assert broken.recovered() == A + B
 
 
-@pytest.mark.parametrize("gone", [b"c", b"e", b"g"])
+@pytest.mark.parametrize("gone", [b"c", b"e", b"g", b"h"])
 def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     broken: Broken, gone: bytes
 ) -> None:
+    """P34: the last one of the file came back."""
     keys = (b"b", b"c", b"d", b"e", b"f", b"g", b"h")
     records = [encode(key, key * 2000) for key in keys]
     old = b"".join(records)

@@ -46,7 +46,7 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE
+from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE, move
 from .fileio import read_at, write_at
 from .journal import BACKWARD
 
@@ -146,9 +146,12 @@ class _Recovery:
             if self._is_torn(change, found, at):
                 if self._entry.state == BACKWARD:
                     data = old
+                elif change.kind == MOVE:
+                    # Another program may have removed records at the end of the file.
+                    left = old[: len(found) // RECORD_SIZE * RECORD_SIZE]
+                    data = move(change.offset, left, change.hole).new
                 else:
-                    # No further than the file goes: another program may have cut it.
-                    data = new[: os.fstat(self._fd).st_size - at]
+                    data = new[: len(found)]
                 write_at(self._fd, data, at)
                 self._file.flush()
                 return True
