@@ -300,6 +300,16 @@ def test_records_elsewhere_that_look_like_those_of_a_block_in_part_stay(
     assert broken.reports == []
 
 
+def test_a_value_that_another_program_sets_to_the_one_before_it_is_not_taken_for_a_part(
+    broken: Broken,
+) -> None:
+    """P33: nothing had moved, but a record before the block was removed."""
+    broken.note(FORWARD, move(3 * RECORD_SIZE, C + D + encode(b"e", b""), 0))
+    changed = encode(b"e", b"d" * 2000)
+    broken.write(A, B, C, D, changed)
+    assert broken.recovered() == A + B + C + D + changed
+
+
 @pytest.mark.parametrize("pages", range(1, 8))
 def test_the_same_where_several_records_go(broken: Broken, pages: int) -> None:
     keys = b"bcbdebbfghi"

@@ -216,11 +216,17 @@ class _Recovery:
         if self._entry.state == BACKWARD:
             was_cut = at == change.offset and len(found) < len(change.old)
             return len(found) >= change.kept and (has_new or was_cut)
-        # A kill leaves a beginning.  Other combinations of whole sectors can be the work of
-        # another program: a record that it set to what would have moved there, or one
-        # that it removed, after which those that follow look as if they had moved.
-        any_order = not self._entry.same_boot and len(found) == len(change.old)
-        return has_old and has_new and (in_order or any_order)
+        if not (has_old and has_new):
+            return False
+        if not self._entry.same_boot:
+            return in_order or len(found) == len(change.old)
+        # A kill leaves a beginning, up to the end of a page.  Other combinations of whole
+        # sectors can be the work of another program: a record that it set to what would
+        # have moved there, or one that it removed, after which those that follow look as
+        # if they had moved.
+        old, new = bytes(change.old[: len(found)]), change.new
+        cuts = range(-change.offset % PAGE, len(found), PAGE)
+        return any(found == new[:cut] + old[cut:] for cut in cuts)
 
     def _bury_torn(self, change: Change) -> bool:
         """Bury what is superfluous where another program removed records of a torn block.
