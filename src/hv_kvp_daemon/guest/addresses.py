@@ -5,9 +5,8 @@
 """The values of NetworkAddressIPv4 and NetworkAddressIPv6.
 
 A value is the addresses of all interfaces except the loopback and those that the
-administrator excludes, joined by ``;``
-without one at the end, without scope ids, in the kernel's order, which is that of
-getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
+administrator excludes, joined by ``;`` without one at the end, without scope ids, in the
+kernel's order, which is that of getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
 the host's field can hold.  If some do not fit, interfaces with a default route come
 first, because the host can reach their addresses; if the routes cannot be read, the order
 stays.

@@ -7,8 +7,7 @@
 An answer is complete and consistent, or an OSError is raised: the kernel's own errno;
 EAGAIN if its tables changed during each of `TRIES` dumps; EMSGSIZE or EPROTO for an
 answer that cannot be decoded; TimeoutError after `TIMEOUT` seconds, or fewer where the
-caller has no more.  No privilege is
-needed.
+caller has no more.  No privilege is needed.
 
 Each request has a socket of its own (6 us), so what an interrupted one left unread
 cannot be taken for the answer to the next.

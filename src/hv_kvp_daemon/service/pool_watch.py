@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Notices that the pool directory was replaced behind the daemon's sandbox.
+"""Notices that the pool directory of a sandboxed daemon was replaced.
 
 The unit makes everything read-only but the pool directory, by a mount on it.  If the
 directory is removed or renamed, the kernel takes that mount away or moves it along.  The
