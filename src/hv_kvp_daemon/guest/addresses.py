@@ -6,10 +6,10 @@
 
 A value is the addresses of all interfaces except the loopback and those that the
 administrator excludes, joined by ``;`` without one at the end, without scope ids, in the
-kernel's order, which is that of getifaddrs and so of the C daemon.  A value holds whole addresses only, as many as
-the host's field can hold.  If some do not fit, interfaces with a default route come
-first, because the host can reach their addresses; if the routes cannot be read, the order
-stays.
+kernel's order, which is that of getifaddrs and so of the C daemon.  A value holds whole
+addresses only, as many as the host's field can hold.  If some do not fit, interfaces with
+a default route come first, because the host can reach their addresses; if the routes
+cannot be read, the order stays.
 
 The addresses are read again only if the kernel has sent a notification since the
 last time, which is looked up when they are asked for.
