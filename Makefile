@@ -3,7 +3,7 @@
 
 # Every target does its own set-up; only Python 3.10+ with venv and make are needed,
 # except for driver-test, network-test, package-test, test-processors, bench and soak (Debian,
-# root), and deb (Debian).
+# root), deb (Debian), rpm (rpmbuild) and docs (groff).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -106,8 +106,8 @@ spdx: $(VENV)/.lint
 		packaging/rpm | $(ANNOTATE) --style python
 	@$(FILES) docs/man | $(ANNOTATE) --style man
 
-# KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, SAMPLE=2 for the first two
-# checks of each scenario: tests/driver/README.md.
+# KERNEL=6.12 or KERNEL=backports for another kernel than 6.1, ALL=1 for each scenario over each
+# transport, SAMPLE=2 for the first two checks of each: tests/driver/README.md.
 driver-test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/driver --timeout=600
 

@@ -3,10 +3,10 @@
 
 """A hundred C daemons and a hundred of ours at once, each with a simulated host of its own.
 
-``make bench ARGS=--fleet`` runs this module under unshare --mount, as root.  Both fleets run
-at the same time, and the host goes from one daemon to the next with each request, so a
-daemon's caches are cold when its turn comes, as they are where it is asked once a minute.
-It prints the tables of docs/fleet.md.
+``make bench ARGS='--fleet 100'`` runs this module under unshare --mount, as root.  Both
+fleets run at the same time, and the host goes from one daemon to the next with each
+request, so a daemon's caches are cold when its turn comes, as they are where it is asked
+once a minute.  It prints the tables of docs/fleet.md.
 
 The C daemons share the one pool directory that is compiled in; each of ours has its own.
 """

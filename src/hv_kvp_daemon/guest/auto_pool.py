@@ -4,7 +4,7 @@
 
 """The auto pool: the ten items that a host can read about this guest.
 
-Eight of them are constant while the daemon runs, but for the driver's version and
+Seven of them are constant while the daemon runs, but for the driver's version and
 `AutoPool.reload`.  The full name and the addresses are brought up to date when they
 are asked for; between requests nothing is watched.  If the system fails, the item
 keeps its last value, at first an empty one; the error goes to the log and never

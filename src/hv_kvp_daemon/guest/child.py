@@ -5,7 +5,7 @@
 """Child processes: their names, waiting for their output, and ending them.
 
 The resident daemon does not handle SIGCHLD.  The code that starts a child reads a
-pipe from it and reaps it, so at most one child runs and nothing wakes an idle daemon.
+pipe from it and reaps it, and has one at a time; so nothing wakes an idle daemon.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Changes many records of a pool: an import, a repair, a split.
+"""Changes of many records of a pool: an import, a repair, a split.
 
 Each single change is one that `Writer` makes, so after a kill or a power cut each record is
 found as it was or as it is to be, whole and in its place.  New records are appended first;

@@ -4,8 +4,9 @@
 
 """The journal of a pool: the change that is being made, written down before it is made.
 
-The file (`journal_file`) has room for the largest entry of a pool without duplicates.  The
-locks of the pool cover it.
+The file (`journal_file`) has room for the largest entry of a request, on a pool without
+duplicates.  A larger one, as of an import, makes it longer until it is cleared.  The locks
+of the pool cover it.
 
 It holds one entry at most, which begins with the state (8 bytes):
 

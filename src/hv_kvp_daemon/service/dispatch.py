@@ -18,8 +18,9 @@ no memory for the request                              HV_E_FAIL
 GET_IP_INFO for a MAC that no interface has            HV_E_FAIL
 SET_IP_INFO that is malformed or makes no sense        HV_INVALIDARG
 SET_IP_INFO for a GUID that no adapter has             HV_GUID_NOTFOUND
+SET_IP_INFO that the interface cannot have             HV_E_FAIL
 SET_IP_INFO whose addresses do not come                HV_E_FAIL
-SET_IP_INFO without a backend for the interface        HV_ERROR_NOT_SUPPORTED
+SET_IP_INFO with ``--ip-backend none``                 HV_ERROR_NOT_SUPPORTED
 any other operation                                    HV_ERROR_NOT_SUPPORTED
 =====================================================  ======================
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Notices that the pool directory of a sandboxed daemon was replaced.
+"""Notices that the pool directory was replaced, which the daemon's sandbox does not follow.
 
 The unit makes everything read-only but the pool directory, by a mount on it.  If the
 directory is removed or renamed, the kernel takes that mount away or moves it along.  The
@@ -10,7 +10,7 @@ daemon then sees what is at the path now, through the read-only mount below, and
 can succeed any more.  Only a new sandbox helps, so the daemon ends and systemd starts it
 again.
 
-Looked at only after a pool has failed, so that a request costs nothing.
+This is looked at only after a pool has failed, so that a request costs nothing.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from hv_kvp_daemon.cli.service.doctor import diagnose
 from hv_kvp_daemon.cli.service.pool_facts import LockHolder, PoolFacts
 from hv_kvp_daemon.cli.service.process_state import Stall
 from hv_kvp_daemon.cli.service.system_facts import Facts, Rival
-from hv_kvp_daemon.cli.service.unit_facts import Unit, UnitFacts
+from hv_kvp_daemon.cli.service.unit_facts import Unit, UnitFacts, package_manager
 from hv_kvp_daemon.cli.service.unit_files import UNIT
 from hv_kvp_daemon.service.status import DaemonStatus, Failure
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_GET_IP_INFO, KVP_OP_SET
@@ -394,7 +394,6 @@ def c_program(tmp_path: Path) -> str:
             "hv_kvp_daemon (pid 9) holds /dev/x",
             f"systemctl stop {DEBIANS.name}",
         ),
-        ({"fault": "no program"}, "cannot start: no program", "apt-get install --reinstall"),
         ({"daemon": daemon(version="0.0.1")}, "is version 0.0.1", "/usr/bin/hv-kvp doctor"),
     ],
 )
@@ -405,12 +404,35 @@ def test_what_a_package_has_brought_is_not_mended_by_install_service(
     beside = replace(DEBIANS, command=c_program, is_replaced=True)
     facts = UnitFacts(
         units={UNIT: PACKAGED, beside.name: beside},
-        program_fault=str(change.pop("fault", "")),
         is_of_another=True,
     )
     diagnoses = found(replace(HEALTHY, units=facts, **change))  # type: ignore[arg-type]
     (problem,) = [each for each in diagnoses if said in each.text]
     assert problem.command.startswith(command)
+
+
+@pytest.mark.parametrize(
+    ("manager", "command"),
+    [
+        ("apt", "apt-get install --reinstall hv-kvp-daemon python3-hv-kvp-daemon"),
+        ("dnf", "dnf reinstall hv-kvp-daemon python3-hv-kvp-daemon"),
+        ("zypper", "zypper install --force hv-kvp-daemon python3-hv-kvp-daemon"),
+        ("another", ""),
+    ],
+)
+def test_a_package_is_mended_by_the_manager_that_installed_it(
+    manager: str, command: str, tmp_path: Path
+) -> None:
+    """I11, I15: apt was named on every distribution."""
+    (tmp_path / manager).touch()
+    facts = UnitFacts(
+        units={UNIT: PACKAGED},
+        program_fault="no program",
+        package_manager=package_manager(str(tmp_path)),
+    )
+    (problem,) = found(replace(HEALTHY, units=facts))
+    assert "cannot start: no program" in problem.text
+    assert problem.command == command
 
 
 def test_a_package_beside_that_of_the_c_daemon_has_no_problem(c_program: str) -> None:

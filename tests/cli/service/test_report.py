@@ -14,15 +14,26 @@ import pytest
 
 from hv_kvp_daemon import __version__
 from hv_kvp_daemon.pools.directory import pool_path
-from hv_kvp_daemon.wire.uapi import HV_E_FAIL
+from hv_kvp_daemon.service.trace import describe
+from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
+from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_SET
 from tests.support.command import call
 from tests.support.daemon import RunningDaemon
+
+# What a daemon with --debug logs of a request.
+LOGGED = describe(
+    encode_request(Request(KVP_OP_SET, 0, b"secret-key", b"secret-value")),
+    encode_status(HV_S_OK),
+    lambda _: True,
+)
 
 # Stands for systemctl and journalctl, which have no service to speak of here.
 ECHO = f"""\
 #!{sys.executable}
 import os, sys
 print(os.path.basename(sys.argv[0]), *sys.argv[1:])
+if sys.argv[0].endswith("journalctl"):
+    print({LOGGED!r})
 """
 
 
@@ -36,6 +47,8 @@ def fake_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fake_systemd")
 def test_a_report_has_state_and_log_but_no_pair(tmp_path: Path) -> None:
+    """D10: the log of a daemon with --debug has them."""
+    assert "secret-value" in LOGGED
     with RunningDaemon() as daemon, daemon.host() as host:
         # The page of a daemon over loopback is beside its socket.
         os.link(f"{daemon.path}.status", tmp_path / "status")

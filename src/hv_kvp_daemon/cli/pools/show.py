@@ -101,7 +101,7 @@ def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
         "--pool",
         type=arguments.pool,
         metavar="POOL",
-        help="look in this pool only (default: all, in the order of their numbers)",
+        help="look in this pool only (default: all, auto last)",
     )
     parser.add_argument(
         "-n", "--no-newline", action="store_true", help="write no newline after the value"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .unit_files import UNIT
+from .unit_files import MANAGERS, UNIT
 
 if TYPE_CHECKING:
     from .system_facts import Facts
@@ -22,9 +22,6 @@ UNKNOWN: Final = "unknown"
 #: The command that makes this installation the machine's service.
 INSTALL: Final = "hv-kvp install-service"
 
-#: The command that brings back what a package had brought.
-REINSTALL: Final = "apt-get install --reinstall hv-kvp-daemon python3-hv-kvp-daemon"
-
 
 class Diagnosis(NamedTuple):
     """One sentence, with the command that fixes the problem if there is one."""
@@ -32,6 +29,12 @@ class Diagnosis(NamedTuple):
     state: str
     text: str
     command: str = ""
+
+
+def reinstall(facts: Facts) -> str:
+    """Return the command that brings back what a package had brought; nothing if unknown."""
+    command = MANAGERS.get(facts.units.package_manager)
+    return f"{command} hv-kvp-daemon python3-hv-kvp-daemon" if command else ""
 
 
 def restart(facts: Facts) -> str:

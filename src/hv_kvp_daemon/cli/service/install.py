@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 _NETLINK = (
     "over netlink, any local user can answer in the daemon's name and, since Linux 6.6, read"
-    " all pairs; where users are not trusted: hv-kvp install-service --transport chardev"
+    " what the host sets; where users are not trusted:"
+    " hv-kvp install-service --transport chardev"
 )
 
 # Seconds that a daemon has to reach the driver; that takes 1 to 4 (`transport.netlink_link`).

@@ -22,7 +22,7 @@ from hv_kvp_daemon.cli.pools import pool_info
 from hv_kvp_daemon.guest.os_release import read_identity
 
 from . import show_status
-from .unit_facts import JOURNAL, output
+from .unit_facts import journal, output
 from .unit_files import IP_UNIT_PATH, UNIT
 
 if TYPE_CHECKING:
@@ -85,4 +85,4 @@ def _journal() -> list[str]:
     # Without the guest's name, which other forms of output have in each line.
     form = ("--output=short-monotonic", "--no-hostname")
     units = (f"--unit={name}" for name in _UNITS)
-    return output(*JOURNAL, *form, f"--lines={_LINES}", *units).splitlines()
+    return journal(*form, f"--lines={_LINES}", *units)

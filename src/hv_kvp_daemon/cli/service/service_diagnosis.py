@@ -15,7 +15,7 @@ from hv_kvp_daemon.transport.driver import DEVICE
 from hv_kvp_daemon.wire.message import status_name
 from hv_kvp_daemon.wire.uapi import CN_KVP_IDX
 
-from .diagnosis import BAD, GOOD, INSTALL, REINSTALL, UNKNOWN, Diagnosis, restart, start
+from .diagnosis import BAD, GOOD, INSTALL, UNKNOWN, Diagnosis, reinstall, restart, start
 from .unit_files import OTHER_UNITS, UNIT
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _our_unit(facts: Facts, unit: Unit) -> Diagnosis:
         return Diagnosis(
             BAD,
             f"{UNIT} cannot start: {facts.units.program_fault}",
-            REINSTALL if unit.is_packaged else INSTALL,
+            reinstall(facts) if unit.is_packaged else INSTALL,
         )
     if unit.active == "failed":
         return Diagnosis(

@@ -9,7 +9,7 @@ The pools stay, and so does the link to them while other programs find pairs by 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hv_kvp_daemon.cli import arguments, terminal
 from hv_kvp_daemon.cli.command import EXIT_DECLINED, EXIT_DONE, EXIT_NOT_FOUND, Command
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import argparse
 
     from .installation import PackagedUnit
-
-
-_MANAGERS: Final = ("apt", "dnf", "zypper", "tdnf")
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -52,7 +49,7 @@ def _uninstall(options: argparse.Namespace) -> int:
 
 def _remover(root: InstallRoot) -> str:
     """Return the command that removes the distribution's package."""
-    found = [each for each in _MANAGERS if root.exists(f"/usr/bin/{each}")]
+    found = [each for each in unit_files.MANAGERS if root.exists(f"/usr/bin/{each}")]
     return " ".join((*found[:1], "remove hv-kvp-daemon"))
 
 

@@ -18,13 +18,13 @@ from hv_kvp_daemon.service.options import PROGRAM
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
 from .process_state import cgroups
-from .unit_files import OTHER_UNITS, UNIT, is_packaged, replacing_paths
+from .unit_files import MANAGERS, OTHER_UNITS, UNIT, is_packaged, replacing_paths
 
 # Seconds for systemctl and journalctl each.
 _PATIENCE: Final = 15
 
-#: A query of this boot's journal; a later option replaces an earlier one.
-JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
+# A query of this boot's journal; a later option replaces an earlier one.
+_JOURNAL: Final = ("journalctl", "--boot", "--output=cat", "-q")
 
 # Longer than the first line of a script that the kernel reads (BINPRM_BUF_SIZE, 256).
 _MOST_SHEBANG: Final = 512
@@ -72,6 +72,8 @@ class UnitFacts:
     units: dict[str, Unit] = field(default_factory=dict)
     #: Why our unit's program cannot be executed, if that is so.
     program_fault: str = ""
+    #: The package manager of this machine, if it is one of `MANAGERS`.
+    package_manager: str = ""
     #: Whether our unit starts the daemon of another installation than this command's.
     is_of_another: bool = False
     #: The last line of our unit in the journal, where the unit has trouble.
@@ -91,17 +93,23 @@ def gather_units() -> UnitFacts:
     if not facts.systemd:
         return facts
     facts.units = units()
-    facts.denials = output(*JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
+    facts.denials = output(*_JOURNAL, "--lines=3", "--grep", _DENIAL).splitlines()
     ours = facts.ours
     if ours:
         facts.program_fault = program_fault(ours.command)
+        facts.package_manager = package_manager()
         own = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), PROCESS_NAME)
         facts.is_of_another = os.path.realpath(ours.command) != os.path.realpath(own)
         if ours.active not in {"active", "inactive"}:
             # Written by its process; systemd's own lines only say that it has ended.
-            lines = output(*JOURNAL, "--lines=1", f"_SYSTEMD_UNIT={UNIT}").splitlines()
+            lines = journal("--lines=1", f"_SYSTEMD_UNIT={UNIT}")
             facts.last_line = lines[-1] if lines else ""
     return facts
+
+
+def package_manager(directory: str = "/usr/bin") -> str:
+    """Return the name of the package manager in a directory, or nothing."""
+    return next((name for name in MANAGERS if os.path.exists(f"{directory}/{name}")), "")
 
 
 def program_fault(path: str) -> str:
@@ -153,6 +161,14 @@ def units() -> dict[str, Unit]:
             unit.is_packaged = is_packaged(fragment)
             unit.is_replaced = not {*replacing_paths(name)}.isdisjoint(drop_ins.split())
     return found
+
+
+def journal(*query: str) -> list[str]:
+    """Return lines of this boot's journal, but none that the daemon has logged of a request.
+
+    With --foreground or --debug it logs each (`service.trace`), with the key and the value.
+    """
+    return [line for line in output(*_JOURNAL, *query).splitlines() if " -> " not in line]
 
 
 def output(*argv: str) -> str:

@@ -61,6 +61,14 @@ _MANUALS: Final = {
     "completions/_hv-kvp-daemon": "/usr/local/share/zsh/site-functions/_hv-kvp-daemon",
 }
 
+#: Package managers, and how each installs a package again.
+MANAGERS: Final = {
+    "apt": "apt-get install --reinstall",
+    "dnf": "dnf reinstall",
+    "zypper": "zypper install --force",
+    "tdnf": "tdnf reinstall",
+}
+
 #: Units in the order in which they are stopped.
 UNIT_PATHS: Final = (UNIT_PATH, IP_SOCKET_PATH, IP_UNIT_PATH, *_SOCKET_PATHS)
 
