@@ -115,6 +115,8 @@ class Pool(MutableMapping[str, str]):
     of lock will do; without either the operation fails.  ``report`` gets lines about
     conditions that do not make an operation fail; by default each is a `PoolWarning`.
 
+    A pool is not for several threads at once.  After a fork, both processes may use it.
+
     :raises ValueError: there is no such pool.
 
     Every operation may raise
@@ -218,7 +220,7 @@ class Pool(MutableMapping[str, str]):
         ]
 
     def append(self, key: str, value: str) -> None:
-        """Add a record behind the last, whether or not the key is there."""
+        """Add a record after the last, whether or not the key is there."""
         self._changeable().append(_encode(key), _encode(value))
 
     def clear(self) -> None:

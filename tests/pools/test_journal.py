@@ -18,7 +18,7 @@ import pytest
 
 from hv_kvp_daemon.pools import journal as journal_module
 from hv_kvp_daemon.pools import journal_file
-from hv_kvp_daemon.pools.change import SECTOR, Change, move, replace
+from hv_kvp_daemon.pools.change import MOVE, SECTOR, TOMBSTONE, Change, move, replace
 from hv_kvp_daemon.pools.config import PoolConfig
 from hv_kvp_daemon.pools.errors import PoolError
 from hv_kvp_daemon.pools.journal import BACKWARD, FORWARD, MOST_MOVED, SWEEP, Journal
@@ -183,6 +183,33 @@ def test_a_journal_with_what_no_entry_has_is_set_aside_and_the_pool_served(
         assert file.read(HEAD) == bytes_of_it
     assert another.records() == []
     assert len(reports) == 1
+
+
+_UNENDING = b"x" * RECORD_SIZE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace(0, _UNENDING, _UNENDING, 1),
+        replace(0, b"", _UNENDING, 1),
+        Change(MOVE, 0, _UNENDING, (b"",)),
+        Change(MOVE, 0, _UNENDING + b"x", (b"",)),
+    ],
+)
+def test_a_sealed_entry_that_this_project_never_writes_ends_nothing(
+    make_pool: MakePool, public: str, change: Change
+) -> None:
+    """P29: the owner of a pool can seal any entry, and root's programs read his journal."""
+    pool = make_pool()
+    pool.append(b"k", b"1")
+    with open(pool.path, "ab") as file:
+        file.write(TOMBSTONE.ljust(RECORD_SIZE, b"\0") + encode(b"l", b"2"))
+    journal = open_journal(public, sync=True)
+    journal.write(change)
+    journal.close()
+    assert pool.find(b"k") == b"1"
+    assert pool.find(b"l") == b"2"
 
 
 @pytest.mark.parametrize("size", [None, 2**40])

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.pools import locked_pool, opening, recovery
-from hv_kvp_daemon.pools.errors import NotAPoolError, PoolError
+from hv_kvp_daemon.pools.config import PoolConfig
+from hv_kvp_daemon.pools.errors import LockTimeoutError, NotAPoolError, PoolError
+from hv_kvp_daemon.pools.locked_pool import LockedPool
 from hv_kvp_daemon.wire.record import Record, encode
 
 if TYPE_CHECKING:
@@ -77,6 +79,36 @@ def test_the_descriptor_is_not_inherited(pool: PoolFile, run_child: Callable[...
         'print([os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1]])'
     )
     assert pool.path not in run_child(links)
+
+
+def test_a_process_that_is_forked_has_locks_of_its_own(public: str) -> None:
+    """C11: of 800 keys that a parent and its child set, 526 were there."""
+    path = f"{public}/.kvp_pool_1"
+    file = LockedPool(PoolConfig(1, path, report=print, lock_wait=0.01))
+    with file.creating:
+        pass
+    locked, is_locked = os.pipe()
+    seen, is_seen = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(is_seen)
+            with file.writing:
+                os.write(is_locked, b"x")
+                os.read(seen, 1)
+        finally:
+            os._exit(0)
+    os.close(is_locked)
+    assert os.read(locked, 1)
+    with pytest.raises(LockTimeoutError), file.writing:
+        pass
+    os.close(is_seen)
+    os.waitpid(child, 0)
+    with file.writing:
+        pass
+    file.close()
+    os.close(locked)
+    os.close(seen)
 
 
 def test_thousands_of_requests_use_two_descriptors(pool: PoolFile) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.pools import pool as pool_module
 from hv_kvp_daemon.pools.errors import LockTimeoutError, PoolFieldError
+from hv_kvp_daemon.pools.fileio import read_at
 from hv_kvp_daemon.wire.record import RECORD_SIZE, Record, encode
 
 if TYPE_CHECKING:
@@ -309,6 +311,23 @@ def test_a_change_ends_the_file_after_a_whole_record_so_that_appenders_meet_it_t
         "delete": [b"b", b"neighbour"],
         "delete last": [b"a", b"neighbour"],
     }[change]
+
+
+@pytest.mark.parametrize("key", [b"a", b"c"])
+def test_a_partial_record_that_another_program_removes_now_leaves_the_records_in_place(
+    damaged: PoolFile, monkeypatch: pytest.MonkeyPatch, key: bytes
+) -> None:
+    """P32: cloud-init truncates without a lock; the record was added 7 bytes off."""
+
+    def truncated(fd: int, length: int, offset: int) -> bytes:
+        os.truncate(damaged.path, 2 * RECORD_SIZE)
+        return read_at(fd, length, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "read_at", truncated)
+        damaged.store(key, b"3")
+    assert damaged.find(key) == b"3"
+    assert len(content(damaged)) % RECORD_SIZE == 0
 
 
 @pytest.mark.parametrize("change", ["store", "add", "append", "delete", "clear"])

@@ -206,6 +206,18 @@ def test_a_block_that_has_not_moved_stays(broken: Broken) -> None:
     assert broken.reports == []
 
 
+def test_a_block_that_has_not_moved_stays_where_a_record_before_it_was_removed(
+    broken: Broken,
+) -> None:
+    """P33: the first record was taken for one in part, of D's value and the next key."""
+    key_of_the_last = encode(b"e", b"d" * 2000)
+    last = encode(b"e", b"")
+    broken.note(FORWARD, move(2 * RECORD_SIZE, C + D + last, 0))
+    broken.write(key_of_the_last, C, D, last)
+    assert broken.recovered() == key_of_the_last + C + D + last
+    assert broken.reports == []
+
+
 @pytest.mark.parametrize("state", [FORWARD, SWEEP, BACKWARD])
 def test_after_a_block_that_has_moved_only_the_cut_is_left_to_do(
     broken: Broken, state: bytes
@@ -258,10 +270,11 @@ def test_a_change_beyond_the_end_of_the_file_is_looked_for_in_the_file(
     assert broken.recovered() == A + B
 
 
-@pytest.mark.parametrize("gone", [b"c", b"e", b"g"])
+@pytest.mark.parametrize("gone", [b"c", b"e", b"g", b"h"])
 def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     broken: Broken, gone: bytes
 ) -> None:
+    """P34: the last one of the file came back."""
     keys = (b"b", b"c", b"d", b"e", b"f", b"g", b"h")
     records = [encode(key, key * 2000) for key in keys]
     old = b"".join(records)
@@ -273,6 +286,28 @@ def test_a_record_that_another_program_removed_meanwhile_stays_removed(
     broken.note(FORWARD, change)
     expected = [A, *(record for record in records[1:] if record[:1] != gone)]
     assert broken.recovered() == b"".join(expected)
+
+
+@pytest.mark.parametrize("elsewhere", [D, encode(b"e", b"d" * 2000)])
+def test_records_elsewhere_that_look_like_those_of_a_block_in_part_stay(
+    broken: Broken, elsewhere: bytes
+) -> None:
+    """P33: both are in the file of a kill, D a second time and D's value with the next key."""
+    broken.note(FORWARD, move(2 * RECORD_SIZE, C + D + encode(b"e", b"") + B, 0))
+    # Of a block that has not moved, another program has removed a record.
+    broken.write(elsewhere, A, C, D, B)
+    assert broken.recovered() == elsewhere + A + C + D + B
+    assert broken.reports == []
+
+
+def test_a_value_that_another_program_sets_to_the_one_before_it_is_not_taken_for_a_part(
+    broken: Broken,
+) -> None:
+    """P33: nothing had moved, but a record before the block was removed."""
+    broken.note(FORWARD, move(3 * RECORD_SIZE, C + D + encode(b"e", b""), 0))
+    changed = encode(b"e", b"d" * 2000)
+    broken.write(A, B, C, D, changed)
+    assert broken.recovered() == A + B + C + D + changed
 
 
 @pytest.mark.parametrize("pages", range(1, 8))

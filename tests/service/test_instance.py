@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -21,6 +22,21 @@ def test_the_second_is_refused_and_names_the_first(tmp_path: Path) -> None:
         take(directory)
     os.close(held)
     os.close(take(directory))
+
+
+def test_the_lock_is_held_where_there_is_no_space_for_the_pid(tmp_path: Path) -> None:
+    """U3: a warning said that there was no lock, and the next daemon was refused."""
+    directory = str(tmp_path / "run")
+    os.close(take(directory))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        held = take(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with pytest.raises(AlreadyRunningError, match="pid unknown"):
+        take(directory)
+    os.close(held)
 
 
 def test_only_root_can_open_the_lock(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from hv_kvp_daemon.service.notify import Notifier
 from hv_kvp_daemon.service.publish import Publisher
 from hv_kvp_daemon.service.status import DaemonStatus, find
 from hv_kvp_daemon.service.status_page import StatusPage
+from hv_kvp_daemon.transport.holders import named, process_name
 from hv_kvp_daemon.wire.message import encode_status
 from hv_kvp_daemon.wire.uapi import (
     HV_E_FAIL,
@@ -56,9 +58,10 @@ class Trial:
         self.logged: list[tuple[str, str]] = []
         self.path = f"{directory}/status"
         page = StatusPage(self.path, pool_dir="/p", addresses="x", report=pytest.fail)
+        self.notifier = Notifier()
         self.publisher = Publisher(
             cast("TransportSelector", self.selector),
-            Notifier(),
+            self.notifier,
             page,
             "/p",
             cast("Reporter", lambda text, reason="": self.logged.append((reason, text))),
@@ -115,6 +118,31 @@ def test_each_change_of_the_state_is_published_once(trial: Trial) -> None:
     trial.publisher.look()
     assert len(trial.heard()) == 1
     assert trial.status.transport == "chardev"
+
+
+def test_no_text_of_others_is_a_field_for_systemd(trial: Trial) -> None:
+    """S7: a process of such a name, listed as a holder of the device, moved MAINPID=."""
+    comm = Path("/proc/self/comm")
+    former = comm.read_bytes()
+    comm.write_bytes(b"\nMAINPID=1\n")
+    try:
+        trial.link.name = named([(os.getpid(), process_name(os.getpid()))])
+    finally:
+        comm.write_bytes(former)
+    trial.publisher.ready()
+    (text,) = trial.heard()
+    assert text.count("\n") == 1
+    assert rf"\nMAINPID=1 (pid {os.getpid()})" in text
+
+
+def test_a_directory_whose_name_is_not_utf_8_is_named_to_systemd(trial: Trial) -> None:
+    """S7: the daemon ended at its start with a UnicodeEncodeError."""
+    directory = os.fsdecode(b"/p\xff")
+    selector = cast("TransportSelector", trial.selector)
+    report = cast("Reporter", pytest.fail)
+    publisher = Publisher(selector, trial.notifier, trial.page, directory, report)
+    publisher.look()
+    assert trial.heard()[0].endswith(r"pools in /p\udcff")
 
 
 def test_requests_and_drops_are_counted_and_not_sent_to_systemd(trial: Trial) -> None:

@@ -112,6 +112,17 @@ def test_a_signal_to_end_ends_a_wait(signals: Signals) -> None:
 
 
 @in_own_process
+def test_a_wait_after_more_signals_than_the_pipe_holds_raises_nothing(signals: Signals) -> None:
+    """T6: a look-up of the name ended the daemon with "Resource temporarily unavailable"."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"x")
+    send(signal.SIGHUP)
+    os.write(signals._write, bytes([signal.SIGCONT]) * 65535)
+    assert signals.wait(read_end, PATIENCE)
+    assert signals.read() == {signal.SIGHUP, signal.SIGCONT}
+
+
+@in_own_process
 def test_another_signal_does_not_end_a_wait_and_is_not_lost(signals: Signals) -> None:
     read_end, write_end = os.pipe()
     send(signal.SIGHUP)

@@ -45,6 +45,21 @@ def test_another_process_that_has_the_device_open_is_named(tmp_path: Path) -> No
             other.kill()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_file_of_the_devices_path_in_a_users_own_mount_namespace_is_not_the_device(
+    tmp_path: Path,
+) -> None:
+    """D9: /proc shows the path as the user sees it, and the log named his process."""
+    path = tmp_path / "device"
+    command = ["sleep", "60"]
+    with path.open("wb") as file, subprocess.Popen(command, stdout=file, user=65534) as other:
+        try:
+            assert other.pid in holders({str(path)})
+            assert not list(device_holders(str(path)))
+        finally:
+            other.kill()
+
+
 def test_a_search_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T24: any user may have thousands of processes and descriptors."""
     path = tmp_path / "device"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_KEY: Final = "no key, so it cannot be asked for"
 UNENDING: Final = "a field without a NUL at its end, which other readers run over"
-LEFTOVERS: Final = "bytes behind the end of a text, which other readers may show"
+LEFTOVERS: Final = "bytes after the end of a text, which other readers may show"
 INVALID: Final = "a text that is no valid UTF-8, of which a host is shown U+FFFD"
 REPEATED: Final = "the key of an earlier record, whose value is the one that counts"
 

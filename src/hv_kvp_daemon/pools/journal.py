@@ -245,6 +245,8 @@ class Journal:
         kind, offset, extra, before, after, boot = _BODY.unpack_from(start, _HEAD.size)
         if (
             before + after > _MOST_BYTES
+            or before % RECORD_SIZE
+            or after % RECORD_SIZE
             or offset > _MOST_OFFSET
             or (kind == MOVE and extra > before)
             or kind not in {0, APPEND, MOVE, REPLACE}

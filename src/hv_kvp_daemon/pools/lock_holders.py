@@ -17,7 +17,6 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Final
 
     #: A kind of lock (FLOCK, POSIX or OFDLCK), READ or WRITE, and its holders' pids.
@@ -96,31 +95,36 @@ def _ofd_holders(inode: str) -> dict[str, list[int]]:
     for pid in os.listdir("/proc"):
         if time.process_time() > ends:
             break
-        for mode in _ofd_modes(pid, inode) if pid.isdecimal() else ():
+        for mode in _ofd_modes(pid, inode, ends) if pid.isdecimal() else ():
             found.setdefault(mode, []).append(int(pid))
     return found
 
 
-def _ofd_modes(pid: str, inode: str) -> set[str]:
+def _ofd_modes(pid: str, inode: str, ends: float) -> set[str]:
     """Return the modes of the OFD locks that a process has on an inode.
 
     fdinfo has them as /proc/locks does, after the word ``lock:``.
     """
     modes = set()
-    for line in _fdinfo(f"/proc/{pid}/fdinfo"):
-        words = line.split()
-        if words[0] == "lock:" and words[2] == "OFDLCK" and words[6] == inode:
-            modes.add(words[4])
+    directory = f"/proc/{pid}/fdinfo"
+    try:
+        for name in os.listdir(directory):
+            # Before each descriptor: one inotify instance can have 100,000 lines.
+            if time.process_time() > ends:
+                break
+            for line in _lock_lines(f"{directory}/{name}"):
+                words = line.split()
+                # Some lines are of the program's choice, as the name of a DMA buffer.
+                if words[2:3] == ["OFDLCK"] and words[6:7] == [inode]:
+                    modes.add(words[4])
+    except OSError:
+        pass  # it has ended or closed a file meanwhile, or belongs to another user
     return modes
 
 
-def _fdinfo(directory: str) -> Iterator[str]:
-    try:
-        for name in os.listdir(directory):
-            with open(f"{directory}/{name}", encoding="ascii", errors="replace") as info:
-                yield from (line for line in info if line.startswith("lock:"))
-    except OSError:
-        return  # it has ended or closed a file meanwhile, or belongs to another user
+def _lock_lines(path: str) -> list[str]:
+    with open(path, encoding="ascii", errors="replace") as info:
+        return [line for line in info if line.startswith("lock:")]
 
 
 def _named(pids: list[int]) -> str:

@@ -70,7 +70,7 @@ class LockedPool:
 
     __slots__ = (
         *("_admits", "_can_write", "_identity", "_is_outdated", "_is_retry"),
-        *("_name_on_disk", "_reported", "_shared_at"),
+        *("_name_on_disk", "_pid", "_reported", "_shared_at"),
         *("config", "creating", "fd", "lock", "mtime", "reading"),
         *("trusted", "version", "was_trusted"),
         *("writer", "writing"),
@@ -92,6 +92,7 @@ class LockedPool:
         self._identity = (0, 0)  # st_dev and st_ino of the descriptor
         self._can_write = False
         self._name_on_disk = False
+        self._pid = 0  # of the process that has opened the descriptor
         # The version when readers were let in, which any write changes.
         self._shared_at: FileVersion | None = None
         # Whether a request has to begin anew, and whether this one does.
@@ -223,7 +224,9 @@ class LockedPool:
         if write and not self.config.writable:
             raise PoolError(self.config.number, self.config.path, "opened for reading only")
         for _ in range(_REOPEN_LIMIT):
-            if (self.fd < 0 or (write and not self._can_write)) and not self._open(
+            # A process that was forked since has the same open file, and so the same locks.
+            is_ours = self.fd >= 0 and self._pid == os.getpid()
+            if (not is_ours or (write and not self._can_write)) and not self._open(
                 write=write, create=create
             ):
                 self.version = None
@@ -295,6 +298,7 @@ class LockedPool:
         self.fd = fd
         self._identity = (status.st_dev, status.st_ino)
         self._name_on_disk = False
+        self._pid = os.getpid()
         return True
 
     def _close(self) -> None:

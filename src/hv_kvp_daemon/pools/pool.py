@@ -160,15 +160,15 @@ class PoolFile:
                 start = key + b"\0"
                 found = self._records.first(start, count)
                 if found is None:
-                    self._append(key, record, size, count)
+                    self._append(key, record, count)
                     return
                 number, old = found
                 others = self._records.others(start, number, count)
-                tail = self._tail(size) if self._odd_bytes else b""
+                tail = self._tail(count) if self._odd_bytes else b""
                 new = old[:KEY_SIZE] + record[KEY_SIZE:]
                 self._records.begin_change()
                 self._file.writer.replace(
-                    number * RECORD_SIZE, old, new, others, tail, size - len(tail)
+                    number * RECORD_SIZE, old, new, others, tail, count * RECORD_SIZE
                 )
                 self._odd_bytes = 0
                 if others:
@@ -185,7 +185,7 @@ class PoolFile:
         record = self._encode(key, value)
         try:
             with self._file.creating as size:
-                self._append(key, record, size, self._whole(size))
+                self._append(key, record, self._whole(size))
         except OutdatedError:
             self.append(key, value)
 
@@ -206,7 +206,7 @@ class PoolFile:
                     return 0
                 others = self._records.others(start, found[0], count)
                 offsets = [found[0] * RECORD_SIZE, *others]
-                tail = self._tail(size) if self._odd_bytes else b""
+                tail = self._tail(count) if self._odd_bytes else b""
                 self._records.begin_change()
                 self._file.writer.remove(offsets, tail)
                 self._odd_bytes = 0
@@ -232,17 +232,20 @@ class PoolFile:
             self._odd_bytes = 0
             return count
 
-    def _append(self, key: bytes, record: bytes, size: int, count: int) -> None:
-        tail = self._tail(size) if self._odd_bytes else b""
+    def _append(self, key: bytes, record: bytes, count: int) -> None:
+        tail = self._tail(count) if self._odd_bytes else b""
         self._records.begin_change()
-        self._file.writer.append(size - len(tail), record, tail)
+        self._file.writer.append(count * RECORD_SIZE, record, tail)
         self._odd_bytes = 0
         self._records.index_append(key, count)
         self._records.end_change(count + 1)
 
-    def _tail(self, size: int) -> bytes:
-        """Return the bytes after the last whole record, which the next change removes."""
-        return read_at(self._file.fd, self._odd_bytes, size - self._odd_bytes)
+    def _tail(self, count: int) -> bytes:
+        """Return the bytes after ``count`` whole records, which the next change removes.
+
+        Fewer than there were, if another program truncates the file without a lock.
+        """
+        return read_at(self._file.fd, self._odd_bytes, count * RECORD_SIZE)
 
     def _served(self, index: int, data: bytes) -> Record:
         self._damage.check(index, data)

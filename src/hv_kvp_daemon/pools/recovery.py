@@ -46,12 +46,13 @@ import os
 
 from hv_kvp_daemon.wire.record import KEY_SIZE, RECORD_SIZE
 
-from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE
+from .change import APPEND, MOVE, PAGE, SECTOR, TOMBSTONE, move
 from .fileio import read_at, write_at
 from .journal import BACKWARD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Final
 
     from .change import Change
@@ -135,20 +136,26 @@ class _Recovery:
 
     def _complete(self, change: Change) -> bool:
         """Write the whole of a change that is found in part."""
-        found = read_at(self._fd, len(change.old), change.offset)
-        if self._is_whole(change, found):
+        old, new = bytes(change.old), change.new
+        if self._is_whole(change, read_at(self._fd, len(old), change.offset)):
             return False
-        place = self._torn_place(change)
-        if place is None:
-            return change.kind == MOVE and self._bury_torn(change)
-        if self._entry.state == BACKWARD:
-            data = bytes(change.old)
-        else:
-            # No further than the file goes: another program may have cut it.
-            data = change.new[: os.fstat(self._fd).st_size - place]
-        write_at(self._fd, data, place)
-        self._file.flush()
-        return True
+        for at in self._places(change):
+            found = read_at(self._fd, len(old), at)
+            if found in {old, new}:
+                return False
+            if self._is_torn(change, found, at):
+                if self._entry.state == BACKWARD:
+                    data = old
+                elif change.kind == MOVE:
+                    # Another program may have removed records at the end of the file.
+                    left = old[: len(found) // RECORD_SIZE * RECORD_SIZE]
+                    data = move(change.offset, left, change.hole).new
+                else:
+                    data = new[: len(found)]
+                write_at(self._fd, data, at)
+                self._file.flush()
+                return True
+        return change.kind == MOVE and self._bury_torn(change)
 
     def _fill(self, change: Change) -> bool:
         """Write the whole of records that were appended, after a power cut.
@@ -184,8 +191,8 @@ class _Recovery:
         parts = classify_sectors(found, old, new, change.kept)
         return parts is not None and not parts[0] and len(found) >= change.kept
 
-    def _torn_place(self, change: Change) -> int | None:
-        """Return where the change is torn: at its offset, or before it.
+    def _places(self, change: Change) -> Iterator[int]:
+        """Yield where the change can be, by its first record: at its offset, then before it.
 
         Another program may have removed records before it.
         """
@@ -195,11 +202,8 @@ class _Recovery:
         beyond = max(0, -(-(change.offset - size) // RECORD_SIZE))
         first = bytes(change.old[:RECORD_SIZE]), change.new[:RECORD_SIZE]
         for at in range(change.offset - beyond * RECORD_SIZE, -1, -RECORD_SIZE):
-            if classify_sectors(self._record(at), *first, change.kept) is None:
-                continue
-            if self._is_torn(change, read_at(self._fd, len(change.old), at), at):
-                return at
-        return None
+            if classify_sectors(self._record(at), *first, change.kept) is not None:
+                yield at
 
     def _is_torn(self, change: Change, found: bytes, at: int) -> bool:
         """Whether these are bytes of before and of after the change, and no others."""
@@ -212,28 +216,41 @@ class _Recovery:
         if self._entry.state == BACKWARD:
             was_cut = at == change.offset and len(found) < len(change.old)
             return len(found) >= change.kept and (has_new or was_cut)
-        # A kill leaves a beginning.  Other combinations of whole sectors can be the work of
-        # another program: a record that it set to what would have moved there, or one
-        # that it removed, after which those that follow look as if they had moved.
-        any_order = not self._entry.same_boot and len(found) == len(change.old)
-        return has_old and has_new and (in_order or any_order)
+        if not (has_old and has_new):
+            return False
+        if not self._entry.same_boot:
+            return in_order or len(found) == len(change.old)
+        # A kill leaves a beginning, up to the end of a page.  Other combinations of whole
+        # sectors can be the work of another program: a record that it set to what would
+        # have moved there, or one that it removed, after which those that follow look as
+        # if they had moved.
+        old, new = bytes(change.old[: len(found)]), change.new
+        cuts = range(-change.offset % PAGE, len(found), PAGE)
+        return any(found == new[:cut] + old[cut:] for cut in cuts)
 
     def _bury_torn(self, change: Change) -> bool:
         """Bury what is superfluous where another program removed records of a torn block.
 
         A kill leaves the records of the block in their order, but for those where the
         writing ended: the one that straddles that page is of two records, and those
-        that would have been overwritten next are there twice.
+        that would have been overwritten next are there twice.  Only records beside one of
+        the block are looked at: others of the same bytes may be anywhere.
         """
         before, after = _records(bytes(change.old)), _records(change.new)
+        of_block = {*before, *after}
         parts = set()
         for number, (old, new) in enumerate(zip(before, after, strict=True)):
             cut = -(change.offset + number * RECORD_SIZE) % PAGE
             parts.add(new[:cut] + old[cut:])
-        parts -= {*before, *after}
+        parts -= of_block
+        of_block |= parts
         kept = after[: change.kept // RECORD_SIZE]
-        found = [
+        records = [
             self._record(at) for at in self._offsets() if at < change.offset + len(change.old)
+        ]
+        found = [
+            record if of_block & {*records[at - 1 : at], *records[at + 1 : at + 2]} else b""
+            for at, record in enumerate(records)
         ]
         torn = [
             at
@@ -254,7 +271,7 @@ class _Recovery:
 
         No more than there were: one more is of another program, since the kill.
         """
-        key = change.new[: change.new.index(0) + 1]
+        key = _start(change.new)
         found = [(at, self._record(at)) for at in self._offsets()]
         same = [(at, record) for at, record in found if record.startswith(key)]
         if same and same[0][1] == change.new:
@@ -277,8 +294,7 @@ class _Recovery:
         if change is not None and change.kind == MOVE and not change.hole:
             # The last of several records of a key are buried: now the others, which
             # stand before those.  One after them is of another program, since the kill.
-            old = bytes(change.old[:KEY_SIZE])
-            key = old[: old.index(0) + 1]
+            key = _start(bytes(change.old[:KEY_SIZE]))
             others = [
                 at for at in range(0, first, RECORD_SIZE) if self._record(at).startswith(key)
             ]
@@ -318,6 +334,14 @@ def classify_sectors(
         has_old = has_old or not is_new
         has_new = has_new or not is_old
     return has_old, has_new, in_order
+
+
+def _start(record: bytes) -> bytes:
+    """Return what all records with the key of this one start with: the key and its NUL.
+
+    A journal that another user owns may have a key without a NUL, which none starts with.
+    """
+    return record[:KEY_SIZE].partition(b"\0")[0] + b"\0"
 
 
 def _records(region: bytes) -> list[bytes]:

@@ -80,7 +80,7 @@ def take(directory: str = RUN_DIRECTORY) -> int:
     except OSError:
         os.close(descriptor)
         raise
-    write_pid(descriptor)
+    _write_pid(descriptor)
     return descriptor
 
 
@@ -90,7 +90,10 @@ def _require_one_name(descriptor: int, path: str) -> None:
         raise OSError(errno.EMLINK, "the lock has another name, too", path)
 
 
-def write_pid(descriptor: int) -> None:
+def _write_pid(descriptor: int) -> None:
     """Write this process's pid into the locked file, for another daemon's error message."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    try:
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    except OSError:
+        return  # /run is full: the message has no pid, and the lock is held all the same

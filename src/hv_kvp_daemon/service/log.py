@@ -100,8 +100,8 @@ class Log:
 class Reporter:
     """A log callback of one priority: ``report(message)`` or ``report(message, reason)``.
 
-    Rooms below `service` know no log and are given one of these, or in tools and tests any
-    function that takes a message.  ``reason`` is that of `Log.log`.
+    The packages below `service` do not import the log: they take one of these or, in tools
+    and tests, any function of a message.  ``reason`` is that of `Log.log`.
     """
 
     __slots__ = ("_log", "_priority")

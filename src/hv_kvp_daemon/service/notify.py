@@ -33,9 +33,6 @@ class Notifier:
                 _socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC
             )
 
-    def __bool__(self) -> bool:
-        return self._socket is not None
-
     def ready(self, status: str) -> None:
         """The daemon serves; ``status`` is the line in ``systemctl status``."""
         self._send(f"READY=1\nSTATUS={status}")

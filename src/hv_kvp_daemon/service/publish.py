@@ -10,6 +10,7 @@ page (`service.status_page`).
 
 from __future__ import annotations
 
+from hv_kvp_daemon.wire.text import printable
 from hv_kvp_daemon.wire.uapi import HV_S_CONT, HV_S_OK
 
 TYPE_CHECKING = False
@@ -108,7 +109,12 @@ class Publisher:
         self.page.set_driver(transport=transport, serving=serving, state=state, version=version)
 
     def _line(self) -> str:
-        """One line for ``systemctl status``."""
+        """One line for ``systemctl status``: a newline would begin another field for systemd.
+
+        A state can have the names of other processes, which they choose, and the name of a
+        directory may be of any bytes.
+        """
         link = self._selector.link
         version = link.version.decode("ascii", "replace") or "unknown"
-        return f"{link.state()}; driver version {version}; pools in {self._pool_dir}"
+        text = f"{link.state()}; driver version {version}; pools in {self._pool_dir}"
+        return printable(text)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_READ_SIZE = 64
+# The capacity of a pipe, so that what `wait` puts back always fits.  Less of a full pipe
+# may free no room: the kernel frees whole pages.
+_READ_SIZE = 65536
 
 # Seconds.  time.sleep continues after a handler has run (PEP 475), so `pause` sleeps in
 # steps.

@@ -77,9 +77,13 @@ def _sockets() -> list[tuple[int, int, str]]:
 
 
 def device_holders(path: str) -> Iterator[tuple[int, str]]:
-    """Yield (pid, comm) of other processes that have a path open, if this user may see it."""
+    """Yield (pid, comm) of other processes that have a path open, if this user may see it.
+
+    They are root's or this user's.  Any other user can have a file of that path in a mount
+    namespace of his own.
+    """
     for pid in holders({path}):
-        if pid != os.getpid():
+        if pid != os.getpid() and _user(pid) in (0, os.geteuid()):
             yield pid, process_name(pid)
 
 
@@ -112,6 +116,16 @@ def _holds(pid: str, files: set[str], ends: float) -> bool:
     except OSError:
         pass  # it has ended, or belongs to another user
     return False
+
+
+def _user(pid: int) -> int | None:
+    """Return the real user id of a process, or None if it has ended."""
+    try:
+        # Not the owner of /proc/PID, which is root for a process that is not dumpable.
+        with open(f"/proc/{pid}/status", "rb") as status:
+            return int(status.read().partition(b"\nUid:")[2].split(maxsplit=1)[0])
+    except OSError:
+        return None
 
 
 def _link(path: str) -> str:
