@@ -216,6 +216,7 @@ def test_any_bytes_are_described_in_one_line(noise: bytes) -> None:
         (error(-4000), "ERROR flags=0x0 seq=7 pid=4711 len=36 errno=4000"),
         (pack(NLMSG_OVERRUN, NLM_F_ACK, 0, 0, b""), "OVERRUN flags=ACK seq=0 pid=0 len=16"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )
 def test_a_description_has_type_flags_and_the_fields_of_a_control_message(
     datagram: bytes, line: str

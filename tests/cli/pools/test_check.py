@@ -71,6 +71,7 @@ def of_pools(pools: Pools) -> list[tuple[str, str, str]]:
             "1025 records; Azure's host shows at most 1024",
         ),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )
 def test_each_condition_has_its_sentence(
     pools: Pools, data: bytes, level: str, said: str
