@@ -14,6 +14,7 @@ import pytest
 from hv_kvp_daemon.netconfig import networkmanager, program, scripts
 from hv_kvp_daemon.netconfig.dhcp import uses_dhcp
 from hv_kvp_daemon.netconfig.resolver import servers
+from tests.support.emulator import require_spawn_errors
 
 from .network import Machine, config, write
 
@@ -76,6 +77,7 @@ def test_scripts_that_are_no_help_are_done_without(
 
 
 def test_scripts_that_cannot_run_are_done_without(machine: Guest) -> None:
+    require_spawn_errors()
     machine.script(f"{SCRIPTS}/hv_get_dhcp_info", "#!/no/such/interpreter\n")
     write(machine.root, f"{SCRIPTS}/hv_get_dns_info", "no program\n", 0o755)
     assert machine.found() == (False, ["192.0.2.9"])

@@ -14,6 +14,7 @@ import pytest
 
 from hv_kvp_daemon.pools.place import choose, has_records, is_read_only
 from hv_kvp_daemon.wire.record import encode
+from tests.support.emulator import require_own_process_image
 from tests.support.namespaces import mount_namespace
 
 RECORD = encode(b"key", b"value")
@@ -177,6 +178,7 @@ def test_daemon_and_tools_mean_the_same_directory(
     tmp_path: Path, prepare: str, places: str, said: str
 ) -> None:
     """U1: the choice is made at each start, and by the tools in the same way."""
+    require_own_process_image()
     lines, log = run_in_namespace(tmp_path, prepare)
     for key in ("from-a-tool", "from-the-host"):
         assert {place for place, found, _ in lines if found == key} == set(places.split())

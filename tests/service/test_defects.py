@@ -44,6 +44,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_REGISTER1,
     KVP_OP_SET,
 )
+from tests.support.network import connector_socket
 from tests.support.process import RunningDaemon, wait_for
 
 GUEST = 1
@@ -58,6 +59,7 @@ def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
 def test_a_group_that_cannot_be_joined_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """T8: a daemon that could not join served no request and reported no error."""
     # The kernel refuses an unknown option as it would refuse the membership.
+    connector_socket().close()
     monkeypatch.setattr(connector, "NETLINK_ADD_MEMBERSHIP", 9999)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(TransportError, match=os.strerror(errno.ENOPROTOOPT)):

@@ -19,6 +19,7 @@ import pytest
 from hv_kvp_daemon.service.status import DaemonStatus, StatusError, find, operation_name
 from hv_kvp_daemon.service.status_page import SIZE, StatusPage, start_ticks
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_ENUMERATE, KVP_OP_SET
+from tests.support.emulator import require_own_process_image
 from tests.support.process import RunningDaemon
 
 
@@ -154,6 +155,7 @@ def test_a_pid_that_no_process_has_is_no_daemon(path: Path, pid: int) -> None:
 
 
 def test_the_page_of_a_killed_daemon_is_ignored(tmp_path: Path) -> None:
+    require_own_process_image()
     with RunningDaemon(tmp_path) as daemon:
         daemon.connect()
         page = Path(f"{daemon.socket_path}.status")
@@ -209,6 +211,7 @@ def test_half_of_a_text_is_never_shown(path: Path) -> None:
 
 def test_a_concurrent_reader_sees_one_state_or_the_next(page: StatusPage, path: Path) -> None:
     """The other process stores as quickly as it can; no copy is a mixture of two states."""
+    require_own_process_image()
     code = (
         "import sys, time\n"
         "from hv_kvp_daemon.service.status_page import StatusPage\n"

@@ -30,6 +30,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_OP_GET,
     KVP_OP_SET,
 )
+from tests.support.emulator import require_own_process_image
 from tests.support.namespaces import mount_namespace
 from tests.support.process import RunningDaemon, connect, wait_for
 
@@ -165,6 +166,7 @@ def test_without_a_directory_the_counters_are_in_private_memory(tmp_path: Path) 
 
 
 def test_the_page_is_current_when_the_reply_is_there(tmp_path: Path) -> None:
+    require_own_process_image()
     with RunningDaemon(tmp_path) as daemon:
         peer = daemon.connect()
         asked = {KVP_OP_SET: 0, KVP_OP_GET: 0, KVP_OP_DELETE: 0}
@@ -188,6 +190,7 @@ def test_the_page_is_current_when_the_reply_is_there(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_counted_with_its_reason_until_a_request_succeeds(tmp_path: Path) -> None:
+    require_own_process_image()
     with RunningDaemon(tmp_path) as daemon:
         peer = daemon.connect()
         assert peer.ask(KVP_OP_SET, 1, "first", "value").status == HV_S_OK
@@ -219,6 +222,7 @@ def test_a_failure_is_counted_with_its_reason_until_a_request_succeeds(tmp_path:
 
 
 def test_a_request_that_is_being_handled_is_seen(tmp_path: Path) -> None:
+    require_own_process_image()
     code = (
         "import fcntl, sys; f = open(sys.argv[1], 'rb+'); fcntl.flock(f, fcntl.LOCK_EX);"
         "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
@@ -317,6 +321,7 @@ def test_a_file_system_that_fills_up_later_does_not_matter(tmp_path: Path) -> No
 
 
 def test_messages_that_are_dropped_are_counted(tmp_path: Path) -> None:
+    require_own_process_image()
     code = (
         "import sys\n"
         "from hv_kvp_daemon.service import main\n"
@@ -341,6 +346,7 @@ def test_messages_that_are_dropped_are_counted(tmp_path: Path) -> None:
 
 
 def test_no_timer_and_no_alarm_is_used(tmp_path: Path) -> None:
+    require_own_process_image()
     code = (
         "import signal, sys\n"
         "from hv_kvp_daemon.service.main import main\n"
@@ -367,6 +373,8 @@ def test_no_timer_and_no_alarm_is_used(tmp_path: Path) -> None:
 
 
 def test_to_be_read_does_not_wake_the_daemon(tmp_path: Path) -> None:
+    require_own_process_image()
+
     def switches() -> int:
         state = Path(f"/proc/{daemon.pid}/status").read_text(encoding="ascii")
         fields = dict(line.split(":\t", 1) for line in state.splitlines())

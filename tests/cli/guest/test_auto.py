@@ -14,6 +14,7 @@ from hv_kvp_daemon.service.status import find
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
 from tests.support.command import run
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 from tests.support.network import in_own_network, link
 from tests.support.process import wait_for
 
@@ -24,6 +25,7 @@ def has_driver_version(daemon: RunningDaemon) -> bool:
 
 
 def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
+    require_own_process_image()
     with RunningDaemon() as daemon, daemon.host() as host:
         wait_for("the driver's version", lambda: has_driver_version(daemon))
         done = run("auto", "--json", f"--transport=loopback:{daemon.path}")
@@ -43,6 +45,7 @@ def test_auto_shows_what_the_host_gets_and_where_it_is_from() -> None:
 
 @in_own_network
 def test_auto_leaves_out_what_the_daemon_does() -> None:
+    require_own_process_image()
     with IPRoute() as ip:
         for number, name in enumerate(("eth0", "docker0"), 1):
             index = link(ip, name, f"p{number}")

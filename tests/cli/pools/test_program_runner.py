@@ -17,6 +17,7 @@ from hv_kvp_daemon.cli.pools.program_runner import Runner
 from hv_kvp_daemon.cli.pools.watch import Watcher
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, run
+from tests.support.emulator import require_spawn_errors
 from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def test_a_program_that_fails_is_reported_and_run_for_the_next_change(
 def test_a_program_that_the_kernel_refuses_is_reported(
     tmp_path: Path, pools: Pools, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    require_spawn_errors()
     script = program(tmp_path / "program", "no interpreter\n")
     pools.write(1, encode(b"k", b"v"))
     assert run_here(pools, "--present", "--timeout", "0", "--exec", script) == 3

@@ -30,6 +30,7 @@ from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.service.status_page import LAYOUT
 from tests.pools.conftest import HOLD, PRELUDE
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 from tests.support.process import wait_for
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Trial:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Trial]:
+    require_own_process_image()
     with RunningDaemon() as daemon, daemon.host() as host:
         yield Trial(daemon, host)
         os.kill(daemon.pid, signal.SIGCONT)

@@ -25,6 +25,7 @@ from hv_kvp_daemon.service.status import find as find_status
 from hv_kvp_daemon.service.status_page import loopback_path
 from hv_kvp_daemon.wire.uapi import KVP_OP_GET, KVP_OP_SET
 from tests.support.command import Terminal, call, run
+from tests.support.emulator import require_own_process_image
 from tests.support.process import DEADLINE, RunningDaemon, wait_for
 
 UNIT = "etc/systemd/system/hv-kvp.service"
@@ -562,6 +563,7 @@ def test_the_last_line_says_whether_the_daemon_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I4: nothing was said.  tests/driver shows it on a booted machine."""
+    require_own_process_image()
     root = InstallRoot(argparse.Namespace(root="/", dry_run=False, yes=True))
 
     def outcome() -> str:

@@ -13,6 +13,7 @@ from hv_kvp_daemon.cli.main import main
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import run
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 
 if TYPE_CHECKING:
     import pytest
@@ -23,6 +24,7 @@ COUNTS = ["external\t1", "guest\t2", "host\t0", "internal\t0"]
 
 
 def test_the_overview_has_the_daemon_and_the_counts() -> None:
+    require_own_process_image()
     with RunningDaemon() as daemon:
         for key in (b"a", b"b"):
             daemon.pool(1).store(key, b"v")
