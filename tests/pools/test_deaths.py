@@ -63,7 +63,8 @@ class Deaths(RuleBasedStateMachine):
         self.pool = self.open()
         self.allowed: list[Records] = [[]]
         self.torn = False
-        self.replaced: bytes | None = None  # of the key whose other records a dead writer removed
+        # The key whose other records a dead writer was removing.
+        self.replaced: bytes | None = None
         self.appended = 0
 
     def open(self) -> PoolFile:
