@@ -11,6 +11,8 @@ test fails with that message.
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import functools
 import os
 import signal
@@ -35,6 +37,9 @@ IFA_F_NODAD = 0x02
 
 # linux/rtnetlink.h: another name of an interface.
 RTM_NEWLINKPROP = 108
+
+# linux/sockios.h: gives an interface another name, of any bytes.
+SIOCSIFNAME = 0x8923
 
 # linux/sched.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -92,6 +97,18 @@ def needs_rtnetlink(message_type: int) -> pytest.MarkDecorator:
         except OSError as error:
             problem = f"no rtnetlink message of type {message_type} can be sent: {error}"
     return pytest.mark.skipif(bool(problem), reason=problem)
+
+
+def needs_ioctl(number: int) -> pytest.MarkDecorator:
+    """Skip a test where an ioctl of an interface is unknown, as to qemu-user."""
+    is_missing = False
+    with socket.socket() as sock:
+        try:
+            fcntl.ioctl(sock, number, bytes(40))
+        except OSError as error:
+            # Otherwise there is no interface without a name, or the user may not do that.
+            is_missing = error.errno == errno.ENOSYS
+    return pytest.mark.skipif(is_missing, reason=f"ioctl {number:#x} is unknown")
 
 
 def sysctl(name: str, value: int) -> None:

@@ -19,7 +19,14 @@ from hv_kvp_daemon.cli.guest import ip as command
 from hv_kvp_daemon.wire.rtnetlink import Link
 from hv_kvp_daemon.wire.uapi import IFF_LOOPBACK
 from tests.support.command import run
-from tests.support.network import RTM_NEWLINKPROP, in_own_network, link, needs_rtnetlink
+from tests.support.network import (
+    RTM_NEWLINKPROP,
+    SIOCSIFNAME,
+    in_own_network,
+    link,
+    needs_ioctl,
+    needs_rtnetlink,
+)
 
 MAC = bytes.fromhex("02155d000001")
 
@@ -84,6 +91,7 @@ def test_an_interface_is_found_by_another_name() -> None:
     assert shown["interface"] == "eth0"
 
 
+@needs_ioctl(SIOCSIFNAME)
 @in_own_network
 def test_json_has_the_bytes_of_a_name_that_is_no_utf_8() -> None:
     """O29: half of a surrogate pair is no text in JSON."""
@@ -91,10 +99,10 @@ def test_json_has_the_bytes_of_a_name_that_is_no_utf_8() -> None:
     with IPRoute() as ip:
         index = link(ip, "eth0", "peer0")
         ip.link("set", index=index, state="down")
-        # SIOCSIFNAME of linux/sockios.h; pyroute2 takes text only.
+        # pyroute2 takes text only.
         with socket.socket() as sock:
             request = b"eth0".ljust(16, b"\0") + raw.ljust(24, b"\0")
-            fcntl.ioctl(sock, 0x8923, request)
+            fcntl.ioctl(sock, SIOCSIFNAME, request)
     done = run("ip", raw, "--json")
     assert done.status == 0
     (shown,) = json.loads(done.out)
