@@ -15,12 +15,13 @@ from tests.driver import machine
 
 #: Only the first checks of each scenario: enough for a kernel beside the one that has all.
 SAMPLE = int(os.environ.get("SAMPLE", "0")) or None
-#: What is left to ALL=1, a third of the time: second transports (`serving`, `ip_info` and
-#: `trouble` take both), and `booted`, of which `service` has most.
+#: What is left to ALL=1, a third of the time: the second transport of all scenarios but
+#: `serving`, and `booted`, of which `service` has most.
 LEFT_TO_ALL = {
     *("booted@netlink", "booted@chardev", "device_opened@netlink", "early_driver@chardev"),
     *("hostile_guest@auto", "hostile_guest@chardev", "hostile_host@chardev"),
-    *("lisa@chardev", "old_register@netlink", "serving@auto"),
+    *("ip_info@chardev", "lisa@chardev", "old_register@netlink", "serving@auto"),
+    "trouble@chardev",
 }
 EVERYTHING = machine.scenarios()
 SCENARIOS = [
