@@ -17,7 +17,6 @@ import pytest
 
 from hv_kvp_daemon.cli.main import build_parser
 from hv_kvp_daemon.service.options import OPTIONS
-from tests.support.process import DEADLINE
 
 FOLDER = Path(__file__).parents[2] / "docs" / "man"
 PAGES = ("hv-kvp.1", "hv-kvp-daemon.8", "kvp-pool.5")
@@ -136,7 +135,6 @@ def test_the_examples_write_what_the_manual_says(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=DEADLINE,
     )
     assert done.stderr == ""
     assert done.stdout.split("#\n")[:-1] == [written for _, written in examples()]

@@ -24,6 +24,7 @@ from hv_kvp_daemon.cli.main import COMMANDS
 from hv_kvp_daemon.service import status_page
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, Pools, become_nobody, run_installed
+from tests.support.emulator import require_memory_limit
 from tests.support.namespaces import mount_namespace
 from tests.support.process import DEADLINE
 from tests.support.run_forked import run_forked
@@ -280,6 +281,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["list", "export", "check", "import"])
 def test_not_enough_memory_is_an_error(filled: Pools, name: str) -> None:
     """Defect C2."""
+    require_memory_limit()
     filled.write(1, encode(b"k", b"v" * 2000) * 40_000)
 
     def prepare() -> None:

@@ -26,6 +26,7 @@ from hv_kvp_daemon.wire.uapi import HV_E_FAIL, KVP_OP_SET
 from tests.cli.service.test_doctor import HEALTHY, daemon, failed, ours
 from tests.support.command import call
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -105,6 +106,7 @@ def test_the_log_is_asked_for_by_the_names_of_the_units() -> None:
 
 
 def test_status_writes_what_the_page_quotes() -> None:
+    require_own_process_image()
     (quotation,) = quoted("hv-kvp status")
     with RunningDaemon() as running, running.host() as host:
         path = pool_path(running.pool_dir, 0)

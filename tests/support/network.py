@@ -41,6 +41,9 @@ RTM_NEWLINKPROP = 108
 # linux/sockios.h: gives an interface another name, of any bytes.
 SIOCSIFNAME = 0x8923
 
+# A child's exit status.
+_SKIPPED = 77
+
 # linux/sched.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -58,6 +61,9 @@ def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
                 _enter_own_network()
                 body()
                 status = 0
+            except pytest.skip.Exception as reason:
+                os.write(childs, str(reason).encode())
+                status = _SKIPPED
             except BaseException:  # noqa: BLE001 - the parent raises it
                 os.write(childs, traceback.format_exc().encode())
             finally:
@@ -69,6 +75,8 @@ def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
         finally:
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) == _SKIPPED:
+            pytest.skip(text)
         if status:
             pytest.fail(text or f"the child ended with wait status {status}", pytrace=False)
 

@@ -18,6 +18,7 @@ import pytest
 
 from hv_kvp_daemon.cli.service import process_state
 from hv_kvp_daemon.cli.service.process_state import find_stall, parent
+from tests.support.emulator import require_own_process_image
 from tests.support.process import wait_for
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
@@ -53,6 +54,7 @@ def test_a_stopped_process_is_continued(process: subprocess.Popen[bytes]) -> Non
 
 def test_the_debugger_of_a_process_is_ended(process: subprocess.Popen[bytes]) -> None:
     """D1."""
+    require_own_process_image()
     code = (
         "import ctypes, sys; libc = ctypes.CDLL(None); pid = int(sys.argv[1])\n"
         f"assert libc.ptrace({PTRACE_SEIZE}, pid, 0, 0) == 0\n"
@@ -90,6 +92,7 @@ def test_a_wait_that_no_signal_ends_counts_once_it_is_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, long: bool
 ) -> None:
     """D1.  The wait is for a child of vfork(2), which opens a FIFO before it executes."""
+    require_own_process_image()
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = (

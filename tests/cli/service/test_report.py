@@ -19,6 +19,7 @@ from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_SET
 from tests.support.command import call
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 
 # What a daemon with --debug logs of a request.
 LOGGED = describe(
@@ -48,6 +49,7 @@ def fake_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_systemd")
 def test_a_report_has_state_and_log_but_no_pair(tmp_path: Path) -> None:
     """D10: the log of a daemon with --debug has them."""
+    require_own_process_image()
     assert "secret-value" in LOGGED
     with RunningDaemon() as daemon, daemon.host() as host:
         # The page of a daemon over loopback is beside its socket.

@@ -32,6 +32,7 @@ from hv_kvp_daemon.wire.message import Request, encode_request, encode_status
 from hv_kvp_daemon.wire.uapi import HV_E_FAIL, HV_S_OK, KVP_OP_ENUMERATE, KVP_OP_SET
 from tests.support.command import run
 from tests.support.daemon import RunningDaemon
+from tests.support.emulator import require_own_process_image
 from tests.support.process import DEADLINE
 from tests.support.run_forked import Done
 
@@ -52,6 +53,7 @@ def until(daemon: RunningDaemon, condition: Callable[[DaemonStatus], bool]) -> N
 
 
 def test_status_says_how_a_daemon_fares() -> None:
+    require_own_process_image()
     with RunningDaemon() as daemon:
         transport = f"--transport=loopback:{daemon.path}"
         waiting = json.loads(run("status", "--json", transport).out)
@@ -83,6 +85,7 @@ def test_status_says_how_a_daemon_fares() -> None:
 
 def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
     """D3: three of four SETs failed, and status was 0."""
+    require_own_process_image()
     with RunningDaemon() as daemon, daemon.host() as host:
         command = ("status", f"--transport=loopback:{daemon.path}")
         path = pool_path(daemon.pool_dir, 0)
@@ -116,6 +119,7 @@ def test_a_kind_of_request_that_fails_is_shown_until_one_succeeds() -> None:
 
 def test_a_stopped_daemon_does_not_serve(capsys: Capture) -> None:
     """D1: status said "serving", and 0."""
+    require_own_process_image()
     request = encode_request(Request(KVP_OP_SET, 0, b"key", b"value"))
     with RunningDaemon() as daemon, SimulatedDriver(daemon.path, DEADLINE) as driver:
         assert driver.exchange(request) == encode_status(HV_S_OK)
@@ -154,6 +158,7 @@ def test_a_request_that_takes_longer_than_the_driver_waits_is_shown(
 
 def test_a_daemon_without_a_host_is_not_said_to_have_no_answer(capsys: Capture) -> None:
     """D6: it was a driver that "has not answered"."""
+    require_own_process_image()
     with RunningDaemon() as daemon:
         out = call(capsys, "status", f"--transport=loopback:{daemon.path}").out
         assert "Driver: simulated, none now" in out
@@ -214,6 +219,7 @@ def test_what_a_killed_daemon_left_behind_counts_for_nothing() -> None:
 
 
 def test_a_pid_that_was_given_out_again_is_not_the_daemon(tmp_path: object) -> None:
+    require_own_process_image()
     path = f"{tmp_path}/host.status"
     page = StatusPage(path, pool_dir="/p", addresses="rtnetlink", report=pytest.fail)
     page.set_driver(serving=True, transport="loopback", version=b"3.1", state="serving")
@@ -242,6 +248,7 @@ def test_a_file_that_is_no_page_is_said_to_be_none(
 
 
 def test_a_page_of_another_version_is_said_to_be_one(tmp_path: object) -> None:
+    require_own_process_image()
     with RunningDaemon() as daemon:
         with open(f"{daemon.path}.status", "r+b") as file:
             file.seek(8)
