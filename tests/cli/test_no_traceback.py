@@ -24,7 +24,7 @@ from hv_kvp_daemon.cli.main import COMMANDS
 from hv_kvp_daemon.service import status_page
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND, Pools, become_nobody, run_installed
-from tests.support.emulator import require_memory_limit
+from tests.support.emulator import require_memory_limit, require_own_process_image
 from tests.support.namespaces import mount_namespace
 from tests.support.process import DEADLINE
 from tests.support.run_forked import run_forked
@@ -297,6 +297,7 @@ def test_not_enough_memory_is_an_error(filled: Pools, name: str) -> None:
 @pytest.mark.parametrize("fill_byte", [b"\0", b"\xff", b"\x7f", b"A"])
 def test_odd_numbers_in_a_status_page(tmp_path: Path, name: str, fill_byte: bytes) -> None:
     """Defect C2: a page of this very process with a good checksum, and all else one byte."""
+    require_own_process_image()
     page = bytearray(fill_byte * status_page.SIZE)
     pid = os.getpid()
     ticks = status_page.start_ticks(pid)
