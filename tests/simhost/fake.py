@@ -35,17 +35,19 @@ class FakeDaemon:
         self._listener.settimeout(LONG)
         self.connection: socket.socket | None = None
 
-    def accept(self, registration: bytes, timeout: float = LONG) -> Future[SimulatedDriver]:
+    def accept(self, registration: bytes) -> Future[SimulatedDriver]:
         """Let a driver connect, and send it these bytes as the registration."""
-        future = self._pool.submit(SimulatedDriver, self.path, timeout)
+        future = self._pool.submit(SimulatedDriver, self.path, LONG)
         self.connection, _ = self._listener.accept()
         self.connection.settimeout(LONG)
         self.connection.send(registration)
         return future
 
     def registered(self, timeout: float = LONG) -> SimulatedDriver:
-        driver = self.accept(encode_register(), timeout).result(LONG)
+        """Return a driver that has registered; ``timeout`` is that of its requests."""
+        driver = self.accept(encode_register()).result(LONG)
         assert self.receive() == encode_register(b"3.1")
+        driver.timeout = timeout
         return driver
 
     def run(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
