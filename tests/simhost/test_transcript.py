@@ -21,7 +21,7 @@ from hv_kvp_daemon.wire.uapi import (
 )
 
 
-@given(st.integers(0, 255), st.integers(0, 255), st.text(), st.text(), st.floats(0, 0.99))
+@given(st.integers(0, 255), st.integers(0, 255), st.text(), st.text(), st.floats(0, 3600))
 def test_an_exchange_fills_80_columns_exactly(
     operation: int, pool: int, subject: str, value: str, seconds: float
 ) -> None:

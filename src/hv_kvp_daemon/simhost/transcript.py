@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = 80
 
-# The widths of operation, pool, the longest key with its index, and microseconds.
+# The widths of operation, pool, the longest key with its index, and microseconds.  More of
+# those, as of a resolver that does not answer, take the room of the result.
 _OPERATION, _POOL, _SUBJECT, _MICROSECONDS = 9, 8, 28, 6
 _NAME, _SOURCE = 26, 6
 
@@ -55,7 +56,8 @@ def line(exchange: Exchange, seconds: float) -> str:
 
 def _columns(operation: str, pool: str, subject: str, result: str, time: str) -> str:
     left = f"{operation:{_OPERATION}} {pool:{_POOL}} {_cell(subject, _SUBJECT)} "
-    return left + _cell(result, COLUMNS - width(left) - 1 - _MICROSECONDS) + f" {time:>6}"
+    right = f" {time:>{_MICROSECONDS}}"
+    return left + _cell(result, COLUMNS - width(left) - len(right)) + right
 
 
 def table(source: int, items: Iterable[tuple[str, str]]) -> list[str]:
