@@ -81,6 +81,8 @@ def test_another_run_directory_has_the_lock_and_the_page(tmp_path: Path) -> None
         pytest.skip("the device is root's")
     with started(tmp_path, f"--run-dir={run_dir}") as daemon:
         assert (run_dir / "lock").read_text() == f"{daemon.pid}\n"
+        # It is published after the log has said what is waited for.
+        wait_for("the page", (run_dir / "status").exists)
         status, out, _ = run("status", f"--run-dir={run_dir}")
         assert status == 3  # it waits for a driver
         assert f"pid {daemon.pid}" in out
