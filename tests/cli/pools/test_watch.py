@@ -15,7 +15,7 @@ import signal
 import struct
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -52,11 +52,12 @@ class Watch:
         line = json.loads(self.process.stdout.readline())
         return line["event"], line["pool"], line["key"], line["value"]
 
-    def wait_until_it_watches(self) -> None:
-        """A watch on the directory is there when the process sleeps in poll."""
-        process = psutil.Process(self.process.pid)
-        while not (inotify(self.process.pid) and process.status() == psutil.STATUS_SLEEPING):
-            assert self.process.poll() is None
+
+def wait_until_it_watches(watch: subprocess.Popen[Any]) -> None:
+    """The pools have been read, and the directory is watched, when it sleeps in poll."""
+    process = psutil.Process(watch.pid)
+    while not (inotify(watch.pid) and process.status() == psutil.STATUS_SLEEPING):
+        assert watch.poll() is None
 
 
 def inotify(pid: int) -> bool:
@@ -73,7 +74,7 @@ def watch() -> Iterator[Callable[..., Watch]]:
 
     def start(*words: str) -> Watch:
         started.append(Watch(*words))
-        started[-1].wait_until_it_watches()
+        wait_until_it_watches(started[-1].process)
         return started[-1]
 
     yield start
@@ -171,8 +172,7 @@ def test_control_c_ends_it_without_a_traceback(
 ) -> None:
     os.mkdir(pools.path)
     terminal = on_terminal("watch", env={"NO_COLOR": "1"})
-    while not inotify(terminal.process.pid):
-        assert terminal.process.poll() is None
+    wait_until_it_watches(terminal.process)
     pools("set", "k", "v" * 500)
     terminal.wait_for("…")
     assert terminal.screen.splitlines()[0][8:].startswith(" + guest    k  vvv")
