@@ -23,6 +23,7 @@ from hv_kvp_daemon.transport.holders import (
     named,
     process_name,
 )
+from tests.support.process import wait_for
 
 
 @contextmanager
@@ -39,6 +40,8 @@ def test_another_process_that_has_the_device_open_is_named(tmp_path: Path) -> No
     path = tmp_path / "device"
     with path.open("wb") as file, subprocess.Popen(["sleep", "60"], stdout=file) as other:
         try:
+            # The kernel sets it after it has closed the pipe at which Popen waits for exec.
+            wait_for("the name", lambda: process_name(other.pid) == "sleep")
             assert list(device_holders(str(path))) == [(other.pid, "sleep")]
             assert os.getpid() in holders({str(path)})
         finally:
