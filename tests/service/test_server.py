@@ -417,6 +417,7 @@ def test_a_reply_that_took_long_answers_no_newer_request(setup: Setup, clock: Cl
     )
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_quick_reply_does_not_look_for_a_newer_request(setup: Setup) -> None:
     def fail() -> memoryview | None:
         raise AssertionError("a system call more for each request")
@@ -471,15 +472,15 @@ def test_a_link_that_is_lost_while_replying_is_published(setup: Setup) -> None:
     assert "look" in setup.publisher.events[served:]
 
 
-def test_the_deadline_of_a_link_ends_the_wait(setup: Setup) -> None:
+def test_the_deadline_of_a_link_ends_the_wait(setup: Setup, clock: Clock) -> None:
     def soon() -> None:
-        setup.link.deadline = time.monotonic() + 0.05
+        setup.link.deadline = clock.now + 0.05
 
     # The deadline is set before a wait for it: by a request.
     setup.during = soon
-    assert setup.run(setup.ask(GET), nothing) == [DONE]
+    assert setup.run(setup.ask(GET), clock.advance(0.05)) == [DONE]
     assert setup.selector.deadlines == 1
-    assert any(timeout is not None and 0 < timeout <= 0.05 for timeout in setup.waits)
+    assert setup.waits == [None, pytest.approx(0.05), None]
 
 
 def test_the_deadline_of_a_link_that_has_no_transport_yet_ends_the_wait(
