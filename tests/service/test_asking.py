@@ -49,10 +49,20 @@ def switches(pid: int) -> int:
 
 
 def come_to_rest(pid: int) -> int:
-    """Wait until the process sleeps again after its last reply, and return its `switches`."""
+    """Wait until the process sleeps again after its last reply, and return its `switches`.
+
+    The kernel shows it as sleeping before it counts the switch.
+    """
     process = psutil.Process(pid)
-    wait_for("rest", lambda: process.status() == psutil.STATUS_SLEEPING)
-    return switches(pid)
+    seen = -1
+
+    def rests() -> bool:
+        nonlocal seen
+        former, seen = seen, switches(pid)
+        return seen == former and process.status() == psutil.STATUS_SLEEPING
+
+    wait_for("rest", rests)
+    return seen
 
 
 @in_own_network
