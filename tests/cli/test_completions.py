@@ -80,10 +80,10 @@ def completed(program: str, *words: str) -> set[str]:
         ("hv-kvp list --pool ho", {"host"}),
         ("hv-kvp host enu", {"enumerate"}),
         ("hv-kvp get --jo", {"--join"}),
-        ("hv-kvp ip l", {"lo"}),
+        ("hv-kvp ip lo", {"lo"}),
         ("hv-kvp-daemon --tr", {"--transport"}),
         ("hv-kvp-daemon --transport ch", {"chardev"}),
-        ("hv-kvp-daemon -n --exclude-interface l", {"lo"}),
+        ("hv-kvp-daemon -n --exclude-interface lo", {"lo"}),
     ],
 )
 def test_bash_completes(line: str, offered: set[str]) -> None:

@@ -124,7 +124,12 @@ class Terminal:
             env={**_PLAIN, "TERM": "xterm", **(env or {})},
         )
         os.close(slave)
-        self.screen = ""
+        self._written = b""
+
+    @property
+    def screen(self) -> str:
+        """What was written; of a character whose bytes come in two reads, all of them."""
+        return self._written.decode(errors="replace")
 
     def __enter__(self) -> Terminal:
         return self
@@ -158,7 +163,7 @@ class Terminal:
             data = os.read(self._master, 4096)
         except OSError:  # EIO: the other end is closed
             return False
-        self.screen += data.decode(errors="replace")
+        self._written += data
         return bool(data)
 
 
