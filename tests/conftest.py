@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A generated example may take any time.  The blob repeats a failure on another machine.
@@ -29,6 +30,12 @@ settings.load_profile("hv-kvp")
 for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture
+def no_garbage() -> None:
+    """Have closed what earlier tests have left to the collector, which comes at any time."""
+    gc.collect()
 
 
 def pytest_collection_finish() -> None:

@@ -56,6 +56,7 @@ def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
         yield daemon
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_a_group_that_cannot_be_joined_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """T8: a daemon that could not join served no request and reported no error."""
     # The kernel refuses an unknown option as it would refuse the membership.
@@ -155,6 +156,7 @@ def test_children_inherit_no_descriptor_of_the_daemon(daemon: RunningDaemon) -> 
         assert flags & os.O_CLOEXEC, os.readlink(f"{directory}/{fd}")
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_what_could_not_be_opened_leaves_no_descriptor(tmp_path: Path) -> None:
     """P21: some of the five files stayed open when one could not be opened."""
     (tmp_path / ".kvp_pool_1").mkdir()

@@ -46,6 +46,7 @@ def test_only_root_can_open_the_lock(tmp_path: Path) -> None:
     assert stat.S_IMODE((directory / "lock").stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_refused_attempts_leak_no_descriptor(tmp_path: Path) -> None:
     directory = str(tmp_path / "run")
     held = take(directory)
@@ -68,6 +69,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     assert victim.read_text() == "kept"
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_a_hard_link_in_place_of_the_lock_is_not_written(tmp_path: Path) -> None:
     """S2."""
     directory = tmp_path / "run"

@@ -84,6 +84,7 @@ def test_children_cannot_speak_for_the_daemon() -> None:
     assert "NOTIFY_SOCKET" not in os.environ
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     before = os.listdir("/proc/self/fd")

@@ -62,6 +62,7 @@ def test_the_link_opens_the_device_when_it_appears(tmp_path: Path) -> None:
     line.close()
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_the_kernels_announcements_are_watched_only_while_the_device_is_missing(
     tmp_path: Path,
 ) -> None:
@@ -114,6 +115,7 @@ def test_the_same_trouble_is_reported_once_and_tried_at_least_every_two_seconds(
     line.close()
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_a_lost_device_is_closed_and_opened_again(device: Path) -> None:
     """T10: the daemon never registered again."""
     said: list[str] = []

@@ -563,6 +563,7 @@ def test_replies_and_newer_requests_are_the_connectors(setup: Setup) -> None:
     assert setup.connector.sent == [b"reply"]
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_all_descriptors_are_closed(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     setup = Setup(tmp_path)

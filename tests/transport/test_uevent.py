@@ -117,6 +117,7 @@ def test_an_error_of_the_socket_is_not_an_event() -> None:
         read_queue(errno.EBADF)
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_a_socket_that_cannot_have_its_filter_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_component_that_becomes_a_link_after_the_look_is_not_followed(
     assert os.listdir(tmp_path / "outside") == []
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_a_directory_that_is_missing_leaves_no_descriptor(image: Path) -> None:
     before = os.listdir("/proc/self/fd")
     (image / "file").write_text("")
