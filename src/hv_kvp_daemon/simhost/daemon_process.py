@@ -45,7 +45,7 @@ class DaemonProcess:
     absolute, as it runs in ``/``.  ``timeout`` is in seconds, for its start and its end.
     """
 
-    def __init__(self, *options: str, timeout: float = 10.0) -> None:
+    def __init__(self, *options: str, timeout: float = 60.0) -> None:
         self.options = options
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None

@@ -40,9 +40,6 @@ LISTINGS: Final = (
     (0, "HostExchangeItems", uapi.KVP_POOL_EXTERNAL),
 )
 
-# Seconds for each reply, fewer than the driver's 30 since a person is watching.
-_PATIENCE: Final = 5.0
-
 _UNKNOWN_OPERATION: Final = 99
 _UNKNOWN_POOL: Final = 77
 
@@ -196,7 +193,7 @@ def run() -> None:
             _write(f"$ hv-kvp-daemon {' '.join(options).replace(directory, '$DIR')} &")
             _write("\n" + transcript.heading())
             try:
-                with SimulatedHost(SimulatedDriver(path, _PATIENCE)) as host:
+                with SimulatedHost(SimulatedDriver(path)) as host:
                     Demo(host).hold(pools)
             except HostError as error:
                 raise UnexpectedError(f"{error} ({daemon.last_words})") from error
