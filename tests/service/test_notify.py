@@ -31,7 +31,10 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "notify") if request.param == "path" else f"@kvp-test-{os.getpid()}"
+    if request.param == "path":
+        return str(tmp_path / "notify")
+    # Another container of the same network namespace may have a process of the same pid.
+    return f"@kvp-test-{os.urandom(8).hex()}"
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.service.signals import Signals
+from tests.support.process import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PATIENCE = 10.0
 
 
 def in_own_process(body: Callable[[Signals], None]) -> Callable[[], None]:
@@ -88,7 +87,7 @@ def test_a_wait_ends_when_the_descriptor_is_readable(signals: Signals) -> None:
     assert signals.wait(read_end, 0)
     os.read(read_end, 1)
     os.close(write_end)
-    assert signals.wait(read_end, PATIENCE)
+    assert signals.wait(read_end, DEADLINE)
 
 
 @in_own_process
@@ -97,7 +96,7 @@ def test_a_wait_ends_when_its_time_is_over_and_not_before(signals: Signals) -> N
     for seconds in (-1.0, 0.0, 0.0001, 0.05):
         began = time.monotonic()
         assert not signals.wait(read_end, seconds)
-        assert seconds <= time.monotonic() - began < PATIENCE
+        assert seconds <= time.monotonic() - began < DEADLINE
 
 
 @in_own_process
@@ -118,7 +117,7 @@ def test_a_wait_after_more_signals_than_the_pipe_holds_raises_nothing(signals: S
     os.write(write_end, b"x")
     send(signal.SIGHUP)
     os.write(signals._write, bytes([signal.SIGCONT]) * 65535)
-    assert signals.wait(read_end, PATIENCE)
+    assert signals.wait(read_end, DEADLINE)
     assert signals.read() == {signal.SIGHUP, signal.SIGCONT}
 
 
@@ -127,7 +126,7 @@ def test_another_signal_does_not_end_a_wait_and_is_not_lost(signals: Signals) ->
     read_end, write_end = os.pipe()
     send(signal.SIGHUP)
     send_later(signal.SIGCONT, lambda: os.write(write_end, b"x"))
-    assert signals.wait(read_end, PATIENCE)
+    assert signals.wait(read_end, DEADLINE)
     assert not signals.stopping
     assert readable(signals)
     assert signals.read() == {signal.SIGHUP, signal.SIGCONT}

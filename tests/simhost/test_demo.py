@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 from hv_kvp_daemon.wire.text import width
 from hv_kvp_daemon.wire.uapi import KVP_AUTO_KEYS
+from tests.support.process import has_ended, wait_for
 
 PATIENCE = 60
 
@@ -39,17 +41,15 @@ def demo(tmp_path: Path, fault: str = "pass") -> subprocess.CompletedProcess[str
     )
 
 
-def leftovers(tmp_path: Path) -> list[object]:
-    """The remaining files of a demo, and remaining processes with its directory's name.
+def leftovers(tmp_path: Path) -> list[str]:
+    """The remaining files of a demo, once all processes with its directory's name have ended.
 
     A child that looks up a name can outlive a killed daemon for a moment.
     """
-    mine = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if f"{tmp_path}/" in " ".join(process.info["cmdline"] or ())
-    ]
-    return [*os.listdir(tmp_path), *psutil.wait_procs(mine, timeout=PATIENCE)[1]]
+    for process in psutil.process_iter(["cmdline"]):
+        if f"{tmp_path}/" in " ".join(process.info["cmdline"] or ()):
+            wait_for("the end of a process", partial(has_ended, process))
+    return os.listdir(tmp_path)
 
 
 def test_it_shows_what_happens_and_what_an_administrator_sees(tmp_path: Path) -> None:
