@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The hv-kvp-daemon authors
 # SPDX-License-Identifier: GPL-2.0-only
 
-"""Settings for all tests: no deadline that a busy machine breaks, and default signals."""
+"""Settings for all tests: no deadline that a busy machine breaks; default signals and umask."""
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 
 import pytest
@@ -30,6 +31,11 @@ settings.load_profile("hv-kvp")
 for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+# That of root.  With 002, which many distributions give to ordinary users, each pool that a
+# test writes could be written by others.
+os.umask(0o022)
 
 
 @pytest.fixture
