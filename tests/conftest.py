@@ -33,7 +33,7 @@ for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
 
-# That of root.  With 002, which many distributions give to ordinary users, each pool that a
+# Root's umask.  With 002, which many distributions give to ordinary users, each pool that a
 # test writes could be written by others.
 os.umask(0o022)
 

@@ -51,15 +51,16 @@ def switches(pid: int) -> int:
 def come_to_rest(pid: int) -> int:
     """Wait until the process sleeps again after its last reply, and return its `switches`.
 
-    The kernel shows it as sleeping before it counts the switch.
+    The kernel shows it as sleeping before it counts the switch, so that is looked at twice.
     """
     process = psutil.Process(pid)
     seen = -1
 
     def rests() -> bool:
         nonlocal seen
-        former, seen = seen, switches(pid)
-        return seen == former and process.status() == psutil.STATUS_SLEEPING
+        former = seen
+        seen = switches(pid) if process.status() == psutil.STATUS_SLEEPING else -1
+        return seen == former >= 0
 
     wait_for("rest", rests)
     return seen
