@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Rows of the list: messages, pools, where it runs, what the guest reports of itself, the
 #: host's network settings, diagnosis, attacks, hv-kvp with the library, and installation.
-LAST = {"T": 24, "P": 34, "U": 7, "O": 31, "N": 9, "D": 10, "S": 7, "C": 11, "I": 21}
+LAST = {"T": 24, "P": 34, "U": 7, "O": 31, "N": 9, "D": 10, "S": 7, "C": 11, "I": 22}
 IDS = [f"{kind}{n}" for kind, last in LAST.items() for n in range(1, last + 1)]
 
 ROW = re.compile(r"^\| ([TPOUSCIDN]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

@@ -615,6 +615,19 @@ def test_a_packages_unit_is_left_as_it_is(package: Path) -> None:
     assert tree(package) == before
 
 
+def test_a_packages_unit_that_is_masked_is_named_before_anything_is_done(package: Path) -> None:
+    """I22: its options were written, and then systemd refused to restart it."""
+    mask = package / UNIT
+    mask.parent.mkdir(parents=True)
+    mask.symlink_to("/dev/null")
+    before = tree(package)
+    for given in ((), ("--transport", "chardev")):
+        status, _, err = install(package, *given)
+        assert status == 3
+        assert f"hv-kvp.service is masked by {mask}: systemctl unmask hv-kvp.service" in err
+        assert tree(package) == before
+
+
 @pytest.mark.parametrize("manager", ["apt", "dnf", "zypper"])
 def test_a_package_is_removed_by_the_manager_that_installed_it(
     package: Path, manager: str

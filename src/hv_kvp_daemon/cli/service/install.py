@@ -67,6 +67,8 @@ def _install(options: argparse.Namespace) -> int:
     """Write the files, replace the distribution's units, and start the service."""
     root = InstallRoot(options)
     package = installation.packaged(root)
+    if package:
+        installation.require_unmasked(root)
     program = package.command.program if package else installation.program(root)
     former = installation.former(root, package)
     command = ExecStart(program, _daemon_options(options, former))

@@ -17,7 +17,7 @@ from hv_kvp_daemon.cli.command import CommandError
 from hv_kvp_daemon.service.program import PROCESS_NAME, is_script
 
 from . import exec_start
-from .unit_files import DROP_IN_PATH, OPTIONS_PATH, UNIT, UNIT_PATH, vendor_paths
+from .unit_files import DROP_IN_PATH, OPTIONS_PATH, UNIT, UNIT_PATH, unit_paths, vendor_paths
 
 if TYPE_CHECKING:
     from .exec_start import ExecStart
@@ -41,6 +41,18 @@ def packaged(root: InstallRoot) -> PackagedUnit | None:
         if command and os.path.isfile(program) and is_script(program):
             return PackagedUnit(path, command)
     return None
+
+
+def require_unmasked(root: InstallRoot) -> None:
+    """Check that an administrator has not masked the unit, which no drop-in undoes.
+
+    :raises CommandError: it is masked.
+    """
+    for path in unit_paths(UNIT):
+        if root.target(path) == "/dev/null":
+            raise CommandError(
+                f"{UNIT} is masked by {root.outside(path)}: systemctl unmask {UNIT}"
+            )
 
 
 def former(root: InstallRoot, package: PackagedUnit | None) -> ExecStart | None:
