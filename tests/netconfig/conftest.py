@@ -16,6 +16,7 @@ from hv_kvp_daemon.netconfig import (
     program,
     resolver,
     scripts,
+    verify,
 )
 
 _WITH_PROGRAMS = (
@@ -35,5 +36,7 @@ def _any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "PATIENCE", 60.0)
     monkeypatch.setattr(program, "LIMIT", 60.0)
     monkeypatch.setattr(injection_unit, "_SECONDS", 60.0)
+    monkeypatch.setattr(verify, "PATIENCE", 60.0)
+    monkeypatch.setattr(verify, "SHORT", 60.0)
     for module in _WITH_PROGRAMS:
         monkeypatch.setattr(module, "SECONDS", 60.0)
