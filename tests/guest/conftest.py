@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hv_kvp_daemon.guest import routes
+from hv_kvp_daemon.guest import routes, rtnetlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
-def _any_time_for_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may need more than the daemon allows."""
+def _any_time_for_rtnetlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need more than the daemon allows.
+
+    The kernel has one lock for the links of all namespaces, and holds it while it removes
+    those of another test.
+    """
+    monkeypatch.setattr(rtnetlink, "TIMEOUT", 60.0)
     monkeypatch.setattr(routes, "PATIENCE", 60.0)
 
 

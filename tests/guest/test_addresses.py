@@ -320,7 +320,7 @@ def test_an_added_or_removed_address_shows_in_the_next_answer() -> None:
             add(ip, index, "192.0.2.1")
             assert values(source) == ("192.0.2.1", "")
             add(ip, index, "fd00::1")
-            # Tentative again for a moment, if its link has only now become ready.
+            # It is announced in a work queue; until then the former values are served.
             wait_until(functools.partial(has_values, source, ("192.0.2.1", "fd00::1")))
             for address, size in (("192.0.2.1", 24), ("fd00::1", 64)):
                 ip.addr("del", index=index, address=address, prefixlen=size)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
 HOST = os.uname().nodename.encode()
 SOURCES = str(Path(hv_kvp_daemon.__file__).parents[1])
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 FQDN, IPV4, IPV6 = 0, 2, 3
 UNCHANGING = (1, 4, 5, 6, 7, 8, 9)

@@ -18,6 +18,8 @@ import pytest
 from hv_kvp_daemon.guest.child import end_child, wait_readable
 from tests.support.process import wait_for
 
+PATIENCE = 60.0
+
 pytestmark = pytest.mark.usefixtures("no_child_and_no_descriptor_is_left")
 
 
@@ -53,7 +55,7 @@ def test_data_ends_the_wait() -> None:
     if child == 0:
         os.write(write_end, b"x")
         os._exit(0)
-    assert wait_readable(read_end, 10)
+    assert wait_readable(read_end, PATIENCE)
     for fd in (read_end, write_end):
         os.close(fd)
     os.waitpid(child, 0)
@@ -64,7 +66,7 @@ def test_the_wait_is_over_when_its_time_is_over_and_not_before(seconds: float) -
     read_end, write_end = os.pipe()
     began = time.monotonic()
     assert not wait_readable(read_end, seconds)
-    assert seconds <= time.monotonic() - began < 5
+    assert seconds <= time.monotonic() - began < 30
     for fd in (read_end, write_end):
         os.close(fd)
 
@@ -88,7 +90,7 @@ def test_a_process_group_is_killed_as_a_whole(tmp_path: Path) -> None:
     assert not wait_readable(held, 0)
     end_child(child, os.killpg)
     # End of file: neither of the two has the pipe any more.
-    assert wait_readable(held, 10)
+    assert wait_readable(held, PATIENCE)
     os.close(held)
 
 

@@ -120,7 +120,6 @@ def test_without_any_file_the_name_is_that_of_the_kernel(tmp_path: Path) -> None
     assert identity(tmp_path / "no such root") == (SYSNAME, "", "")
 
 
-@pytest.mark.timeout(10)
 def test_what_is_no_regular_file_counts_as_missing(tmp_path: Path) -> None:
     place(tmp_path, "usr/lib/os-release", b"NAME=vendor\n")
     etc = tmp_path / "etc"

@@ -21,7 +21,7 @@ from hv_kvp_daemon.netconfig.answer import ip_info
 from hv_kvp_daemon.netconfig.config import adapter_config
 from hv_kvp_daemon.wire import rtattr, uapi
 from hv_kvp_daemon.wire.rtnetlink import Link
-from tests.support.network import in_own_network
+from tests.support.network import in_own_network, link
 
 from .network import add, ask, veth
 
@@ -146,9 +146,10 @@ def test_ninety_ipv6_addresses_are_cut_pairwise() -> None:
 @in_own_network
 def test_tentative_addresses_are_left_out() -> None:
     with IPRoute() as ip:
-        index = veth(ip, "eth0", MAC, "2001:db8::1/64")
-        # No carrier: duplicate address detection does not begin.
-        ip.link("set", index=socket.if_nametoindex("eth0p"), state="down")
+        # Without a carrier from the start duplicate address detection does not begin.
+        index = link(ip, "eth0", "eth0p", peer_up=False)
+        ip.link("set", index=index, address=MAC)
+        add(ip, index, "2001:db8::1/64")
         ip.addr("add", index=index, address="2001:db8::2", prefixlen=64)
     assert texts() == ["2001:db8::1"]
 

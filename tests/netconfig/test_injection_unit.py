@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -178,10 +179,14 @@ def test_requests_are_answered_in_order_and_rubbish_ends_nothing() -> None:
 def test_a_request_whose_sender_has_gone_is_left_out() -> None:
     """The host had its failure, and may have sent something else meanwhile."""
     with unit() as (machine, running):
+        # It is stopped, or it might take the packet while the other end is still open.
+        os.kill(running.pid, signal.SIGSTOP)
+        os.waitpid(running.pid, os.WUNTRACED)
         with connected(machine):
             pass
         with connected(machine) as connection:
             connection.send(Request(GUID, "auto", V4).packet())
+        os.kill(running.pid, signal.SIGCONT)
         ask(machine, b"rubbish")
         assert addresses() == ["192.0.2.1/24"]
         assert running.logged == ""

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,12 @@ from tests.support.process import wait_for
 
 from .network import unit
 
+if TYPE_CHECKING:
+    from hv_kvp_daemon.guest.child import Wait
+
+
+PATIENCE = 60.0
+
 
 class Shell:
     """Runs shell scripts; ``reports`` are the lines for the log."""
@@ -31,9 +38,14 @@ class Shell:
         self.reports: list[str] = []
 
     def __call__(
-        self, script: str, seconds: float = 9.0, *, any_status: bool = False
+        self,
+        script: str,
+        seconds: float = PATIENCE,
+        *,
+        any_status: bool = False,
+        wait: Wait = wait_readable,
     ) -> str | None:
-        programs = Programs(wait_readable, self.reports.append)
+        programs = Programs(wait, self.reports.append)
         try:
             return programs.run("/bin/sh", "-c", script, seconds=seconds, any_status=any_status)
         finally:
@@ -73,8 +85,14 @@ def test_one_that_never_ends_is_killed_with_all_that_it_started(
     run: Shell, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
-    assert run(f"sleep 1000 & echo $! $$ >{pids}; echo half; wait", 0.3) is None
-    assert run.reports == ["/bin/sh: no answer within 0.3 s"]
+
+    def wait(fd: int, seconds: float) -> bool:
+        wait_for("both", lambda: pids.exists() and pids.read_text().endswith("\n"))
+        return wait_readable(fd, seconds)
+
+    script = f"sleep 1000 & echo $! $$ >{pids}; echo half; wait"
+    assert run(script, 0.1, wait=wait) is None
+    assert run.reports == ["/bin/sh: no answer within 0.1 s"]
     for pid in pids.read_text().split():
         # Not a child of ours, so its end is seen in /proc: gone, or a zombie of init's.
         wait_for("its end", lambda pid=pid: not _runs(pid))  # type: ignore[misc]  # no type for it
@@ -90,11 +108,14 @@ def _runs(pid: str) -> bool:
 def test_one_that_closes_its_output_is_not_waited_for(run: Shell) -> None:
     started = time.monotonic()
     assert run("echo out; exec >&-; sleep 1000", any_status=True) == "out\n"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE
 
 
-def test_one_that_exits_soon_after_it_has_closed_its_output_has_its_status(run: Shell) -> None:
+def test_one_that_exits_soon_after_it_has_closed_its_output_has_its_status(
+    run: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As GNU programs do, which look for a write error before they exit."""
+    monkeypatch.setattr(program, "_GRACE", PATIENCE)
     assert run("echo out; exec >&-; sleep 0.05") == "out\n"
     assert run("echo out; exec >&-; sleep 0.05; exit 3") is None
     assert run.reports == ["/bin/sh: status 3"]
@@ -123,15 +144,14 @@ def test_it_has_a_path_where_we_have_none(run: Shell, monkeypatch: pytest.Monkey
 def test_arguments_stay_single_words() -> None:
     word = "a b;$(echo c)'\"*"
     programs = Programs(wait_readable, print)
-    assert programs.run("/bin/echo", word, seconds=9) == word + "\n"
+    assert programs.run("/bin/echo", word, seconds=PATIENCE) == word + "\n"
 
 
 def test_a_program_is_one_below_the_root(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/name").symlink_to("/bin/echo")
-    assert (
-        Programs(wait_readable, print, str(tmp_path)).run("/bin/name", "a", seconds=9) == "a\n"
-    )
+    programs = Programs(wait_readable, print, str(tmp_path))
+    assert programs.run("/bin/name", "a", seconds=PATIENCE) == "a\n"
 
 
 def test_what_cannot_be_started_is_reported(tmp_path: Path) -> None:
@@ -145,20 +165,40 @@ def test_what_cannot_be_started_is_reported(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+class Clock:
+    """time.monotonic() that stands still but for the waits for the output of a program."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, fd: int, seconds: float) -> bool:
+        """Wait for /bin/echo for no time, and in vain for /bin/sleep."""
+        if self.now == 1000.0:
+            return wait_readable(fd, PATIENCE)
+        self.now += seconds
+        return False
+
+
 def test_all_programs_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "LIMIT", 0.4)
+    clock = Clock()
+    monkeypatch.setattr(program, "time", clock)
+    monkeypatch.setattr(program, "LIMIT", 9.5)
     reports: list[str] = []
-    programs = Programs(wait_readable, reports.append)
-    started = time.monotonic()
-    assert programs.run("/bin/echo", "quick", seconds=2) == "quick\n"
-    for _ in range(3):
-        assert programs.run("/bin/sleep", "1000", seconds=2) is None
-    assert 0.4 <= time.monotonic() - started < 5
-    assert reports[0].startswith("/bin/sleep: no answer within 0.")
-    assert reports[1:] == ["/bin/sleep: no time left"] * 2
+    programs = Programs(clock.wait, reports.append)
+    assert programs.run("/bin/echo", "quick", seconds=6) == "quick\n"
+    clock.now += 1.0
+    for _ in range(4):
+        assert programs.run("/bin/sleep", "1000", seconds=6) is None
+    assert reports == [
+        *("/bin/sleep: no answer within 6 s", "/bin/sleep: no answer within 2.5 s"),
+        *["/bin/sleep: no time left"] * 2,
+    ]
 
 
-def ask(root: Path, seconds: float = 9.0) -> tuple[str | None, list[str]]:
+def ask(root: Path, seconds: float = PATIENCE) -> tuple[str | None, list[str]]:
     """What a unit answers, else /bin/echo below a root; and the lines for the log."""
     reports: list[str] = []
     programs = Programs(wait_readable, reports.append, str(root))
@@ -207,7 +247,7 @@ def test_a_wait_that_ends_early_ends_the_program(run: Shell) -> None:
     """Which means that this process is to end, by SIGTERM."""
     programs = Programs(lambda fd, seconds: False, run.reports.append)
     with pytest.raises(InterruptedError):
-        programs.run("/bin/sleep", "1000", seconds=9)
+        programs.run("/bin/sleep", "1000", seconds=PATIENCE)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert run.reports == []

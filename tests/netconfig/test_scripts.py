@@ -20,6 +20,9 @@ from .network import Machine, config, write
 
 SCRIPTS = "/usr/libexec/hypervkvpd"
 
+#: What the daemon allows; these tests have more.
+SECONDS, LIMIT = scripts.SECONDS, program.LIMIT
+
 
 class Guest(Machine):
     def __init__(self, root: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_file_that_may_not_be_run_is_no_script(machine: Guest) -> None:
 
 
 def test_slow_scripts_are_given_up(machine: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scripts.SECONDS == 2
+    assert SECONDS == 2
     monkeypatch.setattr(scripts, "SECONDS", 0.2)
     machine.both("sleep 1000; echo Enabled")
     assert machine.found() == (False, ["192.0.2.9"])
@@ -105,7 +108,7 @@ def test_slow_scripts_are_given_up(machine: Guest, monkeypatch: pytest.MonkeyPat
 def test_whatever_hangs_the_answer_is_there_within_the_limit(
     machine: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert program.LIMIT < 10
+    assert LIMIT < 10
     monkeypatch.setattr(program, "LIMIT", 0.5)
     monkeypatch.setattr(networkmanager, "SECONDS", 0.4)
     machine.both("sleep 1000")
@@ -116,6 +119,7 @@ def test_whatever_hangs_the_answer_is_there_within_the_limit(
     )
     started = time.monotonic()
     assert machine.found() == (False, ["192.0.2.9"])
-    assert time.monotonic() - started < 5
+    # One script alone would take that long.
+    assert time.monotonic() - started < scripts.SECONDS
     assert len(machine.reports) == 4
     assert machine.reports[-1].endswith("no time left")

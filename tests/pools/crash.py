@@ -149,7 +149,8 @@ class Disk(Calls):
 
     def lose_power(self, random: Random) -> None:
         """Leave in the files what the disk may have."""
-        for path in {*self._since, *self._flushed}:
+        # In an order, or the same random numbers would not give the same again.
+        for path in sorted({*self._since, *self._flushed}):
             states = [self._flushed.get(path, b""), *self._since.get(path, [])]
             with open(path, "r+b") as file:
                 file.write(_mixed(states, random))

@@ -34,6 +34,7 @@ from hv_kvp_daemon.wire.uapi import (
     KVP_POOL_GUEST,
 )
 from tests.support.process import wait_for
+from tests.support.settled import wait_until_settled
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -141,15 +142,20 @@ class Served:
         self._end.send(encode_request(request))
         assert int.from_bytes(self._end.recv(MESSAGE_SIZE)[:4], "little") == HV_S_OK
 
+    def rest(self) -> None:
+        """Wait for its next poll: a reply can be read before its write has returned."""
+        wait_for("rest", lambda: self._seen.status() == psutil.STATUS_SLEEPING)
+
     def written(self) -> int:
         """The number of bytes that it has written so far, by any system call."""
+        self.rest()
         text = Path(f"/proc/{self._process.pid}/io").read_text(encoding="ascii")
         return int(dict(line.split(": ") for line in text.splitlines())["wchar"])
 
     def end(self) -> tuple[set[str], list[list[str]]]:
         """Return the modules beyond a bare interpreter's, and the C functions of each turn."""
-        # Wait for its next poll; a signal before that would make the end part of the last turn.
-        wait_for("rest", lambda: self._seen.status() == psutil.STATUS_SLEEPING)
+        # A signal before its next poll would make the end part of the last turn.
+        self.rest()
         self._process.terminate()
         out, errors = self._process.communicate()
         self._end.close()
@@ -163,7 +169,9 @@ def served(tmp_path: Path, records: int = 50) -> Served:
     pool.write_bytes(b"".join(encode(b"key %d" % n, b"value") for n in range(records)))
     # A file that has just been written may change again within one tick of its times.
     os.utime(pool, (0, 0))
-    return Served(tmp_path)
+    daemon = Served(tmp_path)
+    wait_until_settled(str(pool))
+    return daemon
 
 
 def system_calls(turns: list[list[str]], reply: str = "write") -> list[int]:

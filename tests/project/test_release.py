@@ -71,6 +71,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(root.parent, "init", "--quiet", str(root))
     with open(root / ".git/config", "a", encoding="utf-8") as file:
         file.write(f"[user]\nname = A\nemail = a@example.com\n[gpg]\nprogram = {signer}\n")
+        # Git 2.47 and later clean up in the background, while the files are copied.
+        file.write("[maintenance]\nauto = false\n")
     commit(root)
     return root
 
