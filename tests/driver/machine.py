@@ -45,7 +45,8 @@ CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 LAB = os.path.join(
     os.environ.get("HVLAB_DIR") or os.path.join(CACHE, "hv-kvp-driver-lab"), KERNEL
 )
-VM_COMMAND = (os.path.join(HERE, "lab", "vm"), LAB)
+# A VM does not outlive the process, or the thread, that has started it.
+VM_COMMAND = ("setpriv", "--pdeathsig=KILL", os.path.join(HERE, "lab", "vm"), LAB)
 LAUNCHER = """\
 #!/usr/bin/python3 -I
 import sys

@@ -149,7 +149,7 @@ class Container:
 
         Without --register it makes the container's groups, ``payload`` and ``supervisor``, in
         that of the process that starts it.  The systemds of two containers there would remove
-        each other's groups.
+        each other's groups.  Killed tests leave no container: it is powered off.
         """
         device = [f"--bind={self._directory}/device:{DEVICE}"] if self.hyperv else []
         return [
@@ -157,6 +157,7 @@ class Container:
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
             *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}"),
+            *("setpriv", "--pdeathsig=TERM"),
             *device,
             *words,
         ]
