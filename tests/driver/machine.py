@@ -290,8 +290,8 @@ class Bound:
         self._end = self._started + BOOT_SECONDS
 
     def see(self, line: str) -> None:
-        """Take a line of the console into account."""
-        if match := re.fullmatch(r"slowness (\d+\.\d)\n", line):
+        """Take a line of the console into account; systemd may have written into its end."""
+        if match := re.match(r"slowness (\d+\.\d)", line):
             if not self._slowness:
                 self._started = time.monotonic()
             self._slowness = max(self._slowness, float(match[1]))
