@@ -171,6 +171,9 @@ def check_a_killed_daemon_is_replaced_within_three_seconds() -> None:
     fresh()
     began = time.monotonic()
     systemctl("restart", UNIT)
+    # With the questions that are asked below, each of which starts a program.
+    assert restarted(pid)
+    assert active()
     start = time.monotonic() - began
     for number in range(3):
         pid = main_pid()

@@ -130,6 +130,8 @@ def assert_served() -> None:
 
 
 def journal(*matches: str) -> list[dict[str, Any]]:
+    """The messages in the journal, with all that programs and kernel have sent by now."""
+    run("journalctl", "--sync")
     text = run("journalctl", "--output=json", "--no-pager", *matches)
     return [json.loads(line) for line in text.splitlines()]
 
@@ -567,7 +569,8 @@ def check_it_replaces_a_distributions_daemon() -> None:
     systemctl("daemon-reload")
     run("udevadm", "control", "--reload")
     systemctl("start", theirs)
-    assert show("ActiveState") == "inactive"
+    # The start of the one is not ordered after the stop of the other.
+    wait_for("our end", lambda: show("ActiveState") == "inactive")
     systemctl("start", UNIT)
     assert show("ActiveState", theirs) == "inactive"
     systemctl("stop", UNIT)
