@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -100,4 +101,4 @@ def test_a_vm_does_not_outlive_the_process_that_has_started_it(
         wait_for("the VM", boots)
         starter.kill()
     for process in started:
-        wait_for(f"the end of {process}", lambda process=process: has_ended(process))
+        wait_for(f"the end of {process}", functools.partial(has_ended, process))
