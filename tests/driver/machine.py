@@ -189,6 +189,9 @@ def _install_requirements() -> None:
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(wanted)
 
+    # First the stamp: this may be killed halfway.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(stamp)
 
 def _say_what_failed(argv: list[str]) -> None:
     done = subprocess.run(
