@@ -25,7 +25,6 @@ BOOT_SECONDS, ROUND_SECONDS = 120, 400
 RUN = """\
 for command in /payload/bin/*; do ln -s "$command" /usr/local/bin/; done
 export PYTHONPATH=/payload/src:/payload
-python3 -m compileall -q /payload/src /payload/site
 exec python3 -u -m benchmarks.guest {arguments}
 """
 

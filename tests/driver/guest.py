@@ -43,13 +43,17 @@ _FAULT = re.compile(
 
 
 def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """Return the condition's first true value; fail after ``seconds`` (see `deadline`)."""
+    """Return the condition's first true value; fail after ``seconds`` (see `deadline`).
+
+    It is looked at once more after the last second, in which the whole VM may have stood still.
+    """
     deadline = Deadline(seconds)
     while True:
+        is_last = deadline.passed()
         value = condition()
         if value:
             return value
-        assert not deadline.passed(), f"not in time: {what} {deadline}"
+        assert not is_last, f"not in time: {what} {deadline}"
         time.sleep(0.02)
 
 

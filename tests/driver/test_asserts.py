@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import asserts, deadline, machine
+from tests.driver import asserts, deadline, guest, machine
 
 CASES = {
     "assert number + 1 == 2": "number + 1 == 2\n    number + 1 = 4",
@@ -65,6 +65,25 @@ def test_a_deadline_passes_on_a_machine_that_is_not_slow(
     assert started.passed()
 
 
+def test_a_wait_ends_well_if_the_vm_stood_still_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setenv("BOOT_SECONDS", "1")
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(deadline, "current_slowness", lambda: 1.0)
+    answers = iter(("", "", "it has happened"))
+
+    def condition() -> str:
+        nonlocal now
+        now += 60.0
+        return next(answers)
+
+    assert guest.wait_for("it", condition, 100.0) == "it has happened"
+    with pytest.raises(AssertionError, match="not in time: it"):
+        guest.wait_for("it", lambda: "", 0.0)
+
+
 def test_the_bound_of_a_vm_counts_from_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -77,6 +96,6 @@ def test_the_bound_of_a_vm_counts_from_its_boot(monkeypatch: pytest.MonkeyPatch)
     assert not bound.passed()
     now += 2
     assert bound.passed()
-    bound.see("slowness 3.0\n")
+    bound.see("slowness 3.0[UNSUPP] Starting of a unit unsupported.\n")
     assert not bound.passed()
     assert str(bound) == "100 s on a machine that is 3.0 times slower"

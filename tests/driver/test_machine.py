@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.driver import machine
+from tests.support.process import has_ended, wait_for
 
 TWO_CHECKS = machine.Scenario("example", checks=("check_a", "check_b"))
 
@@ -72,3 +78,27 @@ def test_an_unknown_kernel_is_refused_with_the_known_ones(
     monkeypatch.setattr(machine, "KERNEL", "5.4")
     with pytest.raises(machine.LabError, match=r"no kernel 5\.4: 6\.1, 6\.12 or backports"):
         machine.build()
+
+
+def test_a_vm_does_not_outlive_the_process_that_has_started_it(
+    lab: None, tmp_path: Path
+) -> None:
+    payload = tmp_path / "payload"
+    payload.mkdir()
+    (payload / "run").write_text("sleep infinity\n")
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    argv = [sys.executable, "-c", code, *machine.VM_COMMAND, os.fspath(payload)]
+    environment = {**os.environ, "TMPDIR": os.fspath(tmp_path)}
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment) as starter:
+        started: list[psutil.Process] = []
+
+        def boots() -> bool:
+            started[:] = psutil.Process(starter.pid).children(recursive=True)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return any(each.name().startswith("qemu") for each in started)
+            return False
+
+        wait_for("the VM", boots)
+        starter.kill()
+    for process in started:
+        wait_for(f"the end of {process}", functools.partial(has_ended, process))

@@ -23,13 +23,14 @@ from hv_kvp_daemon.pools.directory import pool_path
 from hv_kvp_daemon.pools.pool import PoolFile
 from hv_kvp_daemon.wire.record import encode
 from tests.support.command import COMMAND
+from tests.support.external import install
+from tests.support.process import DEADLINE as PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 COLUMNS = 60
-PATIENCE = 10.0
 PROMPT = "ready> "
 
 # As on a screen: without blanks at the end of a line.
@@ -122,7 +123,7 @@ class Tmux:
 @pytest.fixture(scope="module")
 def tmux_program() -> None:
     if shutil.which("tmux") is None:
-        subprocess.run(["apt-get", "install", "-y", "-q", "tmux"], check=True)
+        install("tmux")
 
 
 @pytest.fixture

@@ -5,27 +5,22 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.external import run
 from tests.support.process import wait_for
 
 from .container import GUESTS, HERE, Container
 
 
-@pytest.fixture(scope="session")
-def lab() -> None:
-    """Build the lab; if that fails, every test fails, and none is skipped."""
-    done = subprocess.run([HERE / "setup"], check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.fail(done.stderr, pytrace=False)
-
-
 @pytest.fixture(scope="session", params=GUESTS)
-def container(request: pytest.FixtureRequest, lab: None) -> Iterator[Container]:
-    with Container(*request.param) as container:
+def container(request: pytest.FixtureRequest) -> Iterator[Container]:
+    """A booted guest of a release, for which the lab is built; without one the tests fail."""
+    suite, manager = request.param
+    run(HERE / "setup", suite)
+    with Container(suite, manager) as container:
         yield container
 
 

@@ -11,6 +11,7 @@ of eth0, which sysfs has for VMBus devices only, are all that is different from 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -142,6 +143,8 @@ class Container:
         self._directory.rmdir()
         for group in self._groups:
             for directory, _names, _files in os.walk(group, topdown=False):
+                # After a kill the container's processes end a moment later.
+                wait_for("the end of its processes", functools.partial(_is_empty, directory))
                 os.rmdir(directory)
 
     def _command(self, *words: str) -> list[str]:
@@ -149,11 +152,12 @@ class Container:
 
         Without --register it makes the container's groups, ``payload`` and ``supervisor``, in
         that of the process that starts it.  The systemds of two containers there would remove
-        each other's groups.
+        each other's groups.  Killed tests leave no container: it is powered off.
         """
         device = [f"--bind={self._directory}/device:{DEVICE}"] if self.hyperv else []
         return [
             *("sh", "-c", _IN_GROUPS, "sh", " ".join(self._groups)),
+            *("setpriv", "--pdeathsig=TERM"),
             *("systemd-nspawn", "--quiet", "--directory", os.fspath(self.root)),
             *("--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"),
             *(f"--bind-ro={SOURCES}:/opt/hv-kvp", f"--machine=lab{os.getpid()}"),
@@ -255,7 +259,8 @@ class Container:
         self._boot()
 
     def log(self, unit: str = DAEMON) -> str:
-        """What a unit has logged since the boot."""
+        """What a unit has logged since the boot, up to now."""
+        self.run("journalctl --sync")
         return self.run(f"journalctl --boot --no-pager --output=cat --unit={unit}")
 
     def connect(self) -> Peer:
@@ -315,6 +320,10 @@ class Container:
         """Have the manager read its files again, as an administrator does."""
         for command in self.manager.reload:
             self.run(command)
+
+
+def _is_empty(group: str) -> bool:
+    return not Path(group, "cgroup.procs").read_text()
 
 
 def _new_groups(name: str) -> list[str]:

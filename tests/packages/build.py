@@ -54,9 +54,10 @@ def overlay(lower: Path, target: Path) -> Iterator[Path]:
         try:
             yield root
         finally:
-            run("umount", root)
+            # Lazily, as an agent of gpg, for one, may outlive what has started it.
+            run("umount", "--lazy", root)
     finally:
-        run("umount", layers)
+        run("umount", "--lazy", layers)
 
 
 def build(

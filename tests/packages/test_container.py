@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hv_kvp_daemon.wire.uapi import HV_S_OK, KVP_OP_SET
-from tests.support.external import run
+from tests.support.external import install, run
 from tests.support.process import connect
 
 from .booted import LAB, SOURCES
@@ -39,7 +39,7 @@ def state() -> Iterator[str]:
 def test_it_serves_with_a_read_only_root_and_no_capability(
     built: Built, tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("apt-get", "install", "-y", "-q", "--no-install-recommends", *TOOLS)
+    install(*TOOLS)
     monkeypatch.setenv("STORAGE_DRIVER", "vfs")
     monkeypatch.setenv("BUILDAH_ISOLATION", "chroot")
     storage = ("--root", f"{state}/storage", "--runroot", f"{state}/run")

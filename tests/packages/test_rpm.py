@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from hv_kvp_daemon.cli.service.unit_files import _MARK
-from tests.support.external import run
+from tests.support.external import install, run
 
 from .booted import HERE, OURS, PACKAGES, SOURCES, Guest
 from .test_install import set_pair
@@ -113,7 +113,7 @@ def rpms(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_rpmlint_finds_no_error_and_no_warning(rpms: Built) -> None:
-    run("apt-get", "install", "-y", "-q", "--no-install-recommends", "rpmlint")
+    install("rpmlint")
     found = run("rpmlint", "--config", LINT, *rpms.first[0].parent.glob("*.rpm"), SPEC)
     assert "3 packages and 1 specfiles checked; 0 errors, 0 warnings" in found
 

@@ -57,7 +57,7 @@ class Booted(Container):
     hyperv = False
 
     def __init__(self) -> None:
-        run(HERE / "setup")
+        run(HERE / "setup", _SUITE)
         self._suite = _SUITE
 
     def run(self, command: str, *, check: bool = True) -> str:

@@ -16,3 +16,12 @@ def run(*argv: str | Path) -> str:
     )
     assert done.returncode == 0, f"{argv}: {done.stdout}"
     return done.stdout
+
+
+def install(*packages: str) -> None:
+    """Install Debian packages where they are missing; needs root."""
+    if subprocess.run(["dpkg", "-s", *packages], check=False, capture_output=True).returncode:
+        # apt may know no package yet, or versions that are gone.
+        apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q")
+        run(*apt, "update")
+        run(*apt, "install", "--no-install-recommends", *packages)

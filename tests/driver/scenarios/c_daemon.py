@@ -66,7 +66,7 @@ def check_unbind_waits_for_the_daemon_and_bind_serves_the_next() -> None:
     first = guest.c_daemon()
     with Host() as host:
         assert host.negotiate() == S_OK
-        first.send(signal.SIGSTOP)
+        first.freeze()
         guest.control("unbind")
         assert guest.driver_state() == "unbinding"
         assert os.path.exists(guest.DEVICE)
@@ -93,7 +93,7 @@ def check_a_hibernation_costs_the_daemon_its_answer() -> None:
     daemon = guest.c_daemon()
     with Host() as host:
         assert host.negotiate() == S_OK
-        daemon.send(signal.SIGSTOP)
+        daemon.freeze()
         request = host.post(hvhost.ENUMERATE, AUTO, bytes(4))
         guest.control("suspend")
         assert guest.driver_state() == "suspended"
@@ -111,7 +111,7 @@ def check_a_killed_daemon_fails_its_request_and_its_successor_serves() -> None:
     daemon = guest.c_daemon()
     with Host() as host:
         assert host.negotiate() == S_OK
-        daemon.send(signal.SIGSTOP)
+        daemon.freeze()
         request = host.post(hvhost.ENUMERATE, AUTO, bytes(4))
         daemon.stop(signal.SIGKILL)
         assert host.receive(request)[0] == E_FAIL

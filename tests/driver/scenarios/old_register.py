@@ -24,6 +24,8 @@ SECONDS = 300
 CHECK_SECONDS = 200
 
 RESTARTS = 8
+# Until a registration came second, which depends on how the machine schedules.
+MOST_RESTARTS = 40
 
 FLOODER = """
 import os, socket, struct
@@ -39,8 +41,9 @@ while True:
 
 def check_a_flood_of_old_registrations_leaves_the_driver_in_its_new_mode() -> None:
     """T22: in 7 of 12 restarts the driver stayed in the old mode."""
-    preempted = 0
-    for number in range(RESTARTS):
+    number = preempted = 0
+    while number < RESTARTS or (not preempted and number < MOST_RESTARTS):
+        number += 1
         flooder = subprocess.Popen(
             [sys.executable, "-c", FLOODER], stdout=subprocess.PIPE, text=True
         )
@@ -63,7 +66,7 @@ def check_a_flood_of_old_registrations_leaves_the_driver_in_its_new_mode() -> No
             assert host.get(EXTERNAL, "key") == (S_OK, f"value {number}")
         preempted += "in the old protocol" in daemon.stderr
         assert daemon.stop() == 0
-    print(f"{preempted} of {RESTARTS} registrations came second")
+    print(f"{preempted} of {number} registrations came second")
     assert preempted, "the flood was never faster: nothing was tested"
 
 

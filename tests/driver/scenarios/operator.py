@@ -21,11 +21,6 @@ CHECK_SECONDS = 90
 UNIT = "hv-kvp.service"
 
 
-def setup() -> None:
-    """The package is installed and compiled, the driver is not loaded."""
-    subprocess.run(["python3", "-m", "compileall", "-q", "/payload/src"], check=True)
-
-
 def hv_kvp(*words: str) -> subprocess.CompletedProcess[str]:
     # Not by its link in /usr/local/bin, which uninstall-service removes.
     argv = ["/payload/bin/hv-kvp", *words]

@@ -58,7 +58,6 @@ LOGGED = "code=0x7ffc0000"  # SECCOMP_RET_LOG
 
 def setup() -> None:
     """Install the files as a distribution's package does; nothing starts yet."""
-    subprocess.run(["python3", "-m", "compileall", "-q", "/payload/src"], check=True)
     for name in ("hv-kvp-daemon", "hv_kvp_daemon"):
         os.symlink(f"/payload/bin/{name}", f"/usr/bin/{name}")
     for name, path in INSTALLED.items():
@@ -106,11 +105,12 @@ def fresh(drop_in: str = "") -> None:
     """Restart the unit, with or without a drop-in, and wait for its registration."""
     if not os.path.exists("/dev/hvlab"):
         guest.load_driver()
-    if os.path.exists(DROP_IN):
-        os.unlink(DROP_IN)
-    if drop_in:
-        write(DROP_IN, drop_in)
-    systemctl("daemon-reload")
+    if drop_in or os.path.exists(DROP_IN):
+        if drop_in:
+            write(DROP_IN, drop_in)
+        else:
+            os.unlink(DROP_IN)
+        systemctl("daemon-reload")
     systemctl("restart", UNIT)
     registered()
 
@@ -130,6 +130,8 @@ def assert_served() -> None:
 
 
 def journal(*matches: str) -> list[dict[str, Any]]:
+    """The messages in the journal, with all that programs and kernel have sent by now."""
+    run("journalctl", "--sync")
     text = run("journalctl", "--output=json", "--no-pager", *matches)
     return [json.loads(line) for line in text.splitlines()]
 
@@ -567,9 +569,10 @@ def check_it_replaces_a_distributions_daemon() -> None:
     systemctl("daemon-reload")
     run("udevadm", "control", "--reload")
     systemctl("start", theirs)
-    assert show("ActiveState") == "inactive"
+    # The start of the one is not ordered after the stop of the other.
+    wait_for("our end", lambda: show("ActiveState") == "inactive")
     systemctl("start", UNIT)
-    assert show("ActiveState", theirs) == "inactive"
+    wait_for("their end", lambda: show("ActiveState", theirs) == "inactive")
     systemctl("stop", UNIT)
     guest.unload_driver()
     guest.load_driver()

@@ -59,9 +59,6 @@ HOSTILE = (
 
 
 def setup() -> None:
-    subprocess.run(
-        ["python3", "-m", "compileall", "-q", "/payload/src", "/payload/site"], check=True
-    )
     for module in ("veth", "bonding", "8021q"):
         run("modprobe", module)
     for number in range(1, 4):
