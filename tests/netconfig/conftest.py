@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from hv_kvp_daemon.guest import routes, rtnetlink
 from hv_kvp_daemon.netconfig import (
     detached,
     ifupdown_writer,
@@ -18,6 +17,7 @@ from hv_kvp_daemon.netconfig import (
     scripts,
     verify,
 )
+from tests.support.network import any_time_for_rtnetlink
 
 _WITH_PROGRAMS = (
     *(detached, ifupdown_writer, networkd_writer, networkmanager, networkmanager_writer),
@@ -27,13 +27,8 @@ _WITH_PROGRAMS = (
 
 @pytest.fixture(autouse=True)
 def _any_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may need more than the daemon allows; a test may set less.
-
-    The kernel has one lock for the links of all namespaces, and holds it while it removes
-    those of another test.
-    """
-    monkeypatch.setattr(rtnetlink, "TIMEOUT", 60.0)
-    monkeypatch.setattr(routes, "PATIENCE", 60.0)
+    """A busy machine may need more than the daemon allows; a test may set less."""
+    any_time_for_rtnetlink(monkeypatch)
     monkeypatch.setattr(program, "LIMIT", 60.0)
     monkeypatch.setattr(injection_unit, "_SECONDS", 60.0)
     monkeypatch.setattr(verify, "PATIENCE", 60.0)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hv_kvp_daemon.guest import routes, rtnetlink
 from hv_kvp_daemon.wire import uapi
 from hv_kvp_daemon.wire.netlink import pack
 from tests.support.process import wait_for
@@ -46,6 +47,16 @@ _SKIPPED = 77
 
 # linux/sched.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+
+
+def any_time_for_rtnetlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a dump of links, addresses or routes take longer than the daemon allows.
+
+    The kernel has one lock for the links of all namespaces, and holds it while it removes
+    those of another test.
+    """
+    monkeypatch.setattr(rtnetlink, "TIMEOUT", 60.0)
+    monkeypatch.setattr(routes, "PATIENCE", 60.0)
 
 
 def in_own_network(body: Callable[[], None]) -> Callable[[], None]:
